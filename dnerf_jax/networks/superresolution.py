@@ -1,0 +1,87 @@
+"""EG3D's super-resolution: two synthesis blocks on the rendered feature image, all fed the last latent."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dnerf_jax.networks.stylegan2 import SynthesisBlock
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperresolutionConfig:
+    """What tells EG3D's super-resolution variants apart.
+
+    Attributes:
+      input_resolution: feature images of another size are resized to this one first.
+      widths: channels of the two blocks.
+      upsample: whether each block doubles the resolution.
+      resize_larger: whether images larger than `input_resolution` are resized too.
+      antialias: filter when shrinking.
+      clamp: bound on activations, or None.
+      noise_mode: "none" in published models.
+    """
+
+    input_resolution: int = 128
+    widths: tuple[int, int] = (256, 128)
+    upsample: tuple[bool, bool] = (True, True)
+    resize_larger: bool = True
+    antialias: bool = True
+    clamp: float | None = 256.0
+    noise_mode: str = "none"
+
+    @property
+    def resolutions(self):
+        """The resolutions of the two blocks; the second is the final image's."""
+        first = self.input_resolution * (2 if self.upsample[0] else 1)
+        return first, first * (2 if self.upsample[1] else 1)
+
+
+# By the names of EG3D's classes.
+PRESETS = {
+    "SuperresolutionHybrid8XDC": SuperresolutionConfig(),
+    "SuperresolutionHybrid8X": SuperresolutionConfig(widths=(128, 64)),
+    "SuperresolutionHybrid4X": SuperresolutionConfig(widths=(128, 64), upsample=(False, True), resize_larger=False),
+    "SuperresolutionHybrid2X": SuperresolutionConfig(input_resolution=64, widths=(128, 64), upsample=(False, True)),
+    "SuperresolutionHybridDeepfp32": SuperresolutionConfig(
+        widths=(128, 64), upsample=(False, True), resize_larger=False, antialias=False
+    ),
+}
+
+
+def resize(image, resolution, *, antialias):
+    """Resizes (..., H, W, C) to a square, bilinear between pixel centres, edges repeated."""
+    shape = image.shape[:-3] + (resolution, resolution, image.shape[-1])
+    return jax.image.resize(image, shape, "bilinear", antialias=antialias, precision=jax.lax.Precision.HIGHEST)
+
+
+class Superresolution(nn.Module):
+    """From a feature image (N, h, w, channels) and the last latent (N, w_dim) to the image (N, R, R, 3).
+
+    The first three channels of the features are its starting image. Values are about [-1, 1].
+    """
+
+    config: SuperresolutionConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, features, w, key=None):
+        config = self.config
+        size = features.shape[-2]
+        if size < config.input_resolution or (size > config.input_resolution and config.resize_larger):
+            features = resize(features, config.input_resolution, antialias=config.antialias)
+        x, image = features, features[..., :3]
+        ws = jnp.broadcast_to(w[:, None, :], (w.shape[0], 3, w.shape[-1]))
+        for i, resolution in enumerate(config.resolutions):
+            block = SynthesisBlock(
+                features=config.widths[i],
+                resolution=resolution,
+                image_features=3,
+                up=config.upsample[i],
+                clamp=config.clamp,
+                dtype=self.dtype,
+                name=f"block{i}",
+            )
+            x, image = block(x, image, ws, config.noise_mode, key)
+        return image

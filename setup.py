@@ -1,0 +1,47 @@
+"""Package metadata of dnerf_jax; tool settings are in pyproject.toml, exact versions in requirements.lock."""
+
+from setuptools import find_packages, setup
+
+# Lower bounds are the oldest versions that the tests have run with, not guesses at what might still work.
+REQUIRES = [
+    "absl-py>=2.1",
+    "chex>=0.1.90",
+    "clu>=0.0.12",
+    "einops>=0.8",
+    "flax>=0.12.8",
+    "jax>=0.10.2",
+    "matplotlib>=3.9",
+    "ml-collections>=1.1",
+    "numpy>=2.0",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8",
+    "pillow>=11.0",
+    "scipy>=1.14",
+]
+
+# Tracing rays against meshes; runs only where a world's images are made, never where a model is used.
+WORLDS = ["embreex>=4.4"]
+NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
+
+EXTRAS = {
+    "gpu": ["jax[cuda12]>=0.10.2"],
+    "tpu": ["jax[tpu]>=0.10.2"],
+    "worlds": WORLDS,
+    "worlds-export": WORLDS + ["anny>=0.6", "torch>=2.6"],
+    "convert": [],
+    "notebooks": NOTEBOOKS,
+    "tfds": ["tensorflow-datasets>=4.9"],
+    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9"] + WORLDS + NOTEBOOKS,
+}
+
+setup(
+    name="dnerf_jax",
+    version="0.1.0",
+    description="Labelled 3D datasets without end from about 90 labelled views: DatasetNeRF in JAX and Flax",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["dnerf_jax*", "converters*", "configs*"]),
+    package_data={"dnerf_jax": ["assets/**"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)
