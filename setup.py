@@ -28,10 +28,10 @@ EXTRAS = {
     "tpu": ["jax[tpu]>=0.10.2"],
     "worlds": WORLDS,
     "worlds-export": WORLDS + ["anny>=0.6", "torch>=2.6"],
-    "convert": [],
+    "convert": [],  # converters/ reads PyTorch's files without PyTorch
     "notebooks": NOTEBOOKS,
     "tfds": ["tensorflow-datasets>=4.9"],
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9"] + WORLDS + NOTEBOOKS,
+    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17"] + WORLDS + NOTEBOOKS,
 }
 
 setup(

@@ -6,7 +6,6 @@ checked.
 """
 
 import hashlib
-import importlib.util
 import os
 import re
 import subprocess
@@ -22,6 +21,15 @@ HELP = "On Debian and Ubuntu `apt install python3-venv` provides what is missing
 def has_pip(python: str) -> bool:
     """Whether the interpreter at this path can run pip."""
     return subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0
+
+
+def has_ensurepip() -> bool:
+    """Whether this Python can put pip into an environment by itself."""
+    try:
+        from ensurepip import bootstrap
+    except ImportError:
+        return False
+    return callable(bootstrap)
 
 
 def download_pip(folder: str) -> Path:
@@ -47,7 +55,7 @@ def make(directory: str) -> None:
     import venv
 
     python = str(Path(directory) / "bin" / "python")
-    if importlib.util.find_spec("ensurepip"):
+    if has_ensurepip():
         venv.create(directory, with_pip=True, clear=True, symlinks=True)
     else:
         venv.create(directory, with_pip=False, clear=True, symlinks=True)

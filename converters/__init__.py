@@ -1,1 +1,1 @@
-"""PyTorch in, Flax out: EG3D's network pickles become checkpoints that `dnerf_jax.load` reads. No torch needed."""
+"""PyTorch in, Flax out: EG3D's network pickles become checkpoints of dnerf_jax. PyTorch is not needed."""

@@ -1,18 +1,20 @@
 """What a pickled EG3D network is: its configuration, read from the attributes of its objects.
 
-The state dict alone does not say how a network renders: ray limits, plane axes, clamps and resolutions are plain
-attributes. Each is read where the PyTorch code would use it (a layer's own clamp, the renderer's own plane axes), not
-from the constructor's arguments, because files exist in which the two differ.
+The state dict alone does not say how a network renders: ray limits, plane axes, clamps and resolutions are
+plain attributes. Each is read where the PyTorch code would use it (a layer's own clamp, the renderer's own
+plane axes), not from the constructor's arguments, because files exist in which the two differ.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
+import numbers
 
 import numpy as np
 
 from converters.pickles import Record
 from dnerf_jax.generator import GeneratorConfig, RenderingConfig
-from dnerf_jax.networks import superresolution
+from dnerf_jax.networks.stylegan2 import NOISE_MODES
+from dnerf_jax.networks.superresolution import PRESETS, SuperresolutionConfig
 
 GENERATOR = "TriPlaneGenerator"
 
@@ -43,17 +45,21 @@ _MAPPING_LAYERS = {"activation": "lrelu", "bias_gain": 0.01}
 class _Problems(list):
     """What is wrong with a network, gathered so that one message can have all of it."""
 
-    def attribute(self, record: Record, path: str, name: str):
-        """Return an attribute, or None with a problem noted."""
-        if name not in record.attributes:
-            self.append(f"{path or 'the network'} has no attribute {name}")
-        return record.get(name)
+    def size(self, record: Record, path: str, name: str) -> int:
+        """Return an attribute that is a positive integer; else note a problem and return 1."""
+        value = record.get(name)
+        if isinstance(value, numbers.Integral) and value > 0:
+            return int(value)
+        self.append(f"the attribute {name} of {path} is {value!r}, expected a positive integer")
+        return 1
 
-    def option(self, options: dict, name: str):
-        """Return an entry of rendering_kwargs, or None with a problem noted."""
-        if name not in options:
-            self.append(f"rendering_kwargs has no {name}")
-        return options.get(name)
+    def number(self, options: dict, name: str, default=None) -> float:
+        """Return an entry of rendering_kwargs that is a number; else note a problem and return 1."""
+        value = options.get(name, default)
+        if isinstance(value, numbers.Real) and math.isfinite(value):
+            return float(value)
+        self.append(f"rendering_kwargs has {name} = {value!r}, expected a number")
+        return 1.0
 
     def expect(self, what: str, value, *expected):
         """Note a problem unless `value` is one of `expected`."""
@@ -69,7 +75,7 @@ class _Problems(list):
 
 
 def require_generator(network) -> None:
-    """Raise ValueError, saying what it is instead, unless `network` is the record of a tri-plane generator."""
+    """Raise ValueError, saying what it is instead, unless `network` is the record of a tri-plane network."""
     if isinstance(network, Record) and network.class_name == GENERATOR:
         return
     if isinstance(network, Record) and network.class_name == "Generator":
@@ -80,14 +86,16 @@ def require_generator(network) -> None:
         what = "a bare state dict, which lacks the configuration (rendering options, plane axes, clamps)"
     else:
         what = f"a {type(network).__name__}"
-    raise ValueError(f"the network is {what}; expected EG3D's {GENERATOR}: give the pickle that EG3D's training wrote")
+    raise ValueError(
+        f"the network is {what}; expected EG3D's {GENERATOR}: give the pickle that EG3D's training wrote"
+    )
 
 
 def config_from(network: Record) -> GeneratorConfig:
     """Return the configuration of a pickled EG3D generator.
 
-    Raises ValueError that lists every attribute that is missing, contradicts another or asks for something that EG3D's
-    published architecture does not have.
+    Raises ValueError that lists every attribute that is missing, contradicts another or asks for something
+    that EG3D's published architecture does not have.
     """
     require_generator(network)
     problems = _Problems()
@@ -100,44 +108,44 @@ def config_from(network: Record) -> GeneratorConfig:
     problems.stop()
     _check_layers(network, problems)
 
-    backbone, mapping, synthesis = (parts[f"backbone{name}"] for name in ("", ".mapping", ".synthesis"))
+    mapping, synthesis = parts["backbone.mapping"], parts["backbone.synthesis"]
     first, last = parts["decoder.net.0"], parts["decoder.net.2"]
-    options = problems.attribute(network, "", "rendering_kwargs")
-    if not isinstance(options, dict):
-        problems.append("rendering_kwargs are not a dict")
-        options = {}
     arguments = synthesis.get("_init_kwargs") or {}
-    outputs = problems.attribute(last, "decoder.net.2", "out_features")
-    image_channels = problems.attribute(backbone, "backbone", "img_channels")
-    values = dict(
-        z_dim=problems.attribute(network, "", "z_dim"),
-        c_dim=problems.attribute(network, "", "c_dim"),
-        w_dim=problems.attribute(network, "", "w_dim"),
-        mapping_layers=problems.attribute(mapping, "backbone.mapping", "num_layers"),
-        plane_resolution=problems.attribute(synthesis, "backbone.synthesis", "img_resolution"),
+    options = network.get("rendering_kwargs")
+    if not isinstance(options, dict):
+        problems.append(f"rendering_kwargs are {options!r}, expected a dict")
+        options = {}
+    problems.expect("the clamp_mode of rendering_kwargs", options.get("clamp_mode"), "softplus")
+    channels = problems.size(parts["backbone"], "backbone", "img_channels")
+    problems.expect("the remainder of the backbone's channels by three planes", channels % 3, 0)
+    rate = float(first.get("bias_gain", 1))
+    problems.expect("the learning-rate multiplier of decoder.net.2", last.get("bias_gain", 1), rate)
+    config = GeneratorConfig(
+        z_dim=problems.size(network, "the network", "z_dim"),
+        c_dim=problems.size(network, "the network", "c_dim"),
+        w_dim=problems.size(network, "the network", "w_dim"),
+        mapping_layers=problems.size(mapping, "backbone.mapping", "num_layers"),
+        plane_resolution=problems.size(synthesis, "backbone.synthesis", "img_resolution"),
+        plane_channels=channels // 3,
         channel_base=arguments.get("channel_base", 32768),
         channel_max=arguments.get("channel_max", 512),
         conv_clamp=_clamp(synthesis, "backbone.synthesis", problems),
-        decoder_hidden=problems.attribute(first, "decoder.net.0", "out_features"),
-        decoder_lr_mul=problems.attribute(first, "decoder.net.0", "bias_gain"),
-        neural_rendering_resolution=problems.attribute(network, "", "neural_rendering_resolution"),
+        feature_channels=problems.size(last, "decoder.net.2", "out_features") - 1,
+        decoder_hidden=problems.size(first, "decoder.net.0", "out_features"),
+        decoder_lr_mul=rate,
+        neural_rendering_resolution=problems.size(network, "the network", "neural_rendering_resolution"),
         plane_axes=_plane_axes(parts["renderer"], problems),
-        c_scale=options.get("c_scale", 0),  # EG3D's own default: without the key, the camera counts for nothing
-        c_gen_conditioning_zero=bool(problems.option(options, "c_gen_conditioning_zero")),
+        c_scale=problems.number(
+            options, "c_scale", 0
+        ),  # as in EG3D: without the key, the camera counts for nothing
+        c_gen_conditioning_zero=bool(options.get("c_gen_conditioning_zero", False)),
         superresolution=_superresolution(parts["superresolution"], options, problems),
         rendering=_rendering(options, problems),
     )
-    problems.expect("the decoder's second learning-rate multiplier", last.get("bias_gain"), values["decoder_lr_mul"])
-    image_resolution = problems.attribute(network, "", "img_resolution")
+    image = problems.size(network, "the network", "img_resolution")
+    problems.expect("img_resolution", image, config.superresolution.resolutions[1])
     problems.stop()
-    rendered = values["superresolution"].resolutions[1]
-    problems.expect("img_resolution (by the super-resolution's class)", image_resolution, rendered)
-    if image_channels % 3:
-        problems.append(f"the backbone has {image_channels} image channels, expected three planes of equal depth")
-    problems.stop()
-    floats = ("conv_clamp", "decoder_lr_mul", "c_scale")
-    values |= {name: float(values[name]) for name in floats if values[name] is not None}
-    return GeneratorConfig(plane_channels=image_channels // 3, feature_channels=outputs - 1, **values)
+    return config
 
 
 def _check_layers(network: Record, problems: _Problems) -> None:
@@ -152,68 +160,67 @@ def _check_layers(network: Record, problems: _Problems) -> None:
 def _clamp(part: Record, path: str, problems: _Problems) -> float | None:
     """Return the bound on activations that all layers of a part share."""
     clamps = {
-        record.get("conv_clamp") for _, record in part.walk() if record.class_name in ("SynthesisLayer", "ToRGBLayer")
+        record.get("conv_clamp")
+        for _, record in part.walk()
+        if record.class_name in ("SynthesisLayer", "ToRGBLayer")
     }
-    if len(clamps) != 1:
-        problems.append(f"the layers of {path} have the clamps {sorted(map(str, clamps))}, expected one for all")
+    if len(clamps) != 1 or not isinstance(*clamps, numbers.Real | None):
+        problems.append(
+            f"the layers of {path} have the clamps {sorted(map(str, clamps))}, expected one for all"
+        )
         return None
-    return clamps.pop()
+    clamp = clamps.pop()
+    return None if clamp is None else float(clamp)
 
 
 def _plane_axes(renderer: Record, problems: _Problems) -> tuple:
-    axes = np.asarray(problems.attribute(renderer, "renderer", "plane_axes"), np.float64)
-    if axes.shape != (3, 3, 3) or np.any(np.abs(np.linalg.det(axes)) < 1e-6):
-        problems.append(f"plane_axes are {axes.tolist()}, expected three invertible 3 x 3 matrices")
+    value = renderer.get("plane_axes")
+    axes = value.astype(np.float64) if isinstance(value, np.ndarray) else np.zeros(0)
+    if axes.shape != (3, 3, 3) or not np.all(np.abs(np.linalg.det(axes)) > 1e-6):
+        problems.append(f"the renderer's plane_axes are {value!r}, expected three invertible 3 x 3 matrices")
         return ()
     return tuple(tuple(map(tuple, plane)) for plane in axes.tolist())
 
 
-def _superresolution(record: Record, options: dict, problems: _Problems):
+def _superresolution(record: Record, options: dict, problems: _Problems) -> SuperresolutionConfig:
     """Return the variant that the class says, with the sizes and options that its attributes say."""
-    preset = superresolution.PRESETS.get(record.class_name)
+    preset = PRESETS.get(record.class_name)
     if preset is None:
-        problems.expect("the class of superresolution", record.class_name, *superresolution.PRESETS)
-        return None
-    blocks = [record.child(f"block{i}.conv1") for i in range(2)]
-    if None in blocks:
-        problems.append("the super-resolution's blocks have no conv1")
-        return None
-    clamp = _clamp(record, "superresolution", problems)
-    noise_mode = problems.option(options, "superresolution_noise_mode")
-    problems.expect("superresolution_noise_mode", noise_mode, "none", "const", "random")
+        problems.expect("the class of superresolution", record.class_name, *PRESETS)
+        preset = SuperresolutionConfig()
+    blocks = {path: record.child(path) or Record("nothing") for path in ("block0.conv1", "block1.conv1")}
+    noise_mode = options.get("superresolution_noise_mode")
+    problems.expect("the superresolution_noise_mode of rendering_kwargs", noise_mode, *NOISE_MODES)
     return dataclasses.replace(
         preset,
-        input_resolution=problems.attribute(record, "superresolution", "input_resolution"),
-        widths=tuple(problems.attribute(block, "superresolution", "out_channels") for block in blocks),
+        input_resolution=problems.size(record, "superresolution", "input_resolution"),
+        widths=tuple(
+            problems.size(block, f"superresolution.{path}", "out_channels") for path, block in blocks.items()
+        ),
         # The oldest variant has no such attribute, and does not filter: the preset knows.
         antialias=bool(record.get("sr_antialias", preset.antialias)),
-        clamp=None if clamp is None else float(clamp),
+        clamp=_clamp(record, "superresolution", problems),
         noise_mode=noise_mode,
     )
 
 
 def _rendering(options: dict, problems: _Problems) -> RenderingConfig:
-    problems.expect("clamp_mode", problems.option(options, "clamp_mode"), "softplus")
-    limits = [problems.option(options, name) for name in ("ray_start", "ray_end")]
-    if "auto" in limits and limits != ["auto", "auto"]:
-        problems.append(f"ray_start and ray_end are {limits}, expected two numbers or twice 'auto'")
-    names = ("depth_resolution", "depth_resolution_importance")
+    limits = [options.get("ray_start"), options.get("ray_end")]
+    if limits != ["auto", "auto"]:
+        limits = [problems.number(options, "ray_start"), problems.number(options, "ray_end")]
+    samples = Record("dict", options)
+    pivot = options.get("avg_camera_pivot", (0, 0, 0))
+    if not (isinstance(pivot, list | tuple) and len(pivot) == 3):
+        problems.append(f"rendering_kwargs has avg_camera_pivot = {pivot!r}, expected three numbers")
+        pivot = (0, 0, 0)
     return RenderingConfig(
-        **{name: problems.option(options, name) for name in names},
-        ray_start=_number(limits[0]),
-        ray_end=_number(limits[1]),
-        box_warp=_number(problems.option(options, "box_warp")),
+        depth_resolution=problems.size(samples, "rendering_kwargs", "depth_resolution"),
+        depth_resolution_importance=int(problems.number(options, "depth_resolution_importance")),
+        ray_start=limits[0],
+        ray_end=limits[1],
+        box_warp=problems.number(options, "box_warp"),
         white_back=bool(options.get("white_back", False)),
-        disparity_space_sampling=bool(problems.option(options, "disparity_space_sampling")),
-        avg_camera_radius=float(options.get("avg_camera_radius", 2.7)),
-        avg_camera_pivot=_triple(options.get("avg_camera_pivot", (0, 0, 0))),
+        disparity_space_sampling=bool(options.get("disparity_space_sampling", False)),
+        avg_camera_radius=problems.number(options, "avg_camera_radius", 2.7),
+        avg_camera_pivot=tuple(map(float, pivot)),
     )
-
-
-def _number(value):
-    return float(value) if isinstance(value, int | float) else value
-
-
-def _triple(values: Sequence) -> tuple[float, float, float]:
-    x, y, z = values
-    return float(x), float(y), float(z)

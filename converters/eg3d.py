@@ -1,7 +1,8 @@
 """EG3D's network pickles to checkpoints of dnerf_jax: `python -m converters.eg3d NETWORK.pkl --out DIR`.
 
-Nothing in the pickle is executed and PyTorch is not needed (see `pickles`). The checkpoint has all that the network
-needs: weights, average w, noise, clamps, rendering options, plane axes; it loads with `dnerf_jax.load(DIR)`.
+Nothing in the pickle is executed and PyTorch is not needed (see `pickles`). The checkpoint has all that the
+network needs: weights, average w, noise, clamps, rendering options, plane axes; it loads with
+`dnerf_jax.load(DIR)`.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from converters.pickles import Record
 from dnerf_jax import checkpoint, generator
 
 NVIDIA_LICENSE = "NVIDIA Source Code License for EG3D: non-commercial, research and evaluation use only"
-UNKNOWN_LICENSE = f"unknown; check the origin (weights that NVIDIA published are under its {NVIDIA_LICENSE[7:]})"
+UNKNOWN_LICENSE = (
+    f"unknown; check the origin (weights that NVIDIA published are under its {NVIDIA_LICENSE[7:]})"
+)
 
 # The files that NVIDIA published, by name: their licence is known.
 _PUBLISHED = (
@@ -28,11 +31,14 @@ _PUBLISHED = (
 def read_network(path: str | os.PathLike, network: str = "G_ema") -> Record:
     """Return the record of one network in an EG3D pickle: "G_ema" (the one to use) or "G".
 
-    Raises ValueError if the file cannot be read without executing something, or has no EG3D generator of that name.
+    Raises ValueError if the file cannot be read without executing something, or has no EG3D generator of that
+    name.
     """
     content = pickles.read(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected the dict of networks that EG3D writes")
+        raise ValueError(
+            f"{path} holds a {type(content).__name__}, expected the dict of networks that EG3D writes"
+        )
     if network not in content:
         if content and all(hasattr(value, "shape") for value in content.values()):
             require_generator(content)
@@ -46,7 +52,7 @@ def read_network(path: str | os.PathLike, network: str = "G_ema") -> Record:
 
 
 def convert(network: Record, *, info: dict[str, str] | None = None) -> checkpoint.Model:
-    """Return the model of a pickled EG3D generator: its configuration, and its tensors (float32) in Flax's layout.
+    """Return the model of a pickled EG3D generator: configuration, and float32 tensors in Flax's layout.
 
     Raises ValueError that lists all attributes, or else all tensors, that do not fit.
     """
@@ -67,11 +73,19 @@ def provenance(path: str | os.PathLike, network: str, license: str | None = None
 
 def main(argv: list[str] | None = None) -> int:
     """Convert one file; print what was written and under which licence. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m converters.eg3d", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("pickle", metavar="NETWORK.pkl", help="a network pickle of EG3D's training or publication")
-    parser.add_argument("--out", metavar="DIR", required=True, help="the checkpoint to write; must not exist yet")
+    parser = argparse.ArgumentParser(
+        prog="python -m converters.eg3d", description=__doc__.partition("\n\n")[0]
+    )
+    parser.add_argument(
+        "pickle", metavar="NETWORK.pkl", help="a network pickle of EG3D's training or publication"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="the checkpoint to write; must not exist yet"
+    )
     parser.add_argument("--network", default="G_ema", help="which network of the file (default: %(default)s)")
-    parser.add_argument("--license", help="licence of the weights, recorded with them (default: by the file's name)")
+    parser.add_argument(
+        "--license", help="licence of the weights, recorded with them (default: by the file's name)"
+    )
     args = parser.parse_args(argv)
     try:
         if os.path.exists(args.out) and (not os.path.isdir(args.out) or os.listdir(args.out)):
@@ -93,11 +107,11 @@ def summary(model: checkpoint.Model) -> str:
     size = config.plane_resolution
     samples = f"{rendering.depth_resolution} + {rendering.depth_resolution_importance}"
     lines = [
-        f"planes    {len(config.plane_axes)} x {config.plane_channels} x {size} x {size}, box {rendering.box_warp}",
-        f"rays      {rendering.ray_start} to {rendering.ray_end}, {samples} samples,"
+        f"planes         3 x {config.plane_channels} x {size} x {size}, box {rendering.box_warp}",
+        f"rays           {rendering.ray_start} to {rendering.ray_end}, {samples} samples,"
         f" at {config.neural_rendering_resolution} x {config.neural_rendering_resolution}",
-        f"image     {config.image_resolution} x {config.image_resolution}",
-        *(f"{key:9} {value}" for key, value in model.info),
+        f"image          {config.image_resolution} x {config.image_resolution}",
+        *(f"{key:14} {value}" for key, value in model.info),
     ]
     return "\n".join(lines)
 

@@ -49,19 +49,24 @@ def torch_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def to_variables(tensors: Mapping[str, np.ndarray], abstract: Mapping) -> dict:
-    """Return Flax variables with the structure of `abstract` (arrays or shapes), filled from a PyTorch state dict.
+    """Return variables with the structure of `abstract` (arrays or shapes), filled from a PyTorch state dict.
 
-    Raises ValueError that lists all tensors that are missing, too many, wrongly shaped, not finite, or of no floating
-    type, and all resampling filters that differ from the one built in.
+    Raises ValueError that lists all tensors that are missing, too many, wrongly shaped, not finite, or of no
+    floating type, and all resampling filters that differ from the one built in.
     """
     paths = {torch_name(path): path for path in traverse_util.flatten_dict(abstract)}
     shapes = traverse_util.flatten_dict(abstract)
     shapes = {name: torch_shape(name, shapes[path].shape) for name, path in paths.items()}
-    filters = _filters(paths)
-    shapes |= {name: RESAMPLE_FILTER.shape for name in filters | (tensors.keys() & {"superresolution.resample_filter"})}
+    filters = filter_names(paths)
+    shapes |= {
+        name: RESAMPLE_FILTER.shape
+        for name in filters | (tensors.keys() & {"superresolution.resample_filter"})
+    }
 
     problems = [f"missing: {name} {list(shapes[name])}" for name in sorted(shapes.keys() - tensors.keys())]
-    problems += [f"unexpected: {name} {list(tensors[name].shape)}" for name in sorted(tensors.keys() - shapes.keys())]
+    problems += [
+        f"unexpected: {name} {list(tensors[name].shape)}" for name in sorted(tensors.keys() - shapes.keys())
+    ]
     for name in sorted(shapes.keys() & tensors.keys()):
         tensor = tensors[name]
         if tensor.shape != shapes[name]:
@@ -70,15 +75,21 @@ def to_variables(tensors: Mapping[str, np.ndarray], abstract: Mapping) -> dict:
             problems.append(f"wrong type: {name} {tensor.dtype}, expected floating point")
         elif not np.all(np.isfinite(np.asarray(tensor, np.float32))):
             problems.append(f"not finite: {name}")
-        elif name not in paths and not np.allclose(np.asarray(tensor, np.float32), RESAMPLE_FILTER, atol=1e-6):
-            problems.append(f"another filter: {name}, expected the outer product of [1, 3, 3, 1] divided by 64")
+        elif name not in paths and not np.allclose(
+            np.asarray(tensor, np.float32), RESAMPLE_FILTER, atol=1e-6
+        ):
+            problems.append(
+                f"another filter: {name}, expected the outer product of [1, 3, 3, 1] divided by 64"
+            )
     if problems:
-        raise ValueError(f"{len(problems)} tensors do not fit the network's configuration:\n  " + "\n  ".join(problems))
+        raise ValueError(
+            f"{len(problems)} tensors do not fit the network's configuration:\n  " + "\n  ".join(problems)
+        )
     return traverse_util.unflatten_dict({path: to_flax(name, tensors[name]) for name, path in paths.items()})
 
 
-def _filters(names: Mapping[str, tuple]) -> set[str]:
-    """Return the names of the resampling filters that PyTorch keeps beside these tensors: per block and per layer."""
+def filter_names(names: Mapping[str, tuple]) -> set[str]:
+    """Return the names of the filters that PyTorch keeps beside these tensors, per block and layer."""
     layers = {name.removesuffix(".noise_const") for name in names if name.endswith(".noise_const")}
     blocks = {layer.rsplit(".", 1)[0] for layer in layers}
     return {f"{place}.resample_filter" for place in layers | blocks}

@@ -1,8 +1,9 @@
 """Network pickles read as data: nothing that the file contains or asks for is executed.
 
-A pickle is a small program whose only doors to the outside are the names that it asks for. Here each name on an
-allowlist gets a stand-in of ours, which builds plain data, and every other name is refused. Nothing is imported on the
-file's behalf, and the source code that EG3D's persistent classes carry along (`module_src`) is never looked at:
+A pickle is a small program whose only doors to the outside are the names that it asks for. Here each name on
+an allowlist gets a stand-in of ours, which builds plain data, and every other name is refused. Nothing is
+imported on the file's behalf, and the source code that EG3D's persistent classes carry along (`module_src`)
+is never looked at:
 
     networks, layers, torch.nn modules      Record: the class's name and its attributes
     torch tensors and parameters            numpy arrays, views of the file's bytes
@@ -13,8 +14,6 @@ file's behalf, and the source code that EG3D's persistent classes carry along (`
 import collections
 import os
 import pathlib
-import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -26,7 +25,7 @@ _PARAMETERS, _BUFFERS, _MODULES = "_parameters", "_buffers", "_modules"
 
 
 class Record:
-    """What a pickled object becomes: the name of its class and its attributes; it has no behaviour of its own."""
+    """What a pickled object becomes: the name of its class, and its attributes; nothing that runs."""
 
     class_name = "object"
 
@@ -70,7 +69,7 @@ class Record:
                 yield from module.walk(f"{path}.{name}" if path else str(name), (*above, self))
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return the parameters and persistent buffers of all modules by dotted name, as PyTorch's `state_dict` does."""
+        """Return all parameters and persistent buffers by dotted name, as PyTorch's `state_dict` does."""
         arrays = {}
         for path, record in self.walk():
             passing = record.get("_non_persistent_buffers_set") or ()
@@ -86,18 +85,19 @@ class Record:
 
 
 def read(path: str | os.PathLike):
-    """Return the content of a pickle, or of a file of `torch.save`, as plain data and `Record`s; nothing is executed.
+    """Return the content of a pickle or a file of `torch.save` as plain data and `Record`s; execute nothing.
 
-    Raises ValueError if the file is absent, is truncated or otherwise no pickle, or asks for a name that is not on the
-    allowlist; the message has the name.
+    Raises ValueError if the file is absent, is truncated or otherwise no pickle, or asks for a name that is
+    not on the allowlist; the message has the name.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file: give the path of a network pickle")
     try:
         with open(path, "rb") as file:
-            if zipfile.is_zipfile(path):
+            if tensors.is_zip(file.read(4)):
                 return tensors.load_zip(file, _Unpickler)
+            file.seek(0)
             first = _Unpickler(file).load()
             if tensors.is_legacy(first):
                 file.seek(0)
@@ -107,20 +107,22 @@ def read(path: str | os.PathLike):
         raise ValueError(f"{path} was not read, and nothing in it was executed: {error}") from None
     except Exception as error:  # a damaged pickle can end in almost any exception
         raise ValueError(
-            f"{path} is truncated or not a pickle ({type(error).__name__}: {error}): compare its size with the"
-            " original's and copy it again"
+            f"{path} is truncated or not a pickle ({type(error).__name__}: {error}): compare its size"
+            " with the original's and copy it again"
         ) from error
 
 
 class _Unpickler(tensors.StorageUnpickler):
-    """Gives stand-ins for what network pickles need: the objects' classes, tensors, and a few plain containers."""
+    """Gives stand-ins for what network pickles need: classes of objects, tensors, a few plain containers."""
 
     def find_class(self, module: str, name: str):
         if (module, name) in _FUNCTIONS:
             return Inert(f"{module}.{name}", _FUNCTIONS[module, name])
         if (module, name) in _CLASSES:
             return _CLASSES[module, name]
-        if (module, name) in _MODULE_CLASSES or (module.startswith("torch.nn.modules.") and name.isidentifier()):
+        if (module, name) in _MODULE_CLASSES or (
+            module.startswith("torch.nn.modules.") and name.isidentifier()
+        ):
             return type(name, (Record,), {"class_name": name})  # fresh, so that the file cannot change ours
         if module == "torch" and name in _TORCH_DTYPES:
             return f"torch.{name}"
@@ -128,7 +130,7 @@ class _Unpickler(tensors.StorageUnpickler):
 
 
 def _persistent_object(meta) -> Record:
-    """Stand in for EG3D's `_reconstruct_persistent_obj`, which would execute `meta["module_src"]`: it is ignored."""
+    """Stand in for EG3D's `_reconstruct_persistent_obj`, which would execute `meta["module_src"]`."""
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
         raise Refused("a persistent object has no class_name: the file is damaged")
     if not isinstance(meta.get("state"), dict):
@@ -139,7 +141,9 @@ def _persistent_object(meta) -> Record:
 def _encode(text, encoding="utf-8"):
     """Stand in for `_codecs.encode`, by which old pickle protocols write bytes."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise Refused(f"_codecs.encode with the encoding {encoding!r}: only the latin1 of pickled bytes is read")
+        raise Refused(
+            f"_codecs.encode with the encoding {encoding!r}: only the latin1 of pickled bytes is read"
+        )
     return text.encode("latin1")
 
 
@@ -175,6 +179,12 @@ def _numpy_reconstruct(_subtype, _shape, _code):
     return _Array((0,))
 
 
+def _numpy_buffer(data, dtype: _Dtype, shape, order, axes=None):
+    if axes is not None:
+        raise Refused("a numpy array with permuted axes: only plain and Fortran order are read")
+    return np.frombuffer(data, dtype.numpy()).reshape(shape, order=order)
+
+
 def _no_call(*_args):
     raise Refused("a call of numpy.ndarray: the file is damaged or was tampered with")
 
@@ -191,9 +201,10 @@ _FUNCTIONS: dict[tuple[str, str], Callable] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _no_call,
 }
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _FUNCTIONS[_module, "scalar"] = _numpy_scalar
-    _FUNCTIONS[_module, "_reconstruct"] = _numpy_reconstruct
+for _core in ("numpy.core", "numpy._core"):  # its name before and since numpy 2
+    _FUNCTIONS[f"{_core}.multiarray", "scalar"] = _numpy_scalar
+    _FUNCTIONS[f"{_core}.multiarray", "_reconstruct"] = _numpy_reconstruct
+    _FUNCTIONS[f"{_core}.numeric", "_frombuffer"] = _numpy_buffer
 
 # Built-in types cannot be changed by a pickle, so they are given as they are.
 _CLASSES = {
@@ -214,5 +225,15 @@ _MODULE_CLASSES = {
     ("training.volumetric_rendering.ray_sampler", "RaySampler"),
 }
 
-_TORCH_DTYPES = {"float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool"}
-
+_TORCH_DTYPES = {
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "bool",
+}

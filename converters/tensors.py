@@ -1,11 +1,13 @@
 """PyTorch's storages and file formats, read without PyTorch and without executing anything.
 
     storage      a flat array of one type; a tensor is a view of it (offset, size, strides, all in elements)
-    legacy file  pickles of a magic number, the protocol, the machine, the object, the storages' keys; then each
+    legacy file  pickles of a magic number, the protocol, the machine, the object, the storages' keys; then
+    each
                  storage's length (int64) and bytes. Tensors inside plain pickles carry theirs in this format.
     zip file     data.pkl with the object, data/KEY with each storage's bytes (`torch.save` since PyTorch 1.6)
 
-In both, the object's pickle names its storages by "persistent ids": ("storage", type, key, device, length, ...).
+In both, the object's pickle names its storages by "persistent ids": ("storage", type, key, device, length,
+...).
 """
 
 import dataclasses
@@ -38,11 +40,11 @@ _DTYPES = {
 
 
 class Refused(ValueError):
-    """The file asks for something that is not on the allowlist, or has a form that is never written by PyTorch."""
+    """The file asks for something that is not on the allowlist, or has a form that PyTorch never writes."""
 
 
 class Inert:
-    """A function of ours in the place of a name that the file asked for; it can be called and nothing else."""
+    """A function of ours in the place of a name that the file asked for: it can be called, nothing else."""
 
     __slots__ = ("_name", "_call")
 
@@ -71,7 +73,7 @@ class _StorageType:
 
 
 class StorageUnpickler(pickle.Unpickler):
-    """Gives storage types and refuses every other name; `storage(key, dtype, length)` finds a storage's data."""
+    """Gives storage types, refuses every other name; `storage(key, dtype, length)` finds a storage's data."""
 
     def __init__(self, file: BinaryIO, storage: Callable | None = None):
         super().__init__(file)
@@ -81,8 +83,8 @@ class StorageUnpickler(pickle.Unpickler):
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _StorageType(np.dtype(_DTYPES[name]))
         raise Refused(
-            f"it asks for {module}.{name}, which is not on the allowlist of what network pickles need;"
-            " if the file is an EG3D network that you trust, its class needs a stand-in in converters/pickles.py"
+            f"it asks for {module}.{name}, which is not on the allowlist of what EG3D's network pickles need;"
+            " if you trust the file, convert with the class's stand-in added in converters/pickles.py"
         )
 
     def persistent_load(self, pid):
@@ -110,7 +112,9 @@ def rebuild(storage: Storage, offset: int, size: tuple, stride: tuple, *_unused)
         raise Refused(f"a tensor with offset {offset}, size {size} and strides {stride}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if math.prod(size) and last >= len(storage.data):
-        raise Refused(f"a tensor of size {tuple(size)} that leaves its storage of {len(storage.data)} elements")
+        raise Refused(
+            f"a tensor of size {tuple(size)} that leaves its storage of {len(storage.data)} elements"
+        )
     if not math.prod(size):
         return np.zeros(size, storage.data.dtype)
     itemsize = storage.data.itemsize
@@ -120,9 +124,10 @@ def rebuild(storage: Storage, offset: int, size: tuple, stride: tuple, *_unused)
 
 
 def load_storage(data: bytes) -> Storage:
-    """Stand in for `torch.storage._load_from_bytes`: read a storage from the bytes that `torch.save` wrote for it.
+    """Stand in for `torch.storage._load_from_bytes`: read a storage from the bytes `torch.save` wrote.
 
-    Inside these bytes only storage types are allowed, so that a second pickle cannot reach what the first one cannot.
+    Inside these bytes only storage types are allowed, so that a second pickle cannot reach what the first one
+    cannot.
 
     Raises Refused if the bytes ask for anything else or hold no storage.
     """
@@ -130,7 +135,7 @@ def load_storage(data: bytes) -> Storage:
         raise Refused(f"a storage read from a {type(data).__name__}, expected bytes")
     file = io.BytesIO(data)
     try:
-        if data[:2] == b"PK":
+        if is_zip(data):
             storage = load_zip(file, StorageUnpickler)
         else:
             storage = load_legacy(file, len(data), StorageUnpickler)
@@ -139,6 +144,11 @@ def load_storage(data: bytes) -> Storage:
     if not isinstance(storage, Storage):
         raise Refused(f"the bytes of a storage hold a {type(storage).__name__}, expected a storage")
     return storage
+
+
+def is_zip(start: bytes) -> bool:
+    """Tell by its first bytes whether a file is a zip file; one embedded further on does not count."""
+    return start.startswith(b"PK\x03\x04")
 
 
 def is_legacy(first) -> bool:
@@ -174,14 +184,17 @@ def load_legacy(file: BinaryIO, limit: int, unpickler: type[StorageUnpickler]):
         data = storages[key]
         length = int.from_bytes(file.read(8), "little")
         if length != len(data) or file.readinto(data.view(np.uint8)) != data.nbytes:
-            raise EOFError(f"{length} elements for the storage {key}, expected {len(data)}, or the file ends early")
+            raise EOFError(
+                f"{length} elements for the storage {key}, expected {len(data)}, or the file ends early"
+            )
     return content
 
 
 def load_zip(file: BinaryIO, unpickler: type[StorageUnpickler]):
     """Return the object in a zip file of `torch.save`, its pickle read by `unpickler`.
 
-    Raises Refused if it is another kind of zip file or of the other byte order, EOFError if a storage is incomplete.
+    Raises Refused if it is another kind of zip file or of the other byte order, EOFError if a storage is
+    incomplete.
     """
     with zipfile.ZipFile(file) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]

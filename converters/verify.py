@@ -1,9 +1,9 @@
-"""Ours against recordings of EG3D, stage by stage: `python -m converters.verify CASE.json [--checkpoint DIR]`.
+"""Ours against recordings of EG3D, stage by stage: `python -m converters.verify CASE.json`.
 
-Without a checkpoint, the recorded network's weights are redrawn and converted just as a pickle's are. With one, the
-checkpoint's weights, plane axes, ray limits and clamps are put to the test; the recording says only how densely to
-sample. Errors are |out - recorded| / |recorded| (Frobenius). Every stage starts from recorded inputs (latents z, or
-ws), so that the first bad line is where to look.
+Without a checkpoint, the recorded network's weights are redrawn and converted just as a pickle's are. With
+one, the checkpoint's weights, plane axes, ray limits and clamps are put to the test; the recording says only
+how densely to sample. Errors are |out - recorded| / |recorded| (Frobenius). Every stage starts from recorded
+inputs (latents z, or ws), so that the first bad line is where to look.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,7 @@ def compare(outputs: Mapping[str, np.ndarray], recorded: Mapping[str, np.ndarray
 
 
 def relative_error(output: np.ndarray, reference: np.ndarray) -> float:
-    """Return |output - reference| / |reference| in float64; infinite where shapes differ or a value is not finite."""
+    """Return |output - reference| / |reference|; infinite where shapes differ or a value is not finite."""
     if output.shape != reference.shape or not np.all(np.isfinite(output)):
         return math.inf
     reference = reference.astype(np.float64)
@@ -59,16 +60,25 @@ def relative_error(output: np.ndarray, reference: np.ndarray) -> float:
 def run(model: checkpoint.Model, case: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return our outputs on a case's inputs, by the recording's names and in its layout (NCHW).
 
-    `model` samples as the recording did: use `sampled_as`. Only what was recorded is computed.
+    `model` samples as the recording did: use `sampled_as`. The gradient is computed only if it was recorded.
     """
     config, variables = model.config, model.variables
+    recorded = _recorded(config, arrays)
     with jax.default_matmul_precision("highest"):
         outputs = _latents(config, variables, case, arrays)
-        outputs |= _blocks(config, variables, case, arrays)
-        outputs |= _points(config, variables, case, arrays)
-        outputs |= _images(config, variables, case, arrays)
+        blocks = jax.jit(_synthesize, static_argnums=(0, 3))(
+            config, variables, arrays["ws"], case["noise_mode"]
+        )
+        outputs |= _blocks(blocks)
+        planes = triplane.split_channels(blocks.last, len(config.plane_axes))
+        if "points" in arrays:
+            sigma, features = jax.jit(generator.decode, static_argnums=0)(
+                config, variables, planes, arrays["points"]
+            )
+            outputs |= {"points_rgb": features, "points_sigma": sigma[..., None]}
+        outputs |= _images(config, variables, planes, recorded)
         if "grad_ws" in arrays:
-            outputs |= _gradient(config, variables, case, arrays)
+            outputs |= _gradient(config, variables, case, recorded)
     return {name: np.asarray(output) for name, output in outputs.items()}
 
 
@@ -97,30 +107,24 @@ def _latents(config, variables, case, arrays):
     return {"ws": truncated, "ws_full": full}
 
 
-def _blocks(config, variables, case, arrays):
-    blocks = _planes(config, variables, case, arrays["ws"])
+def _synthesize(config, variables, ws, noise_mode):
+    return generator.synthesize_planes(config, variables, ws, noise_mode=noise_mode)
+
+
+def _blocks(blocks):
     step = _CROP["planes"]
     outputs = {}
-    for name in blocks.hidden:
+    for name in sorted(blocks.hidden, key=lambda name: int(name[1:])):
         outputs[f"x{name[1:]}"] = _channels_first(blocks.hidden[name])
         outputs[f"img{name[1:]}"] = _channels_first(blocks.skip[name])
     return outputs | {"planes_crop": _channels_first(blocks.last)[:, :, ::step, ::step]}
 
 
-def _points(config, variables, case, arrays):
-    if "points" not in arrays:
-        return {}
-    planes = triplane.split_channels(_planes(config, variables, case, arrays["ws"]).last, len(config.plane_axes))
-    sigma, features = generator.decode(config, variables, planes, jnp.asarray(arrays["points"]))
-    return {"points_rgb": features, "points_sigma": sigma[..., None]}
-
-
-def _images(config, variables, case, arrays):
-    rays = _rays(config, arrays)
-    flat = [x.reshape(len(x), -1, 3)[:, :: _CROP["rays"]] for x in (rays.origins, rays.directions)]
-    image, raw, depth = jax.jit(_render, static_argnums=(0, 2))(
-        config, variables, case["noise_mode"], arrays["ws"], rays, _uniforms(config, arrays)
-    )
+def _images(config, variables, planes, inputs):
+    image, raw, depth = jax.jit(_render, static_argnums=0)(config, variables, planes, *inputs)
+    flat = [
+        x.reshape(len(x), -1, 3)[:, :: _CROP["rays"]] for x in (inputs.rays.origins, inputs.rays.directions)
+    ]
     step = _CROP["image"] if image.shape[-2] > _WHOLE_IMAGE else 1
     return {
         **{"ray_origins": flat[0], "ray_directions": flat[1]},
@@ -131,48 +135,49 @@ def _images(config, variables, case, arrays):
     }
 
 
-def _gradient(config, variables, case, arrays):
-    rays, uniforms = _rays(config, arrays), _uniforms(config, arrays)
+def _gradient(config, variables, case, inputs):
+    """The loss and its gradient in ws, sample by sample: the batch's mean at a fraction of its memory."""
 
-    @jax.jit
-    def loss(ws):
-        image, _, depth = _render(config, variables, case["noise_mode"], ws, rays, uniforms)
+    def loss(variables, inputs):
+        one = jax.tree.map(lambda x: x[None], inputs)
+        blocks = _synthesize(config, variables, one.ws, case["noise_mode"])
+        planes = triplane.split_channels(blocks.last, len(config.plane_axes))
+        image, _, depth = _render(config, variables, planes, *one)
         return jnp.mean(jnp.square(image)) + jnp.mean(depth)
 
-    value, gradient = jax.value_and_grad(loss)(arrays["ws"])
-    return {"loss": value, "grad_ws": gradient}
+    step = jax.jit(jax.value_and_grad(lambda ws, variables, inputs: loss(variables, inputs._replace(ws=ws))))
+    samples = [jax.tree.map(lambda x, i=i: x[i], inputs) for i in range(len(inputs.ws))]
+    values, gradients = zip(*(step(one.ws, variables, one) for one in samples), strict=True)
+    return {"loss": sum(values) / len(values), "grad_ws": jnp.stack(gradients) / len(gradients)}
 
 
-def _render(config, variables, noise_mode, ws, rays, uniforms):
-    """The final image, the raw image and EG3D's depth, with recorded uniform draws."""
-    blocks = generator.synthesize_planes(config, variables, ws, noise_mode=noise_mode)
-    planes = triplane.split_channels(blocks.last, len(config.plane_axes))
+def _render(config, variables, planes, ws, rays, uniforms):
+    """The final image, the raw image and EG3D's depth (N, H, W), with recorded uniform draws."""
     march = jax.vmap(lambda *args: generator.march(config, variables, *args[:2], uniforms=args[2]))
     samples = march(planes, rays, uniforms)
     features = generator.feature_image(config, samples)
-    # Rays that nothing stops: EG3D gives them the largest depth of the whole batch, we the largest of their image.
+    # Rays that nothing stops: EG3D gives them the largest depth of the batch, we that of their image.
     depth = jnp.where(samples.opacity > 0, samples.distance, jnp.max(samples.depths))
     return generator.super_resolve(config, variables, features, ws), features[..., :3], depth
 
 
-def _planes(config, variables, case, ws):
-    synthesize = jax.jit(lambda variables, ws: generator.synthesize_planes(
-        config, variables, ws, noise_mode=case["noise_mode"]
-    ))
-    return synthesize(variables, ws)
+class _Inputs(NamedTuple):
+    """What is rendered: ws (N, num_ws, w_dim), rays (N, R, R), uniform draws (N, R, R, samples) twice."""
+
+    ws: np.ndarray
+    rays: cameras.Rays
+    uniforms: tuple
 
 
-def _rays(config, arrays):
-    return cameras.rays(cameras.from_eg3d(jnp.asarray(arrays["c"])), config.neural_rendering_resolution)
-
-
-def _uniforms(config, arrays):
-    """The recorded draws, or the same drawn again, as (N, R, R, samples)."""
+def _recorded(config, arrays) -> _Inputs:
+    """The recorded inputs; draws that were not recorded are drawn again."""
     batch, size, options = len(arrays["c"]), config.neural_rendering_resolution, config.rendering
-    counts = options.depth_resolution, options.depth_resolution_importance
-    drawn = golden.redraw_uniforms(batch, size * size, *counts)
-    coarse, fine = (arrays.get(name, draw) for name, draw in zip(("u_coarse", "u_fine"), drawn, strict=True))
-    return coarse.reshape(batch, size, size, -1), fine.reshape(batch, size, size, -1)
+    drawn = golden.redraw_uniforms(
+        batch, size * size, options.depth_resolution, options.depth_resolution_importance
+    )
+    uniforms = (arrays.get(name, draw) for name, draw in zip(("u_coarse", "u_fine"), drawn, strict=True))
+    rays = cameras.rays(cameras.from_eg3d(jnp.asarray(arrays["c"])), size)
+    return _Inputs(arrays["ws"], rays, tuple(u.reshape(batch, size, size, -1) for u in uniforms))
 
 
 def _channels_first(image):
@@ -180,7 +185,7 @@ def _channels_first(image):
 
 
 def verify(path, model: checkpoint.Model | None = None) -> list[Line]:
-    """Return the comparison of one recorded case with `model`, or with its own network redrawn and converted."""
+    """Return a recorded case's comparison with `model`, or with its own network redrawn and converted."""
     case, arrays = golden.load_case(path)
     if model is None:
         model = eg3d.convert(golden.record_from(case))
@@ -189,15 +194,24 @@ def verify(path, model: checkpoint.Model | None = None) -> list[Line]:
 
 def table(lines: list[Line]) -> str:
     """Return the comparison as text: stage, relative error, tolerance, verdict."""
-    rows = [f"{line.stage:16} {line.error:14.2e} {line.tolerance:10.0e}   {'ok' if line.ok else 'FAIL'}" for line in lines]
+    rows = [
+        f"{line.stage:16} {line.error:14.2e} {line.tolerance:10.0e}   {'ok' if line.ok else 'FAIL'}"
+        for line in lines
+    ]
     return "\n".join([f"{'stage':16} {'relative error':>14} {'tolerance':>10}   verdict", *rows])
 
 
 def main(argv: list[str] | None = None) -> int:
     """Verify cases and print their tables. Returns 0 if all stages are within tolerance, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m converters.verify", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("cases", metavar="CASE.json", nargs="+", help="a recorded case, its CASE.npz beside it")
-    parser.add_argument("--checkpoint", metavar="DIR", help="verify this converted checkpoint instead of redrawn weights")
+    parser = argparse.ArgumentParser(
+        prog="python -m converters.verify", description=__doc__.partition("\n\n")[0]
+    )
+    parser.add_argument(
+        "cases", metavar="CASE.json", nargs="+", help="a recorded case, its CASE.npz beside it"
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="verify this converted checkpoint instead of redrawn weights"
+    )
     args = parser.parse_args(argv)
     try:
         model = checkpoint.load(args.checkpoint) if args.checkpoint else None

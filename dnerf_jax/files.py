@@ -1,6 +1,7 @@
-"""Whole or not at all: write beside the destination, then rename.
+"""Files whole or not at all, and where those are that come with the package.
 
-A reader never sees half a file, and a run that is killed leaves what was there before.
+Writing goes beside the destination, then renames: a reader never sees half a file, and a run that is killed leaves
+what was there before.
 """
 
 import contextlib
@@ -9,6 +10,22 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Iterator
+
+ASSETS = pathlib.Path(__file__).parent / "assets"
+
+
+def located(path: str | os.PathLike, marker: str) -> pathlib.Path:
+    """Return the folder `path` if it holds the file `marker`, else the embedded folder of that name if there is one.
+
+    Where there is neither, `path` is returned as it is: the caller knows best what to say.
+    """
+    folder, embedded = pathlib.Path(path), ASSETS / path
+    return embedded if not (folder / marker).is_file() and (embedded / marker).is_file() else folder
+
+
+def embedded_names(marker: str) -> list[str]:
+    """Return the names of the embedded folders that hold the file `marker`."""
+    return sorted(file.parent.name for file in ASSETS.glob(f"*/{marker}"))
 
 
 @contextlib.contextmanager

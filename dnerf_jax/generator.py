@@ -263,7 +263,7 @@ def feature_image(config, samples):
 
 
 def super_resolve(config, variables, features, ws, *, key=None):
-    """The final image (..., R, R, 3), about [-1, 1], from a feature image (..., h, w, F) and ws (..., num_ws, w_dim)."""
+    """The final image (..., R, R, 3), about [-1, 1], of a feature image (..., h, w, F) and ws (..., num_ws, w_dim)."""
     batch = features.shape[:-3]
     image = Generator(config).apply(
         variables,

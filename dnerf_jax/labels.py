@@ -128,20 +128,21 @@ class LabelMap:
             )
         return self.check(mask, str(path))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return {"classes": [{"id", "name", "color"}, ...], "ignore": 255}, ready for json.dumps."""
+    def to_json(self) -> str:
+        """Return the JSON text {"classes": [{"id", "name", "color"}, ...], "ignore": 255}."""
         classes = [
             {"id": index, "name": name, "color": list(color)}
             for index, (name, color) in enumerate(zip(self.names, self.colors, strict=True))
         ]
-        return {"classes": classes, "ignore": self.IGNORE}
+        return json.dumps({"classes": classes, "ignore": self.IGNORE}, indent=1, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "LabelMap":
-        """Make the label map that `to_json` described; ids must be 0, 1, ... without gaps, in any order.
+    def from_json(cls, text: str) -> "LabelMap":
+        """Make the label map of JSON text like `to_json`'s; ids must be 0, 1, ... without gaps, in any order.
 
-        Raises ValueError naming the missing keys, the offending ids, or an ignore that is not 255.
+        Raises ValueError on text that is no JSON, missing keys, offending ids, or an ignore that is not 255.
         """
+        data = json.loads(text)
         if not isinstance(data, Mapping) or not isinstance(data.get("classes"), list):
             raise ValueError(
                 'a label map is {"classes": [{"id", "name", "color"}, ...], "ignore": 255},'
@@ -167,15 +168,13 @@ class LabelMap:
     def save(self, path: str | os.PathLike) -> None:
         """Write the label map as JSON, by custom `labelmap.json`."""
         with files.atomic_file(path) as temporary:
-            temporary.write_text(
-                json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "LabelMap":
         """Read a label map written by `save` or by hand; errors are ValueErrors that name the file."""
         try:
-            return cls.from_json(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
+            return cls.from_json(pathlib.Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read as a label map: {error}") from error
 

@@ -60,12 +60,12 @@ def confusion(
 def scores(confusion: Any, names: Sequence[str]) -> dict[str, Any]:
     """Turn a confusion matrix (C, C), rows are labels, into scores, all plain Python numbers ready for JSON.
 
-    "miou": mean IoU over the classes that occur in the labels or in the predictions: a class that is only
-    predicted
-        counts as 0, one that occurs nowhere is left out.
-    "accuracy": part of the pixels with the right class.
-    "per_class": IoU by name, None for a class that occurs nowhere.
-    "label_pixels", "prediction_pixels": counts by name.
+    - "miou": mean IoU over the classes that occur in the labels or in the predictions: a class that is only
+      predicted counts as 0, one that occurs nowhere is left out.
+    - "accuracy": part of the pixels with the right class.
+    - "per_class": IoU by name, None for a class that occurs nowhere.
+    - "label_pixels", "prediction_pixels": counts by name.
+
     miou and accuracy are None if the matrix is empty. Raises ValueError if the matrix does not fit the names.
     """
     counts = np.asarray(confusion).astype(np.int64)

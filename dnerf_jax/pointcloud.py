@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import spatial
 
-from dnerf_jax import cameras, ply
+from dnerf_jax import cameras, ply, scene
 from dnerf_jax.labels import LabelMap
 from dnerf_jax.precision import einsum
 
@@ -28,8 +28,9 @@ _POSITION, _COLOR = ("x", "y", "z"), ("red", "green", "blue")
 class PointCloud:
     """N labelled and coloured points.
 
-    points: (N, 3) float32, world frame. colors: (N, 3) uint8 RGB. labels: (N,) uint8 class ids, 255 where
-    unknown.
+    points: (N, 3) float32, world frame.
+    colors: (N, 3) uint8 RGB.
+    labels: (N,) uint8 class ids, 255 where unknown.
     label_map: names and colours of the classes, if known.
 
     Converts what it is given to these types. Raises ValueError on other shapes, on values that are not
@@ -93,7 +94,7 @@ def backproject(depth_z: jax.Array, camera: cameras.Camera) -> jax.Array:
 
 
 def from_view(
-    view: Any,
+    view: scene.View,
     *,
     label_map: LabelMap | None = None,
     stride: int = 1,
@@ -102,19 +103,19 @@ def from_view(
 ) -> PointCloud:
     """Make one cloud of the surface points that rendered views show.
 
-    view: has image (..., H, W, 3) in [-1, 1], depth_z and opacity (..., H, W), camera, and mask (..., H, W)
-    or None;
-        leading dimensions are several views of one scene, whose points are joined.
+    view: from `scene.render`; leading dimensions are several views of one scene, whose points are joined.
+    label_map: kept with the cloud.
     stride: keep every stride-th row and column.
 
     Left out are pixels
-      - without finite positive depth, or with less opacity than `min_opacity`: their depth is a mean over
-      nothing; - labelled background (0) or ignore (255), where there is a mask; without one all labels are
-      255, unknown; - at a depth discontinuity ("flying pixels", whose depth lies between two surfaces): where
-      depths within the
-        3 x 3 neighbourhood differ by more than `max_jump` times the pixel's own, or one of them is empty. The
-        default of 0.02 at 128 pixels and EG3D's focal length keeps surfaces tilted up to 79 degrees from the
-        view.
+
+    - without finite positive depth, or with less opacity than `min_opacity`: the rest of the ray is empty;
+    - labelled background (0) or ignore (255). A view without a mask keeps all, labelled 255, unknown;
+    - at a depth discontinuity ("flying pixels", whose depth lies between two surfaces): where depths in the
+      3 x 3 neighbourhood differ by more than `max_jump` times the pixel's own, or one of them is empty. The
+      default, at 128 pixels and EG3D's focal length, keeps surfaces turned up to 79 degrees from the camera.
+
+    Raises ValueError if image, depth, opacity and mask differ in size.
     """
     if stride < 1:
         raise ValueError(f"stride is {stride}, expected 1 (every pixel) or more")
@@ -186,10 +187,12 @@ def agreement(a: PointCloud, b: PointCloud, *, radius: float = 0.05) -> dict[str
     show it. Take it well above the distances expected, since the median cannot exceed it, and read the
     overlap beside the median.
 
-    "overlap": part of all points that have a partner.
-    "median_distance": median distance of partners, world units; None without partners.
-    "label_agreement": part of the partners with equal labels, of those where both are known (not 255); None
-    if none is.
+    - "overlap": part of all points that have a partner.
+    - "median_distance": median distance of partners, world units; None without partners.
+    - "label_agreement": part of the partners with equal labels, among those where both are known (not 255);
+      None if there are none.
+
+    Raises ValueError if the radius is not positive.
     """
     if not radius > 0:
         raise ValueError(f"radius is {radius}, expected a positive distance in world units")
@@ -277,7 +280,7 @@ def _relative_jump(depth: np.ndarray) -> np.ndarray:
     largest, smallest = windows.max(axis=(-2, -1)), windows.min(axis=(-2, -1))
     empty = ~np.isfinite(largest)
     largest, smallest, depth = (np.where(empty, 1.0, x) for x in (largest, smallest, depth))
-    return np.where(empty, np.inf, (np.where(empty, 0, largest) - smallest) / depth)
+    return np.where(empty, np.inf, (largest - smallest) / depth)
 
 
 def _voxel_indices(points: np.ndarray, voxel_size: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What training runs share: checkpoints to resume from, a log of metrics, progress, a stop on non-finite loss.
+"""What training runs share: checkpoints to resume from, a log of metrics, progress, a guard against NaN.
 
 A run lives in one folder, its `workdir`: `checkpoints/<step>/` (Orbax), `metrics.jsonl` (one object per line,
 "step" in each), `settings.json`. Started again with the same command it continues after its last checkpoint
@@ -47,11 +47,10 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, *, every: int, keep: int = 2):
-        policies = ocp.training
-        self._checkpointer = policies.Checkpointer(
+        self._checkpointer = ocp.training.Checkpointer(
             Path(folder).absolute(),
-            save_decision_policy=policies.save_decision_policies.FixedIntervalPolicy(every),
-            preservation_policy=policies.preservation_policies.LatestN(keep),
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(every),
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
             cleanup_tmp_directories=True,
         )
 
@@ -83,15 +82,16 @@ class Checkpoints:
         if step is None:
             return None
         where = f"checkpoint {self._checkpointer.directory / str(step)}"
-        remedy = "Continue with the settings that the run was started with, or name another workdir."
+        saved = self._checkpointer.metadata(step).metadata  # None where Orbax cannot read it
+        differences = _differences(_shapes(saved), _shapes(template))
+        if saved is not None and differences:
+            raise ValueError(f"{where} does not fit this run: {differences}. "
+                             "Continue with the settings that it was started with, or name another workdir.")
         try:
-            saved = _shapes(self._checkpointer.metadata(step).metadata)
-            if differences := _differences(saved, _shapes(template)):
-                raise ValueError(f"{where} does not fit this run: {differences}. {remedy}")
             return step, self._checkpointer.load(step, jax.tree.map(_abstract, template))
-        except (OSError, KeyError, TypeError) as error:
-            remedy = "Delete that folder to continue from the one before."
-            raise ValueError(f"{where} cannot be read: {error}. {remedy}") from error
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{where} cannot be read: delete that folder to continue from the one before. "
+                             f"({error})") from error
 
     def close(self) -> None:
         """Releases the folder."""
@@ -148,14 +148,14 @@ def remember(workdir: str | Path, settings: Any, *, may_change: tuple[str, ...] 
         changed = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
                    for name in differing if name not in may_change]
         if changed:
-            raise ValueError(f"{file.parent} holds a run with other settings: {'; '.join(changed)}. Continue with "
-                             "the old ones, name another workdir, or delete this one.")
+            raise ValueError(f"{file.parent} holds a run with other settings: {'; '.join(changed)}. "
+                             "Continue with the old ones, name another workdir, or delete this one.")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(new, indent=2) + "\n")
 
 
 class MetricLog:
-    """Appends metrics to `workdir/metrics.jsonl` and, where tensorboard is installed, to `workdir/tensorboard`.
+    """Appends metrics to `workdir/metrics.jsonl` and, where TensorBoard is installed, to an event file there.
 
     A run that continues after a kill may have logged steps beyond its last checkpoint; these lines, and a
     half-written last one, are dropped, so that each step stands in the file once.
@@ -215,7 +215,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
             records.append(json.loads(line))
         except json.JSONDecodeError as error:
             if number < len(lines):
-                raise ValueError(f"{path}, line {number} is not JSON ({error.msg}); delete the line") from error
+                raise ValueError(f"{path}, line {number} is not JSON ({error}); delete it") from error
     return records
 
 
@@ -273,12 +273,12 @@ def require_finite(metrics: Mapping[str, Any], step: int) -> None:
     values = {name: np.asarray(value) for name, value in metrics.items()}
     bad = [f"{name} is {value}" for name, value in values.items() if not np.all(np.isfinite(value))]
     if bad:
-        raise FloatingPointError(f"{', '.join(bad)} at step {step}: the run stops here, and its last checkpoint is "
-                                 "kept. A lower learning rate is the first thing to try.")
+        raise FloatingPointError(f"{', '.join(bad)} at step {step}: the run stops here, and its last "
+                                 "checkpoint is kept. A lower learning rate is the first thing to try.")
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another.
+    """Keeps compiled programs in the user's cache, or where JAX_COMPILATION_CACHE_DIR says.
 
     Only what took over a second to compile is kept. Programs for one CPU can crash on another, so the folder
     is named after the processor (home folders are shared between machines).

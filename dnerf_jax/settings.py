@@ -9,8 +9,6 @@ other. The library itself never sees a ConfigDict: `as_dataclass` turns it into 
 once.
 """
 
-import dataclasses
-import difflib
 import inspect
 import re
 import runpy
@@ -18,12 +16,15 @@ import sys
 import traceback
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
+
+from dnerf_jax import schema
+from dnerf_jax.schema import did_you_mean
 
 flags.disclaim_key_flags()  # the flags belong to the door, which --help lists them under
 _DEFINERS = {
@@ -34,17 +35,6 @@ _DEFINERS = {
 }
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Says which of the known names are near to `name`, or lists them where none is; begins with "; "."""
-    known = [str(entry) for entry in known]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    # In a nested configuration the last part of a path is what people remember: beta for optimizer.beta.
-    near += [entry for entry in known if entry.split(".")[-1] == name.split(".")[-1] and entry not in near]
-    if near:
-        return "; did you mean " + " or ".join(repr(entry) for entry in near) + "?"
-    return "; known are " + ", ".join(known) if known else ""
-
-
 def door(main: Callable[..., Any]) -> None:
     """Runs `main` with flags from the command line: what `python -m` calls at the end of a door.
 
@@ -52,8 +42,8 @@ def door(main: Callable[..., Any]) -> None:
     says what to do) end with that message and exit code 2. Other errors keep their traceback.
 
     Args:
-      main: function of `config` (optional) and of parameters annotated str, int, float or bool, possibly `|
-        None`; lines "name: text" of its docstring describe the flags in --help.
+      main: function of `config` (optional) and of parameters annotated str, int, float, bool, or `str | None`
+        and the like; lines "name: text" of its docstring describe the flags in --help.
     """
     parameters = inspect.signature(main).parameters
     text = inspect.getdoc(main) or ""
@@ -67,6 +57,7 @@ def door(main: Callable[..., Any]) -> None:
     sys.modules["__main__"].__doc__ = text
 
     def run(_argv: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)  # Orbax would tell a page about every checkpoint
         try:
             main(**{name: flags.FLAGS[name].value for name in parameters})
         except (ValueError, OSError, FloatingPointError) as error:
@@ -91,13 +82,13 @@ def _parse(argv: list[str], required: list[str]) -> list[str]:
     try:
         path = _config_path(argv)
         if path and "config" in flags.FLAGS:
-            _check_overrides(load_config(path), argv)
+            check_overrides(load_config(path), argv)
         rest = flags.FLAGS(argv)
         for name in required:
             flag = flags.FLAGS[name]
             if flag.value is None:
                 files = _config_files() if name == "config" else []
-                raise ValueError(f"--{name} is missing: {flag.help or 'see --help'}" + did_you_mean("", files))
+                raise ValueError(f"--{name} is missing: {flag.help}" + did_you_mean("", files))
     except (flags.Error, ValueError) as error:
         _refuse(str(error))
     if rest[1:]:
@@ -138,8 +129,12 @@ def load_config(path: str) -> ConfigDict:
     return module["get_config"](*argument)
 
 
-def _check_overrides(config: ConfigDict, argv: list[str]) -> None:
-    """Refuses what ml_collections answers with a traceback: unknown fields, and fields that are None in the file."""
+def check_overrides(config: ConfigDict, argv: list[str]) -> None:
+    """Refuses overrides that ml_collections answers with a traceback.
+
+    Raises:
+      ValueError: `--config.name` in `argv` names a field that `config` lacks, or that is None there, untyped.
+    """
     for argument in argv:
         match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
         if not match:
@@ -152,8 +147,8 @@ def _check_overrides(config: ConfigDict, argv: list[str]) -> None:
         if not isinstance(node, ConfigDict) or last not in node:
             raise ValueError(f"config has no field {field!r}" + did_you_mean(field, _field_names(config)))
         if node.get_type(last) is types.NoneType:
-            raise ValueError(f"config field {field!r} is None in the file and so has no type here: edit the file, "
-                             "or write config_dict.placeholder(type) in it")
+            raise ValueError(f"config field {field!r} is None in the file and so has no type here: edit the "
+                             "file, or write config_dict.placeholder(type) in it")
 
 
 def _field_names(config: ConfigDict, prefix: str = "") -> list[str]:
@@ -165,72 +160,5 @@ def _field_names(config: ConfigDict, prefix: str = "") -> list[str]:
 
 
 def as_dataclass(config: ConfigDict | dict, cls: type, path: str = "config") -> Any:
-    """Turns a configuration into the frozen dataclass `cls`, its nested dataclasses included.
-
-    Args:
-      config: ConfigDict or dict; lists become tuples, whole numbers become floats where the field is a float.
-      cls: dataclass with fields of bool, int, float, str, tuple[...], Literal[...], dataclasses, or unions of
-        these.
-      path: how messages call the configuration.
-
-    Raises:
-      ValueError: a field is unknown, missing without a default, or of another type; the message has the near
-        matches.
-    """
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for name in config:
-        if name not in fields:
-            raise ValueError(f"{path} has no field {name!r}" + did_you_mean(name, fields))
-    hints = typing.get_type_hints(cls)
-    values = {}
-    for name, field in fields.items():
-        if name in config:
-            values[name] = _convert(config[name], hints[name], f"{path}.{name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            had = ", ".join(config) or "nothing"
-            raise ValueError(f"{path} lacks the field {name!r}, which {cls.__name__} needs; it has {had}")
-    return cls(**values)
-
-
-def _convert(value: Any, hint: Any, path: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        for choice in arguments:
-            try:
-                return _convert(value, choice, path)
-            except ValueError:
-                continue
-    elif origin is typing.Literal:
-        if value in arguments and not isinstance(value, bool):
-            return value
-        raise ValueError(f"{path} is {value!r}" + did_you_mean(str(value), arguments))
-    elif dataclasses.is_dataclass(hint):
-        if isinstance(value, hint):
-            return value
-        if isinstance(value, ConfigDict | dict):
-            return as_dataclass(value, hint, path)
-    elif origin is tuple or hint is tuple:
-        if isinstance(value, list | tuple):
-            return _convert_tuple(tuple(value), arguments, path)
-    elif hint is None or hint is types.NoneType:
-        if value is None:
-            return None
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    expected = str(hint) if arguments else getattr(hint, "__name__", str(hint))
-    raise ValueError(f"{path} must be {expected}, not {value!r} ({type(value).__name__})")
-
-
-def _convert_tuple(value: tuple, arguments: tuple, path: str) -> tuple:
-    if not arguments:
-        return value
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    if len(value) != len(arguments):
-        raise ValueError(f"{path} must have {len(arguments)} entries, not {len(value)}: {value!r}")
-    pairs = zip(value, arguments, strict=True)
-    return tuple(_convert(entry, hint, f"{path}[{index}]") for index, (entry, hint) in enumerate(pairs))
+    """Turns a configuration into the frozen dataclass `cls`; see schema.as_dataclass for what it refuses."""
+    return schema.as_dataclass(config.to_dict() if isinstance(config, ConfigDict) else config, cls, path)

@@ -69,6 +69,16 @@ def test_folder_with_content_is_replaced_only_on_demand(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_old_folder_comes_back_if_the_new_one_is_lost(tmp_path):
+    path = tmp_path / "pack"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(OSError), files.atomic_folder(path, replace=True) as temporary:
+        temporary.rmdir()
+    assert [entry.name for entry in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_empty_folder_counts_as_absent(tmp_path):
     path = tmp_path / "pack"
     path.mkdir()

@@ -61,7 +61,7 @@ def test_json_round_trip(tmp_path):
     data = json.loads(path.read_text())
     assert data["ignore"] == 255 and data["classes"][2] == {"id": 2, "name": "hair", "color": [90, 60, 20]}
     data["classes"].reverse()
-    assert LabelMap.from_json(data) == LABELS
+    assert LabelMap.from_json(json.dumps(data)) == LABELS
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_json_round_trip(tmp_path):
     ],
 )
 def test_bad_json_is_refused_with_the_file_named(tmp_path, change, message):
-    data = LABELS.to_json()
+    data = json.loads(LABELS.to_json())
     change(data)
     path = tmp_path / "labelmap.json"
     path.write_text(json.dumps(data))

@@ -24,6 +24,12 @@ def test_confusion_counts_pairs_and_leaves_out_ignore():
     np.testing.assert_array_equal(jitted(label, prediction, 4), expected)
 
 
+def test_unknown_ids_under_jit_are_not_counted_as_others():
+    jitted = jax.jit(metrics.confusion, static_argnums=2)
+    counts = jitted(np.array([0, 0, 1, 9]), np.array([0, 7, 3, 0]), 4)
+    assert counts[0, 0] == 1 and counts[1, 3] == 1 and counts.sum() == 2
+
+
 def test_confusion_of_many_classes_does_not_wrap_bytes():
     label = np.array([200], np.uint8)
     assert metrics.confusion(label, label, 201)[200, 200] == 1

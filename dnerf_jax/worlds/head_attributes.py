@@ -1,12 +1,13 @@
-"""Latent -> attributes of a head: one monotone, continuous map per latent dimension, all listed in `ATTRIBUTES`.
+"""Latent -> attributes of a head: one monotone, continuous map per latent dimension, listed in `ATTRIBUTES`.
 
 Notation: z (Z_DIM,) is the latent, normalised to unit mean square as EG3D's mapping does; a is a dictionary
 name -> float of attribute values; coefficients (S,) weigh the S shapes of the table (see `head_table`).
 
-Each attribute is `low + (high - low) * logistic(slope * z[i])`. The slope 1.702 makes the values nearly uniform over
-[low, high] for z ~ N(0, 1); a larger slope favours the two ends. Attributes that follow several dimensions do so in
-`attributes` below, and nowhere else: ancestry weights (two dimensions), melanin (those two and its own),
-hair lightness (its own and melanin), greyness (its own and age), stubble (its own and gender).
+Each attribute is `low + (high - low) * logistic(slope * z[i])`. The slope 1.702 makes the values nearly
+uniform over [low, high] for z ~ N(0, 1); a larger slope favours the two ends. Attributes that follow several
+dimensions do so in `attributes` below, and nowhere else: ancestry weights (two dimensions), melanin (those
+two and its own), hair lightness (its own and melanin), greyness (its own and age), stubble (its own and
+gender).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ATTRIBUTES = (
     Attribute("weight", 0.25, 0.75),
     Attribute("ancestry_african", -2.2, 2.2),
     Attribute("ancestry_asian", -2.2, 2.2),
-    Attribute("melanin", -0.25, 0.25),
+    Attribute("melanin", -0.2, 0.2),
     # face shape: each drives a symmetric group of local changes (SHAPE_GROUPS)
     Attribute("face_width", -1.0, 1.0),
     Attribute("face_height", -1.0, 1.0),
@@ -56,7 +57,7 @@ ATTRIBUTES = (
     # expression: positive and negative sides are different movements (EXPRESSIONS)
     Attribute("smile", -0.55, 0.95),
     Attribute("jaw_open", -0.55, 0.75),
-    Attribute("brow_raise", -0.7, 0.9),
+    Attribute("brow_raise", -0.45, 0.9),
     Attribute("gaze_side", -0.45, 0.45),
     Attribute("gaze_up", -0.25, 0.25),
     Attribute("eye_open", -0.10, 0.90),
@@ -68,7 +69,7 @@ ATTRIBUTES = (
     Attribute("hair_part", -0.045, 0.045),
     Attribute("hair_hue", 0.0, 1.0),
     Attribute("hair_lightness", 0.0, 1.0),
-    Attribute("greyness", -3.0, 2.0),
+    Attribute("greyness", -4.5, 1.5),
     # skin and eyes
     Attribute("redness", 0.0, 1.0),
     Attribute("iris", 0.0, 1.0),
@@ -82,42 +83,60 @@ ATTRIBUTES = (
     # light
     Attribute("light_side", -0.9, 0.9),
     Attribute("light_up", 0.0, 0.9),
-    Attribute("light_strength", 0.75, 1.1),
+    Attribute("light_strength", 0.85, 1.2),
 )
 
-# Local changes of anny per face-shape attribute: label -> weight at attribute value 1 (sides "l-", "r-" are added).
+# Local changes of anny per face-shape attribute: label -> weight at attribute value 1 (sides "l-", "r-" are
+# added). No label occurs twice: anny's increase and decrease of one label are different shapes, so they would
+# not add up.
 SHAPE_GROUPS = {
     "face_width": {"head-scale-horiz-incr": 0.55, "forehead-temple-incr": 0.3},
-    "face_height": {"head-scale-vert-incr": 0.55, "chin-height-incr": 0.2},
+    "face_height": {"head-scale-vert-incr": 0.55},
     "jaw": {"chin-bones-incr": 0.6, "chin-width-incr": 0.5, "chin-jaw-drop-incr": 0.3},
     "chin": {"chin-prominent-incr": 0.6, "chin-prognathism-incr": 0.25, "chin-height-incr": 0.35},
     "cheeks": {"cheek-bones-incr": 0.5, "cheek-volume-incr": 0.55, "head-fat-incr": 0.3},
     "nose_width": {
-        "nose-width1-incr": 0.5, "nose-width2-incr": 0.5, "nose-width3-incr": 0.5,
-        "nose-nostrils-width-incr": 0.4, "nose-point-width-incr": 0.3,
+        "nose-width1-incr": 0.5,
+        "nose-width2-incr": 0.5,
+        "nose-width3-incr": 0.5,
+        "nose-nostrils-width-incr": 0.4,
+        "nose-point-width-incr": 0.3,
     },
     "nose_length": {"nose-scale-vert-incr": 0.5, "nose-scale-depth-incr": 0.5, "nose-point-up": -0.3},
     "nose_bridge": {"nose-hump-incr": 0.5, "nose-greek-incr": 0.4, "nose-curve-convex": 0.4},
-    "eye_size": {"eye-scale-incr": 0.45, "eye-height2-incr": 0.4, "eye-height1-incr": 0.2, "eye-height3-incr": 0.2},
+    "eye_size": {
+        "eye-scale-incr": 0.45,
+        "eye-height2-incr": 0.4,
+        "eye-height1-incr": 0.2,
+        "eye-height3-incr": 0.2,
+    },
     "eye_spacing": {"eye-trans-out": 0.5},
     "eye_tilt": {"eye-corner2-up": 0.5, "eye-epicanthus-out": -0.25, "eyebrows-angle-up": 0.3},
     "mouth_width": {"mouth-scale-horiz-incr": 0.6},
     "lips": {
-        "mouth-upperlip-volume-incr": 0.6, "mouth-lowerlip-volume-incr": 0.6,
-        "mouth-upperlip-height-incr": 0.5, "mouth-lowerlip-height-incr": 0.5,
+        "mouth-upperlip-volume-incr": 0.6,
+        "mouth-lowerlip-volume-incr": 0.6,
+        "mouth-upperlip-height-incr": 0.5,
+        "mouth-lowerlip-height-incr": 0.5,
     },
     "ears": {"ear-scale-incr": 0.5, "ear-wing-incr": 0.5},
-    "forehead": {"forehead-scale-vert-incr": 0.4, "forehead-trans-forward-incr": 0.0, "forehead-nubian-incr": 0.5},
+    "forehead": {"forehead-scale-vert-incr": 0.4, "forehead-nubian-incr": 0.5},
     "brow_height": {"eyebrows-trans-up": 0.5, "eyebrows-trans-forward": -0.3},
     "neck": {"neck-scale-horiz-incr": 0.5, "neck-scale-depth-incr": 0.4, "neck-double-incr": 0.25},
 }
-del SHAPE_GROUPS["forehead"]["forehead-trans-forward-incr"]
 
-# Facial actions of anny per expression attribute: weights at value +1 and at value -1 (None: the side does nothing).
+# Facial actions of anny per expression attribute: weights at value +1 and at value -1 (None: the side does
+# nothing).
 EXPRESSIONS = {
     "smile": (
-        {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0, "eyeSquintLeft": 0.2, "eyeSquintRight": 0.2,
-         "cheekSquintLeft": 0.25, "cheekSquintRight": 0.25},
+        {
+            "mouthSmileLeft": 1.0,
+            "mouthSmileRight": 1.0,
+            "eyeSquintLeft": 0.2,
+            "eyeSquintRight": 0.2,
+            "cheekSquintLeft": 0.25,
+            "cheekSquintRight": 0.25,
+        },
         {"mouthFrownLeft": 1.0, "mouthFrownRight": 1.0},
     ),
     "jaw_open": ({"jawOpen": 1.0}, None),
@@ -155,12 +174,14 @@ def signed_sides() -> list[tuple[str, float]]:
 
 
 def normalize(z: np.ndarray) -> np.ndarray:
-    """Scales a latent (Z_DIM,) to unit mean square, z * rsqrt(mean(z^2) + 1e-8), as EG3D's mapping network does."""
+    """Scales a latent (Z_DIM,) to unit mean square, z * rsqrt(mean(z^2) + 1e-8), as EG3D's mapping network
+    does."""
     z = np.asarray(z)
     if z.shape != (Z_DIM,) or z.dtype.kind not in "fiu":
         raise ValueError(
-            f"z: expected one latent, {Z_DIM} real numbers of shape ({Z_DIM},), got shape {z.shape}, dtype {z.dtype}. "
-            "Build one head per latent.")
+            f"z: expected one latent, {Z_DIM} real numbers of shape ({Z_DIM},), got shape {z.shape} of"
+            f" {z.dtype}. Build one head per latent."
+        )
     z = z.astype(np.float64)
     if not np.isfinite(z).all():
         raise ValueError(f"z: expected finite numbers, got {np.count_nonzero(~np.isfinite(z))} that are not.")
@@ -168,7 +189,8 @@ def normalize(z: np.ndarray) -> np.ndarray:
 
 
 def attributes(z: np.ndarray) -> dict[str, float]:
-    """Maps a latent z (Z_DIM,) to attribute values by name, including those that follow several dimensions."""
+    """Maps a latent z (Z_DIM,) to attribute values by name, including those that follow several
+    dimensions."""
     z = normalize(z)
     a = {}
     for value, attribute in zip(z, ATTRIBUTES, strict=True):
@@ -178,21 +200,25 @@ def attributes(z: np.ndarray) -> dict[str, float]:
     logits = np.array([a["ancestry_african"], a["ancestry_asian"], 0.0])
     ancestry = np.exp(logits) / np.exp(logits).sum()
     a.update(zip(ANCESTRIES, ancestry.tolist(), strict=True))
-    a["melanin"] = float(np.clip(ancestry @ [0.78, 0.34, 0.18] + a["melanin"], 0.02, 0.98))
+    a["melanin"] = float(np.clip(ancestry @ [0.72, 0.28, 0.10] + a["melanin"], 0.02, 0.98))
     a["hair_lightness"] *= 1.0 - 0.85 * a["melanin"]
     a["greyness"] = float(1.0 / (1.0 + np.exp(-1.5 * a["greyness"] - 8.0 * (a["age"] - 0.78))))
-    a["stubble"] = max(a["stubble"], 0.0) * (1.0 - smoothstep(a["gender"], 0.25, 0.55))
+    a["stubble"] = float(max(a["stubble"], 0.0) * (1.0 - smoothstep(a["gender"], 0.25, 0.55)))
     return a
 
 
 def shape_coefficients(a: dict[str, float]) -> np.ndarray:
-    """Weights (S,) of the table's shapes: products of hat functions over the phenotype corners, then signed sides.
+    """Weights (S,) of the table's shapes: products of hat functions over the phenotype corners, then signed
+    sides.
 
     The phenotype corners run over age, gender, weight and ancestry, ancestry fastest; their weights sum to 1.
     """
     corners = _hat(a["age"], AGE_ANCHORS)
-    for weights in (_hat(a["gender"], GENDER_ANCHORS), _hat(a["weight"], WEIGHT_ANCHORS),
-                    np.array([a[name] for name in ANCESTRIES])):
+    for weights in (
+        _hat(a["gender"], GENDER_ANCHORS),
+        _hat(a["weight"], WEIGHT_ANCHORS),
+        np.array([a[name] for name in ANCESTRIES]),
+    ):
         corners = np.outer(corners, weights).ravel()
     sides = [max(sign * a[name], 0.0) for name, sign in signed_sides()]
     return np.concatenate([corners, sides]).astype(np.float32)
@@ -207,6 +233,3 @@ def smoothstep(x, start, stop):
 def _hat(value: float, anchors: tuple[float, ...]) -> np.ndarray:
     """Linear-interpolation weights of `value` between increasing `anchors`; they sum to 1."""
     return np.array([np.interp(value, anchors, row) for row in np.eye(len(anchors))])
-
-
-assert len(ATTRIBUTES) == Z_DIM

@@ -1,0 +1,58 @@
+"""Fits the embedded heads backbone: a small EG3D, from z ~ N(0, I) to the renders of the heads world.
+
+Command: python -m dnerf_jax.pretrain --config configs/heads_backbone.py --workdir out/heads_backbone
+Hardware: two CPU cores, 6 GB of memory, 5 GB of disk. Time and result: see the README's table of assets.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config():
+    """The configuration; dnerf_jax.pretrain.Settings documents its fields."""
+    return ConfigDict(
+        dict(
+            seed=0,
+            generator=dict(
+                z_dim=48,
+                c_dim=0,
+                w_dim=128,
+                mapping_layers=2,
+                plane_resolution=64,
+                plane_channels=24,
+                channel_base=3072,
+                channel_max=192,
+                conv_clamp=256.0,
+                feature_channels=32,
+                decoder_hidden=64,
+                neural_rendering_resolution=64,
+                superresolution=dict(
+                    input_resolution=64, widths=(48, 32), upsample=(False, True), resize_larger=True
+                ),
+                rendering=dict(
+                    depth_resolution=24,
+                    depth_resolution_importance=24,
+                    ray_start=2.2,
+                    ray_end=3.2,
+                    box_warp=1.0,
+                    white_back=True,
+                ),
+            ),
+            data=dict(identities=2500, views=8, resolution=128, held_out=200, processes=2),
+            steps=4600,
+            superresolution_steps=800,
+            identities_per_step=8,
+            rays_per_identity=384,
+            stratified_samples=12,
+            guided_samples=12,
+            guide_spread=0.025,
+            learning_rate=2.5e-2,
+            final_learning_rate=3e-4,
+            warmup_steps=100,
+            superresolution_learning_rate=2e-3,
+            ema_decay=0.998,
+            depth_weight=1.0,
+            opacity_weight=0.5,
+            save_every=250,
+            sheet_every=500,
+        )
+    )

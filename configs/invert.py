@@ -1,0 +1,23 @@
+"""Finds the latent and the pose of a photo or a mask.
+
+Command: python -m dnerf_jax.invert --config configs/invert.py --checkpoint heads --image photo.png --out out/inversion
+Hardware: two CPU cores; about a second per step. Result: latent, pose, and input beside reconstruction.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config():
+    """The configuration; dnerf_jax.invert.Settings documents its fields."""
+    return ConfigDict(
+        dict(
+            seed=0,
+            steps=150,
+            candidates=48,
+            rendering_resolution=32,
+            learning_rate=5e-2,
+            pose_learning_rate=1e-2,
+            yaw=35.0,
+            pitch=15.0,
+        )
+    )

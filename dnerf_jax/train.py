@@ -1,0 +1,204 @@
+"""Trains a semantic branch: python -m dnerf_jax.train --config configs/heads.py --workdir DIR
+
+The generator is frozen, so what depends on it alone is computed once: the features of every labelled latent, and for
+every labelled view the samples that carry the ray's weight. A step then only multiplies, samples, composites and
+super-resolves (paper, section 3.2), and compares with the labels (equation 2).
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+
+from dnerf_jax import annotations, cameras, checkpoint, generator, losses, runs, semantic, settings, triplane
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A training run of a semantic branch.
+
+    Attributes:
+      annotations: folder of the labelled pack, or the name of an embedded one.
+      semantic: the branch.
+      steps, views_per_step: length and batch.
+      samples_kept: the heaviest samples kept of every ray; their weights are scaled so that the opacity stays.
+      learning_rate, final_learning_rate: one cosine (Adam, equalised weights).
+      save_every: steps between checkpoints.
+    """
+
+    seed: int
+    annotations: str
+    semantic: semantic.SemanticConfig
+    steps: int
+    views_per_step: int
+    samples_kept: int
+    learning_rate: float
+    final_learning_rate: float
+    save_every: int
+
+
+@struct.dataclass
+class Frozen:
+    """What training needs of the generator, for N views of L latents.
+
+    features: selected block outputs of the latents, a list of (L, R, R, channels). latent: (N,) index into them.
+    points (N, h, w, S, 3), and weights (N, h, w, S) of the samples kept; with a density of the branch's own all
+    samples are kept, and depths and order (N, h, w, S) say how they lie along the ray. masks: (N, R, R) labels.
+    """
+
+    features: list[jax.Array]
+    latent: jax.Array
+    points: jax.Array
+    weights: jax.Array
+    depths: jax.Array | None
+    order: jax.Array | None
+    masks: jax.Array
+
+
+@struct.dataclass
+class State:
+    """What a run needs to go on."""
+
+    params: dict
+    optimizer: optax.OptState
+    step: jax.Array
+
+
+def main(config, workdir: str, checkpoint: str = "heads"):
+    """Trains a semantic branch on labelled views and writes workdir/model.
+
+    workdir: folder of the run; a run that is there is continued
+    checkpoint: the generator, a folder or an embedded name
+    """
+    run = settings.as_dataclass(config, Settings)
+    runs.enable_compilation_cache()
+    train(run, Path(workdir), checkpoint)
+
+
+def train(run, workdir, name):
+    """Runs the training and returns the model with its branch, which is also written to workdir/model."""
+    runs.remember(workdir, run, may_change=("save_every",))
+    model = checkpoint.load(name)
+    pack = annotations.load(run.annotations, model)
+    if pack.label_map.num_classes != run.semantic.num_classes:
+        raise ValueError(
+            f"The pack {pack.name!r} has {pack.label_map.num_classes} classes, "
+            f"config.semantic.num_classes is {run.semantic.num_classes}: set it to {pack.label_map.num_classes}."
+        )
+    print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
+    frozen = freeze(run, model, pack)
+    state = create_state(run, model.config)
+    with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
+        start, state = checkpoints.restore_latest(state) or (0, state)
+        log, progress = runs.MetricLog(workdir, step=start), runs.Progress(run.steps, start=start)
+        for step in range(start + 1, run.steps + 1):
+            state, report = train_step(run, model.config, frozen, state)
+            if step % 10 == 0 or step == run.steps:
+                runs.require_finite(report, step)
+                log.write(step, report)
+            progress.update(step, report)
+            checkpoints.save(step, state, force=step == run.steps)
+        log.close()
+    model = model.replace(semantic_config=run.semantic, semantic_params=state.params, label_map=pack.label_map)
+    checkpoint.save(workdir / "model", model, replace=True)
+    return model
+
+
+def create_state(run, generator_config):
+    """The state before the first step."""
+    params = semantic.init(run.semantic, generator_config, jax.random.key(run.seed))
+    return State(params, _optimizer(run).init(params), jnp.zeros((), jnp.int32))
+
+
+def freeze(run, model, pack):
+    """Computes `Frozen` for all views of a pack, one view at a time."""
+    keep = run.samples_kept if run.semantic.density_prior else None
+    unique, latent = np.unique(pack.latent_id, return_inverse=True)
+    first = [int(np.argmax(pack.latent_id == i)) for i in unique]
+    features, views = [], [None] * len(pack)
+    for row, z in enumerate(pack.z[first]):
+        planes, selected = _latent(run.semantic, model, z)
+        features.append(selected)
+        for view in np.flatnonzero(latent == row):
+            camera = cameras.Camera(pack.cam2world[view], pack.intrinsics[view])
+            views[view] = _view(model, planes, camera, keep)
+    stack = lambda parts: jnp.asarray(np.stack([np.asarray(part) for part in parts]))  # noqa: E731
+    points, weights, depths, order = zip(*views, strict=True)
+    return Frozen(
+        features=[stack(scale) for scale in zip(*features, strict=True)],
+        latent=jnp.asarray(latent),
+        points=stack(points),
+        weights=stack(weights),
+        depths=None if keep else stack(depths),
+        order=None if keep else stack(order),
+        masks=jnp.asarray(pack.masks),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def train_step(run, generator_config, frozen, state):
+    """One step on views drawn by the step's own key; returns the state and the metrics."""
+    key = jax.random.fold_in(jax.random.key(run.seed), state.step)
+    views = jax.random.choice(key, len(frozen.latent), (run.views_per_step,), replace=False)
+
+    def loss_of(params):
+        logits = predict(run.semantic, generator_config, params, frozen, views)
+        masks = frozen.masks[views]
+        accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == masks)
+        loss = losses.cross_entropy(logits, masks)
+        return loss, {"loss": loss, "accuracy": accuracy}
+
+    grads, report = jax.grad(loss_of, has_aux=True)(state.params)
+    updates, optimizer = _optimizer(run).update(grads, state.optimizer)
+    return State(optax.apply_updates(state.params, updates), optimizer, state.step + 1), report
+
+
+def predict(config, generator_config, params, frozen, views):
+    """Logits (B, R, R, C) of labelled views (B,) from what is frozen."""
+    selected = [scale[frozen.latent[views]] for scale in frozen.features]
+    planes = semantic.project(config, generator_config, params, selected)
+    if config.density_prior:
+        arrays = planes, frozen.points[views], frozen.weights[views]
+        one = functools.partial(semantic.render, config, generator_config, params)
+    else:
+        arrays = planes, frozen.points[views], frozen.depths[views], frozen.order[views]
+        one = functools.partial(semantic.render_own_density, config, generator_config, params)
+    return semantic.super_resolve(config, generator_config, params, jax.vmap(one)(*arrays))[1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _latent(config, model, z):
+    """Planes (3, R, R, C) and the selected features of one latent."""
+    ws = generator.map_latents(model.config, model.variables, z)
+    outputs = generator.synthesize_planes(model.config, model.variables, ws)
+    planes = triplane.split_channels(outputs.last, len(model.config.plane_axes))
+    return planes, semantic.select_features(config, outputs)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _view(model, planes, camera, keep):
+    """Points, weights, depths and order of one view's samples; of the `keep` heaviest only, if given."""
+    rays = cameras.rays(camera, model.config.neural_rendering_resolution)
+    samples = generator.march(model.config, model.variables, planes, rays)
+    if keep is None:
+        return samples.points, samples.weights, samples.depths, samples.order
+    weights, index = jax.lax.top_k(samples.weights, min(keep, samples.weights.shape[-1]))
+    kept = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = weights * samples.opacity[..., None] / jnp.maximum(kept, 1e-8)
+    return jnp.take_along_axis(samples.points, index[..., None], axis=-2), weights, None, None
+
+
+def _optimizer(run):
+    schedule = optax.cosine_decay_schedule(
+        run.learning_rate, run.steps, alpha=run.final_learning_rate / run.learning_rate
+    )
+    return optax.adam(schedule, b2=0.99)
+
+
+if __name__ == "__main__":
+    settings.door(main)

@@ -1,0 +1,134 @@
+"""Recorded EG3D outputs against ours, and that the comparison notices what it should."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from converters import eg3d, golden, verify
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def _stages(lines):
+    return {line.stage: line for line in lines}
+
+
+@pytest.fixture(scope="module")
+def cars():
+    """The ShapeNet case: its model, configuration and arrays."""
+    case, arrays = golden.load_case(GOLDEN / "cars_small.json")
+    model = verify.sampled_as(eg3d.convert(golden.record_from(case)), case)
+    return model, case, arrays
+
+
+def _changed(model, path, factor):
+    """The model with one tensor scaled."""
+    return model.replace(
+        variables=jax.tree_util.tree_map_with_path(
+            lambda keys, x: x * factor if "/".join(k.key for k in keys) == path else x, model.variables
+        )
+    )
+
+
+@pytest.mark.parametrize("name, stages", [("cars_small", 20), ("ffhq_small", 22), ("afhq_full", 6)])
+def test_recorded_cases_are_within_tolerance(name, stages):
+    lines = verify.verify(GOLDEN / f"{name}.json")
+    assert len(lines) == stages
+    assert {line.tolerance for line in lines} == {1e-4, 1e-3}
+    assert all(line.ok for line in lines), verify.table(lines)
+
+
+@pytest.mark.parametrize(
+    "path, first",
+    [
+        ("buffers/mapping/w_avg", "ws"),
+        ("params/mapping/fc1/weight", "ws_full"),  # the recorded w is small beside w_avg
+        ("params/synthesis/b8/conv0/weight", "x8"),
+        ("params/synthesis/b16/conv1/noise_strength", "x16"),
+        ("params/synthesis/b256/torgb/bias", "planes_crop"),
+        ("params/decoder/fc1/weight", "points_rgb"),
+        ("params/superresolution/block1/torgb/weight", "image_crop"),
+    ],
+)
+def test_a_changed_tensor_shows_at_its_stage(cars, path, first):
+    model, case, arrays = cars
+    # Demodulation hides a common factor of a convolution's weights, so only half of them are scaled.
+    factor = np.where(np.arange(2) < 1, 1.01, 1.0) if path.endswith("conv0/weight") else 1.01
+    if not np.isscalar(factor):
+        weight = model.variables["params"]["synthesis"]["b8"]["conv0"]["weight"]
+        factor = np.repeat(factor, weight.shape[2] // 2)[:, None]
+
+    lines = verify.compare(verify.run(_changed(model, path, factor), case, arrays), arrays)
+
+    assert next(line.stage for line in lines if not line.ok) == first
+
+
+@pytest.mark.parametrize(
+    "changes, first",
+    [
+        ({"plane_axes": (((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),) * 3}, "points_rgb"),
+        ({"rendering": {"ray_start": 0.11}}, "image_raw"),
+    ],
+)
+def test_a_changed_configuration_shows_at_its_stage(cars, changes, first):
+    model, case, arrays = cars
+    if "rendering" in changes:
+        changes = {"rendering": dataclasses.replace(model.config.rendering, **changes["rendering"])}
+    changed = model.replace(config=dataclasses.replace(model.config, **changes))
+
+    lines = verify.compare(verify.run(changed, case, arrays), arrays)
+
+    assert next(line.stage for line in lines if not line.ok) == first
+
+
+def test_redrawn_uniforms_are_the_recorded_ones(cars):
+    _, _, arrays = cars
+    batch, rays, coarse, _ = arrays["u_coarse"].shape
+    drawn = golden.redraw_uniforms(batch, rays, coarse, arrays["u_fine"].shape[-1])
+    np.testing.assert_array_equal(drawn[0], arrays["u_coarse"])
+    np.testing.assert_array_equal(drawn[1], arrays["u_fine"])
+
+
+def test_relative_error():
+    reference = np.array([3.0, 4.0], np.float32)
+    assert verify.relative_error(np.array([3.0, 4.5], np.float32), reference) == pytest.approx(0.1)
+    assert verify.relative_error(reference[:1], reference) == math.inf
+    assert verify.relative_error(np.array([3.0, np.nan], np.float32), reference) == math.inf
+
+
+def _small_case(folder, arrays, **changes):
+    case = json.loads((GOLDEN / "cars_small.json").read_text()) | changes
+    (folder / "case.json").write_text(json.dumps(case))
+    np.savez(folder / "case.npz", **arrays)
+    return str(folder / "case.json")
+
+
+def test_the_command_fails_beyond_tolerance(cars, tmp_path, capsys):
+    arrays = dict(cars[2])
+    good = _small_case(tmp_path, arrays)
+    assert verify.main([good]) == 0
+    assert "all stages are within tolerance" in capsys.readouterr().out
+
+    arrays["points_sigma"] = arrays["points_sigma"] * np.float32(1.0002)
+    bad = _small_case(tmp_path, arrays)
+    assert verify.main([bad]) == 1
+    table = capsys.readouterr().out
+    assert [line.split()[0] for line in table.splitlines() if line.endswith("FAIL")] == ["points_sigma"]
+    assert [line.split()[1] for line in table.splitlines() if line.endswith("FAIL")] == ["2.00e-04"]
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [("absent.json", "is not a file"), ("text.json", "not the JSON"), ("part.json", "it has no parameters")],
+)
+def test_the_command_says_what_is_wrong_with_a_case(tmp_path, capsys, name, words):
+    for stem, text in {"text": "{", "part": '{"kind": "ffhq"}'}.items():
+        (tmp_path / f"{stem}.json").write_text(text)
+        np.savez(tmp_path / f"{stem}.npz")
+    assert verify.main([str(tmp_path / name)]) == 1
+    assert words in capsys.readouterr().err
