@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock setup.py .ci/make_venv.py
 # Exact versions for every supported Python in one file; needs uv (pip install uv).
 lock:
 	uv pip compile setup.py --extra test --universal --python-version 3.11 --fork-strategy requires-python \
-		--default-index https://pypi.org/simple --no-annotate --custom-compile-command "make lock" \
+		--no-annotate --custom-compile-command "make lock" \
 		--upgrade --output-file requirements.lock
 
 clean:

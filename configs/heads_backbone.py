@@ -38,7 +38,7 @@ def get_config():
                 ),
             ),
             data=dict(identities=2500, views=8, resolution=128, held_out=200, processes=2),
-            steps=4600,
+            steps=6000,
             superresolution_steps=800,
             identities_per_step=8,
             rays_per_identity=384,

@@ -102,7 +102,7 @@ def write_report(workdir, model, run, scores, turntable, clouds):
             report.text(
                 f"A semantic branch was trained on 90 labelled views of 30 heads ({run.steps} steps, features "
                 f"“{run.semantic.features}”, channels “{run.semantic.channels}”, seed {run.seed}) and scored on views "
-                "of heads it has not seen. Labels are exact: they come from the world that the generator was trained on."
+                "of heads it has not seen. Labels are exact: they come from the world that the generator learned."
             ),
             report.facts(
                 {
