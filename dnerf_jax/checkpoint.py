@@ -75,7 +75,7 @@ def save(path, model, *, dtype="float32", replace=False):
         "dtype": str(dtype),
         "generator": dataclasses.asdict(model.config),
         "semantic": None if model.semantic_config is None else dataclasses.asdict(model.semantic_config),
-        "label_map": None if model.label_map is None else model.label_map.to_json(),
+        "label_map": None if model.label_map is None else json.loads(model.label_map.to_json()),
         "info": dict(model.info),
         "fingerprints": {name: fingerprint(tree) for name, tree in trees.items()},
     }
@@ -108,7 +108,7 @@ def load(path):
         variables=variables,
         semantic_config=semantic_config,
         semantic_params=params,
-        label_map=None if label_map is None else LabelMap.from_json(label_map),
+        label_map=None if label_map is None else LabelMap.from_json(json.dumps(label_map)),
         info=tuple(description["info"].items()),
     )
 

@@ -40,6 +40,11 @@ def evaluate(model, pack, picture=None, *, show=6):
     """
     if model.semantic_config is None:
         raise ValueError("This checkpoint has no semantic branch: train one with dnerf_jax.train first.")
+    if model.label_map.names != pack.label_map.names:
+        raise ValueError(
+            f"The checkpoint predicts {model.label_map.names}, the pack {pack.name!r} has {pack.label_map.names}: "
+            "evaluate on a pack with the label map that the branch was trained on."
+        )
     counts = np.zeros((pack.label_map.num_classes,) * 2, np.int64)
     shown = set(np.linspace(0, len(pack) - 1, min(show, len(pack))).round().astype(int))
     rows, psnr, latent, current = [], [], None, None

@@ -133,10 +133,17 @@ def write_sheet(run, model, out, count=8):
 
 
 def _describe(run, model, out):
+    origin = {"fingerprint": model.fingerprint, "semantic_fingerprint": None}
+    if model.semantic_config is not None:
+        origin["semantic_fingerprint"] = checkpoint.fingerprint(model.semantic_params)
+    if (out / "dataset.json").exists():
+        found = json.loads((out / "dataset.json").read_text())["checkpoint"]
+        if any(found[name] != origin[name] for name in origin):
+            raise ValueError(f"{out} holds a dataset of another checkpoint: name another folder, or delete that one.")
     description = {
         "schema_version": 1,
         "settings": dataclasses.asdict(run),
-        "checkpoint": {"fingerprint": model.fingerprint} | dict(model.info),
+        "checkpoint": origin | dict(model.info),
         "frame": FRAME,
         "box_side": model.config.rendering.box_warp,
         "jax": jax.__version__,
@@ -145,8 +152,7 @@ def _describe(run, model, out):
     with files.atomic_file(out / "dataset.json") as file:
         file.write_text(json.dumps(description, indent=2) + "\n")
     if model.semantic_config is not None:
-        with files.atomic_file(out / "labelmap.json") as file:
-            file.write_text(json.dumps(model.label_map.to_json(), indent=2) + "\n")
+        model.label_map.save(out / "labelmap.json")
 
 
 _load = checkpoint.load  # the door has a parameter of this module's name

@@ -74,6 +74,8 @@ def read_target(model, image, mask):
         if model.semantic_config is None:
             raise ValueError("A mask needs a checkpoint with a semantic branch: train one with dnerf_jax.train first.")
         ids = model.label_map.load_mask(mask)
+        if ids.shape[0] != ids.shape[1]:
+            raise ValueError(f"{mask} is {ids.shape[1]} x {ids.shape[0]}: crop it to a square first.")
         index = (np.arange(size) + 0.5) * len(ids) // size
         target["mask"] = ids[np.ix_(index.astype(int), index.astype(int))]
     return target

@@ -109,6 +109,7 @@ def main(config, workdir: str):
     runs.enable_compilation_cache()
     runs.remember(workdir, run, may_change=("steps", "superresolution_steps", "save_every", "sheet_every"))
     data = run.data
+    _check(run)
     shards = head_shards.render_shards(
         workdir / "data", run.seed, data.identities, data.views, data.resolution, data.processes
     )
@@ -127,12 +128,14 @@ def main(config, workdir: str):
                 pool = pool or feature_pool(run, buffers, state, shards)
                 state, report = superresolution_step(run, buffers, state, *pool_batch(run, pool, step))
             progress.update(step, report)
-            if step % 50 == 0:
+            last = step == run.total_steps
+            if step % 50 == 0 or step % run.save_every == 0 or last:
                 runs.require_finite(report, step)
                 log.write(step, report)
-            if step % run.sheet_every == 0 or step == run.total_steps:
+            if step % run.sheet_every == 0 or last:
                 log.write(step, evaluate(run, buffers, state, shards, workdir / "sheets" / f"{step:06d}.png"))
-            checkpoints.save(step, state, force=step == run.total_steps)
+            checkpoints.save(step, state, force=last)
+        log.close()
     model = finish(run, buffers, state)
     checkpoint.save(workdir / "model", model, dtype="float16", replace=True)
     print(f"wrote {workdir / 'model'}")
@@ -297,6 +300,7 @@ def superresolution_step(run, buffers, state, features, ws, target):
 
 def evaluate(run, buffers, state, shards, sheet, count=16):
     """Scores of the moving average on held-out identities, one view each, and a sheet of the first eight."""
+    count = min(count, run.data.held_out)
     identities = run.data.identities - run.data.held_out + np.arange(count)
     z, camera, image, alpha, distance = _views(shards, identities, np.arange(count) % run.data.views)
     variables = {"params": state.ema, "buffers": buffers}
@@ -341,6 +345,19 @@ def finish(run, buffers, state):
         info=(("license", LICENSE), ("origin", f"dnerf_jax.pretrain, {int(state.step)} steps, seed {run.seed}")),
         label_map=heads.LABELS,
     )
+
+
+def _check(run):
+    data, size = run.data, run.generator.image_resolution
+    if data.resolution != size:
+        raise ValueError(
+            f"config.data.resolution is {data.resolution}, the generator's images have {size} pixels: set them equal."
+        )
+    if not 0 < data.held_out < data.identities:
+        raise ValueError(
+            f"config.data.held_out is {data.held_out} of {data.identities} identities: hold out at least one for the "
+            "scores, and leave at least one to train on."
+        )
 
 
 def _views(shards, identities, views):

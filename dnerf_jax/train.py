@@ -15,7 +15,8 @@ import numpy as np
 import optax
 from flax import struct
 
-from dnerf_jax import annotations, cameras, checkpoint, generator, losses, runs, semantic, settings, triplane
+from dnerf_jax import annotations, cameras, checkpoint, generator, losses, runs, scene, semantic, settings
+from dnerf_jax.labels import LabelMap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,6 @@ def main(config, workdir: str, checkpoint: str = "heads"):
 
 def train(run, workdir, name):
     """Runs the training and returns the model with its branch, which is also written to workdir/model."""
-    runs.remember(workdir, run, may_change=("save_every",))
     model = checkpoint.load(name)
     pack = annotations.load(run.annotations, model)
     if pack.label_map.num_classes != run.semantic.num_classes:
@@ -90,6 +90,12 @@ def train(run, workdir, name):
             f"The pack {pack.name!r} has {pack.label_map.num_classes} classes, "
             f"config.semantic.num_classes is {run.semantic.num_classes}: set it to {pack.label_map.num_classes}."
         )
+    if run.views_per_step > len(pack):
+        raise ValueError(
+            f"config.views_per_step is {run.views_per_step}, but the pack {pack.name!r} has only {len(pack)} views: "
+            "a step draws different ones, so take fewer."
+        )
+    runs.remember(workdir, run, may_change=("save_every",))
     print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
     frozen = freeze(run, model, pack)
     state = create_state(run, model.config)
@@ -98,11 +104,12 @@ def train(run, workdir, name):
         log, progress = runs.MetricLog(workdir, step=start), runs.Progress(run.steps, start=start)
         for step in range(start + 1, run.steps + 1):
             state, report = train_step(run, model.config, frozen, state)
-            if step % 10 == 0 or step == run.steps:
+            last = step == run.steps
+            if step % 10 == 0 or step % run.save_every == 0 or last:
                 runs.require_finite(report, step)
                 log.write(step, report)
             progress.update(step, report)
-            checkpoints.save(step, state, force=step == run.steps)
+            checkpoints.save(step, state, force=last)
         log.close()
     model = model.replace(semantic_config=run.semantic, semantic_params=state.params, label_map=pack.label_map)
     checkpoint.save(workdir / "model", model, replace=True)
@@ -149,7 +156,8 @@ def train_step(run, generator_config, frozen, state):
     def loss_of(params):
         logits = predict(run.semantic, generator_config, params, frozen, views)
         masks = frozen.masks[views]
-        accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == masks)
+        right, known = jnp.argmax(logits, axis=-1) == masks, masks != LabelMap.IGNORE
+        accuracy = jnp.sum(right) / jnp.maximum(jnp.sum(known), 1)
         loss = losses.cross_entropy(logits, masks)
         return loss, {"loss": loss, "accuracy": accuracy}
 
@@ -174,10 +182,9 @@ def predict(config, generator_config, params, frozen, views):
 @functools.partial(jax.jit, static_argnums=0)
 def _latent(config, model, z):
     """Planes (3, R, R, C) and the selected features of one latent."""
-    ws = generator.map_latents(model.config, model.variables, z)
-    outputs = generator.synthesize_planes(model.config, model.variables, ws)
-    planes = triplane.split_channels(outputs.last, len(model.config.plane_axes))
-    return planes, semantic.select_features(config, outputs)
+    one = scene.synthesize(model, z)
+    outputs = generator.synthesize_planes(model.config, model.variables, one.ws)
+    return one.planes, semantic.select_features(config, outputs)
 
 
 @functools.partial(jax.jit, static_argnums=3)

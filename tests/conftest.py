@@ -6,6 +6,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 
 import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
@@ -52,11 +53,12 @@ def tiny_config() -> GeneratorConfig:
 @pytest.fixture(scope="session")
 def tiny_model(tiny_config: GeneratorConfig) -> Model:
     """A random generator without a semantic branch; rays through it are stopped to all degrees."""
-    variables = shaken(eg3d.init(tiny_config, jax.random.key(1)), 2)
-    density = {"weight": np.ones(9, np.float32), "bias": np.zeros(9, np.float32)}
-    density["weight"][0], density["bias"][0] = 6.0, 3.0
+    variables = random_arrays(eg3d.abstract_variables(tiny_config), 1)
     last = variables["params"]["decoder"]["fc1"]
-    last["weight"], last["bias"] = last["weight"] * density["weight"], last["bias"] + density["bias"]
+    # Density that varies strongly around a mean where half of the light passes.
+    density = last["weight"][:, 0]
+    last["weight"] = last["weight"].at[:, 0].set(30.0 * (density - density.mean()))
+    last["bias"] = last["bias"].at[0].set(0.0)
     return Model(tiny_config, variables, info=(("license", "none"), ("origin", "random numbers")))
 
 
@@ -64,19 +66,30 @@ def tiny_model(tiny_config: GeneratorConfig) -> Model:
 def tiny_semantic_model(tiny_model: Model) -> Model:
     """The same generator with a random semantic branch of five classes on all its features."""
     config = SemanticConfig(
-        num_classes=5, features="hidden+last", channels="all", hidden=16, feature_channels=8, superresolution_width=8
+        num_classes=5,
+        features="hidden+last",
+        channels="all",
+        hidden=16,
+        feature_channels=8,
+        superresolution_width=8,
     )
-    params = shaken(semantic.init(config, tiny_model.config, jax.random.key(3)), 4)
+    template = jax.eval_shape(lambda: semantic.init(config, tiny_model.config, jax.random.key(0)))
     names = ("background", "skin", "eye", "mouth", "hair")
     colors = tuple((40 * i, 20 * i, 255 - 40 * i) for i in range(5))
     return tiny_model.replace(
-        semantic_config=config, semantic_params=params, label_map=LabelMap(names, colors)
+        semantic_config=config, semantic_params=random_arrays(template, 2), label_map=LabelMap(names, colors)
     )
 
 
-def shaken(tree, seed):
-    """The tree with a little noise on every array, so that nothing is zero or one by initialisation."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noisy = [leaf + 0.2 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(structure, noisy)
+def random_arrays(template, seed):
+    """Arrays of the template's shapes, drawn by NumPy, which compiles nothing; no bias, strength or average is zero."""
+    draws = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        names = [entry.key for entry in path]
+        scale = 1.0 if names[-1] in ("weight", "const", "noise_const", "first_weight") else 0.2
+        scale *= 100.0 if "mapping" in names and names[-2] != "embed" and names[-1] == "weight" else 1.0
+        mean = 1.0 if names[-2:] == ["affine", "bias"] else 0.0
+        return jnp.asarray(mean + scale * draws.standard_normal(leaf.shape), jnp.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, template)
