@@ -11,6 +11,7 @@ divided by the image size, so that one camera serves every resolution:
 Angles are radians, lengths world units. Leading batch dimensions are free.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,6 +115,8 @@ def rays_at(camera, uv):
 
     The camera's batch dimensions come first in `uv`; what lies between them and the last is the grid.
     """
+    chex.assert_shape(camera.cam2world, (..., 4, 4))
+    chex.assert_shape(camera.intrinsics, (*camera.cam2world.shape[:-2], 3, 3))
     batch = camera.cam2world.ndim - 2
     grid = uv.ndim - 1 - batch
     expand = lambda x: x.reshape(x.shape[:batch] + (1,) * grid + x.shape[batch:])  # noqa: E731

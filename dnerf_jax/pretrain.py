@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from clu import parameter_overview
 from flax import struct
 from PIL import Image
 
@@ -116,6 +117,7 @@ def main(config, workdir: str):
     fixed = generator.init(run.generator, jax.random.key(run.seed))
     state = create_state(run, fixed["params"])
     buffers = fixed["buffers"]
+    print(f"{parameter_overview.count_parameters(state.params):,} parameters", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
         start, state = checkpoints.restore_latest(state) or (0, state)
         log = runs.MetricLog(workdir, step=start)

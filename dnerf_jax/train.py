@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from clu import parameter_overview
 from flax import struct
 
 from dnerf_jax import annotations, cameras, checkpoint, generator, losses, runs, scene, semantic, settings
@@ -99,6 +100,7 @@ def train(run, workdir, name):
     print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
     frozen = freeze(run, model, pack)
     state = create_state(run, model.config)
+    print(f"{parameter_overview.count_parameters(state.params):,} parameters to train", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
         start, state = checkpoints.restore_latest(state) or (0, state)
         log, progress = runs.MetricLog(workdir, step=start), runs.Progress(run.steps, start=start)

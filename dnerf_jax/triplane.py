@@ -5,9 +5,13 @@ dimensions agree. The box is [-box_warp / 2, box_warp / 2]^3. `plane_axes` (P, 3
 point's plane coordinates are the first two components of `point @ inverse(axes)`.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
+
+from dnerf_jax.precision import einsum
 
 # The planes of EG3D's published models: XY, XZ and ZX (sic: not YZ).
 EG3D_AXES = (
@@ -19,9 +23,7 @@ EG3D_AXES = (
 
 def split_channels(features, num_planes=3):
     """Plane-major channels (..., H, W, P * C) as planes (..., P, H, W, C)."""
-    channels = features.shape[-1] // num_planes
-    planes = features.reshape(features.shape[:-1] + (num_planes, channels))
-    return jnp.moveaxis(planes, -2, -4)
+    return rearrange(features, "... h w (p c) -> ... p h w c", p=num_planes)
 
 
 def project(points, plane_axes, box_warp):
@@ -30,7 +32,7 @@ def project(points, plane_axes, box_warp):
     The first coordinate runs along a plane's width, the second along its height.
     """
     to_plane = np.linalg.inv(np.asarray(plane_axes, np.float64))[..., :2].astype(np.float32)
-    return jnp.einsum("...ni,pij->...pnj", points * (2 / box_warp), to_plane, precision=jax.lax.Precision.HIGHEST)
+    return einsum("...ni,pij->...pnj", points * (2 / box_warp), to_plane)
 
 
 def sample(planes, points, *, plane_axes=EG3D_AXES, box_warp=1.0):
@@ -40,6 +42,8 @@ def sample(planes, points, *, plane_axes=EG3D_AXES, box_warp=1.0):
       planes: (..., P, H, W, C).
       points: (..., N, 3) in the world frame.
     """
+    chex.assert_shape(points, (*planes.shape[:-4], None, 3))
+    chex.assert_axis_dimension(planes, -4, len(plane_axes))
     uv = project(points, plane_axes, box_warp)
     batch = uv.shape[:-2]
     flat = jax.vmap(bilinear)(planes.reshape((-1,) + planes.shape[-3:]), uv.reshape((-1,) + uv.shape[-2:]))

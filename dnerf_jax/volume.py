@@ -11,6 +11,7 @@ Shapes: depths and densities (..., S), values (..., S, C), weights (..., S - 1).
 modality. Uniform draws may be passed in instead of a key, for parity and for determinism.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -114,6 +115,7 @@ def midpoints(x, axis=-1):
 
 def weights_from_density(sigma, depths):
     """Compositing weights (..., S - 1) of the intervals, which sum to at most 1, from raw densities (..., S)."""
+    chex.assert_equal_shape([sigma, depths])
     density = jax.nn.softplus(midpoints(sigma) - 1)
     alpha = 1 - jnp.exp(-density * jnp.diff(depths, axis=-1))
     passed = jnp.cumprod(1 - alpha + 1e-10, axis=-1)
@@ -132,6 +134,7 @@ def sample_weights(weights):
 
 def blend(weights, values):
     """The ray's value (..., C): the sum of sample values (..., S, C) times sample weights (..., S), in any order."""
+    chex.assert_equal_shape_prefix([weights, values], weights.ndim)
     return einsum("...s,...sc->...c", weights, values)
 
 

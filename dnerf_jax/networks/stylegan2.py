@@ -5,9 +5,11 @@ rates). Images are NHWC. Modules and parameters carry PyTorch's names, so that a
 tree. Everything here treats the samples of a batch independently.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import linen as nn
 from flax import struct
 
@@ -76,8 +78,8 @@ def convolve_upsampling(x, weight):
     it by plain matrix products. XLA runs dilated and even-sized convolutions slowly on CPUs: the gradient of the same
     sum written as one 2 x 2 convolution takes forty times as long.
     """
+    chex.assert_shape(weight, (3, 3, x.shape[-1], None))
     n, height, width, inputs = x.shape
-    outputs = weight.shape[-1]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     parity = {(py, px): 0 for py in range(2) for px in range(2)}
     for dy in range(2):
@@ -91,8 +93,7 @@ def convolve_upsampling(x, weight):
             for (py, px, _), part in zip(met, jnp.split(product, len(met), axis=1), strict=True):
                 parity[py, px] = parity[py, px] + part
     y = jnp.stack([parity[key] for key in sorted(parity)], axis=1)
-    y = y.reshape(n, height + 1, width + 1, 2, 2, outputs).transpose(0, 1, 3, 2, 4, 5)
-    y = y.reshape(n, 2 * height + 2, 2 * width + 2, outputs)
+    y = rearrange(y, "(n h w) (py px) c -> n (h py) (w px) c", n=n, h=height + 1, py=2)
     # Row 2H + 1 is beyond the transposed convolution's 2H + 1 rows and zero, which serves as the filter's padding.
     y = jnp.pad(y, ((0, 0), (1, 0), (1, 0), (0, 0)))
     for axis, size in ((1, 2 * height), (2, 2 * width)):
