@@ -15,7 +15,6 @@ from collections.abc import Mapping
 import numpy as np
 from flax import traverse_util
 
-_BUFFERS = ("w_avg", "noise_const")
 RESAMPLE_FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 _DECODER = {"fc0": "net.0", "fc1": "net.2"}
 

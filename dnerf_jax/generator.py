@@ -74,7 +74,7 @@ class GeneratorConfig:
     decoder_hidden: int = 64
     decoder_lr_mul: float = 1.0
     neural_rendering_resolution: int = 128
-    plane_axes: tuple = triplane.EG3D_AXES
+    plane_axes: tuple[tuple[tuple[float, ...], ...], ...] = triplane.EG3D_AXES
     c_scale: float = 1.0
     c_gen_conditioning_zero: bool = False
     dtype: str = "float32"

@@ -48,6 +48,7 @@ class Settings:
       stratified_samples, guided_samples: samples per ray, spread over the limits and around the true distance.
       guide_spread: standard deviation of the guided samples, in world units.
       learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then one cosine (Adam, equalised weights).
+      mapping_boost: factor on the mapping network's steps.
       ema_decay: of the moving average of the parameters, which is what is kept.
       depth_weight, opacity_weight: of the losses beside the colour's.
       save_every, sheet_every: steps between checkpoints, and between sheets with held-out scores.
@@ -66,6 +67,7 @@ class Settings:
     learning_rate: float
     final_learning_rate: float
     warmup_steps: int
+    mapping_boost: float
     superresolution_learning_rate: float
     ema_decay: float
     depth_weight: float
@@ -117,7 +119,7 @@ def main(config, workdir: str):
     fixed = generator.init(run.generator, jax.random.key(run.seed))
     state = create_state(run, fixed["params"])
     buffers = fixed["buffers"]
-    print(f"{parameter_overview.count_parameters(state.params):,} parameters", flush=True)
+    print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
         start, state = checkpoints.restore_latest(state) or (0, state)
         log = runs.MetricLog(workdir, step=start)
@@ -384,7 +386,9 @@ def _optimizer(run):
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, run.learning_rate, run.warmup_steps, run.steps, run.final_learning_rate
     )
-    return optax.adam(schedule, b1=0.9, b2=0.99)
+    # The mapping's own multiplier of 0.01, which steadies adversarial training, would all but freeze it here.
+    boost = optax.masked(optax.scale(run.mapping_boost), lambda tree: {name: name == "mapping" for name in tree})
+    return optax.chain(optax.scale_by_adam(b1=0.9, b2=0.99), boost, optax.scale_by_learning_rate(schedule))
 
 
 def _superresolution_optimizer(run):

@@ -100,7 +100,7 @@ def train(run, workdir, name):
     print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
     frozen = freeze(run, model, pack)
     state = create_state(run, model.config)
-    print(f"{parameter_overview.count_parameters(state.params):,} parameters to train", flush=True)
+    print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters to train", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
         start, state = checkpoints.restore_latest(state) or (0, state)
         log, progress = runs.MetricLog(workdir, step=start), runs.Progress(run.steps, start=start)

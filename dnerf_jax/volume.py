@@ -23,7 +23,8 @@ def box_limits(rays, box_side):
 
     Entry may be negative for origins inside the box. Where a ray misses, the limits are meaningless.
     """
-    inverse = 1 / rays.directions
+    # Along an axis the other limits are far away, but finite: infinite ones would have gradients that are NaN.
+    inverse = 1 / jnp.where(rays.directions == 0, 1e-20, rays.directions)
     near = (-box_side / 2 - rays.origins) * inverse
     far = (box_side / 2 - rays.origins) * inverse
     enter = jnp.max(jnp.minimum(near, far), axis=-1)

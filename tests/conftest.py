@@ -1,6 +1,8 @@
 """Tests run on the CPU, split into 4 simulated devices; both must be said before JAX is imported."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -10,13 +12,52 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from dnerf_jax import annotations, checkpoint, scene, semantic, settings  # noqa: E402
 from dnerf_jax import generator as eg3d  # noqa: E402
-from dnerf_jax import semantic  # noqa: E402
+from dnerf_jax.annotations import Annotations  # noqa: E402
 from dnerf_jax.checkpoint import Model  # noqa: E402
 from dnerf_jax.generator import GeneratorConfig, RenderingConfig  # noqa: E402
 from dnerf_jax.labels import LabelMap  # noqa: E402
 from dnerf_jax.networks.superresolution import SuperresolutionConfig  # noqa: E402
+from dnerf_jax.pictures import to_uint8  # noqa: E402
 from dnerf_jax.semantic import SemanticConfig  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+
+# What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
+TINY = {
+    "heads.py": {
+        "semantic": {"num_classes": 5, "hidden": 16, "feature_channels": 8, "superresolution_width": 8},
+        "steps": 20,
+        "views_per_step": 4,
+        "samples_kept": 6,
+        "save_every": 5,
+    },
+    "heads_backbone.py": {
+        "generator": {
+            "w_dim": 16,
+            "plane_resolution": 16,
+            "plane_channels": 4,
+            "channel_base": 128,
+            "channel_max": 16,
+            "feature_channels": 8,
+            "decoder_hidden": 16,
+            "neural_rendering_resolution": 8,
+            "superresolution": {"input_resolution": 8, "widths": (8, 8)},
+            "rendering": {"depth_resolution": 6, "depth_resolution_importance": 6},
+        },
+        "data": {"identities": 5, "views": 2, "resolution": 16, "held_out": 1, "processes": 1},
+        "steps": 3,
+        "superresolution_steps": 2,
+        "identities_per_step": 2,
+        "rays_per_identity": 16,
+        "warmup_steps": 1,
+        "save_every": 2,
+        "sheet_every": 100,
+    },
+    "generate.py": {"latents": 3, "views": 2, "batch": 4, "voxel_size": 0.01},
+    "invert.py": {"steps": 12, "candidates": 3, "rendering_resolution": 8},
+}
 
 
 @pytest.fixture
@@ -51,7 +92,29 @@ def tiny_config() -> GeneratorConfig:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_config: GeneratorConfig) -> Model:
+def random_arrays() -> Callable:
+    """Draws arrays for a template of variables with NumPy, which compiles nothing: random_arrays(template, seed)."""
+
+    def draw_tree(template, seed):
+        draws = np.random.default_rng(seed)
+
+        def draw(path, leaf):
+            names = [entry.key for entry in path]
+            weight = names[-1] in ("weight", "const", "noise_const", "first_weight")
+            # No bias, strength or average is zero, as they are by initialisation.
+            scale = 1.0 if weight else 0.2
+            if weight and "mapping" in names and "embed" not in names:
+                scale = 100.0
+            mean = 1.0 if names[-2:] == ["affine", "bias"] else 0.0
+            return jnp.asarray(mean + scale * draws.standard_normal(leaf.shape), jnp.float32)
+
+        return jax.tree_util.tree_map_with_path(draw, template)
+
+    return draw_tree
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config: GeneratorConfig, random_arrays: Callable) -> Model:
     """A random generator without a semantic branch; rays through it are stopped to all degrees."""
     variables = random_arrays(eg3d.abstract_variables(tiny_config), 1)
     last = variables["params"]["decoder"]["fc1"]
@@ -63,7 +126,7 @@ def tiny_model(tiny_config: GeneratorConfig) -> Model:
 
 
 @pytest.fixture(scope="session")
-def tiny_semantic_model(tiny_model: Model) -> Model:
+def tiny_semantic_model(tiny_model: Model, random_arrays: Callable) -> Model:
     """The same generator with a random semantic branch of five classes on all its features."""
     config = SemanticConfig(
         num_classes=5,
@@ -81,15 +144,50 @@ def tiny_semantic_model(tiny_model: Model) -> Model:
     )
 
 
-def random_arrays(template, seed):
-    """Arrays of the template's shapes, drawn by NumPy, which compiles nothing; no bias, strength or average is zero."""
-    draws = np.random.default_rng(seed)
+@pytest.fixture(scope="session")
+def tiny_pack(tiny_model: Model, tiny_semantic_model: Model) -> Annotations:
+    """Nine views, three of each of three latents: the tiny model's own images, labelled by where the points lie."""
+    z = jnp.asarray(np.random.default_rng(3).standard_normal((3, 8)), jnp.float32)
+    yaw = np.tile(np.array([-0.4, 0.0, 0.4], np.float32), 3)
+    camera = jax.jit(lambda yaw: scene.default_camera(tiny_model.config, yaw))(yaw)
+    z = np.repeat(z, 3, axis=0)
+    view = jax.jit(lambda model, z, camera: scene.render(model, scene.synthesize(model, z), camera))(
+        tiny_model, z, camera
+    )
+    right, up = view.points[..., 0] > 0, view.points[..., 1] > 0
+    return Annotations(
+        images=to_uint8(view.image),
+        masks=np.where(view.opacity > 0.5, 1 + right + 2 * up, 0).astype(np.uint8),
+        z=z,
+        cam2world=camera.cam2world,
+        intrinsics=camera.intrinsics,
+        latent_id=np.repeat(np.arange(3), 3),
+        label_map=tiny_semantic_model.label_map,
+        fingerprint=tiny_model.fingerprint,
+        name="tiny",
+    )
 
-    def draw(path, leaf):
-        names = [entry.key for entry in path]
-        scale = 1.0 if names[-1] in ("weight", "const", "noise_const", "first_weight") else 0.2
-        scale *= 100.0 if "mapping" in names and names[-2] != "embed" and names[-1] == "weight" else 1.0
-        mean = 1.0 if names[-2:] == ["affine", "bias"] else 0.0
-        return jnp.asarray(mean + scale * draws.standard_normal(leaf.shape), jnp.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, template)
+@pytest.fixture(scope="session")
+def tiny_assets(tiny_model: Model, tiny_pack: Annotations, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like dnerf_jax/assets with the tiny generator and packs of it: six views to train, three to test."""
+    folder = tmp_path_factory.mktemp("assets")
+    checkpoint.save(folder / "heads", tiny_model)
+    annotations.save(folder / "heads_train", tiny_pack[:6])
+    annotations.save(folder / "heads_test", tiny_pack[6:])
+    annotations.save(folder / "heads_video", tiny_pack[6:])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shrunk(tiny_assets: Path) -> Callable:
+    """Loads one of configs/*.py as changed by TINY, with the tiny pack in the embedded one's place: shrunk(name)."""
+
+    def load(name):
+        config = settings.load_config(ROOT / "configs" / name)
+        config.update(TINY[name])
+        if "annotations" in config:
+            config.annotations = str(tiny_assets / config.annotations)
+        return config
+
+    return load

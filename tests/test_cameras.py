@@ -8,15 +8,20 @@ import pytest
 from dnerf_jax import cameras
 from dnerf_jax.cameras import Camera
 
+# Compiled, since op by op they take longer.
+orbit, eg3d_orbit, project = jax.jit(cameras.orbit), jax.jit(cameras.eg3d_orbit), jax.jit(cameras.project)
+rays, z_per_distance = jax.jit(cameras.rays, static_argnums=1), jax.jit(cameras.z_per_distance, static_argnums=1)
+to_opencv, from_opencv = jax.jit(cameras.to_opencv, static_argnums=1), jax.jit(cameras.from_opencv, static_argnums=2)
+
 # One camera per branch of the rotation-to-quaternion formula: w, x, y, z is the largest component.
 QUATERNIONS = [(0.9, 0.3, -0.2, 0.1), (0.1, 0.9, 0.3, -0.2), (-0.2, 0.1, 0.9, 0.3), (0.3, -0.2, 0.1, 0.9)]
 
 
 def skewed(yaw=0.3, pitch=0.2):
     """A camera off the axis whose focal lengths differ, with skew and a shifted principal point."""
-    k = jnp.array([[3.1, 0.2, 0.45], [0.0, 2.7, 0.6], [0.0, 0.0, 1.0]])
-    yaw, pitch = jnp.broadcast_arrays(jnp.asarray(yaw), jnp.asarray(pitch))
-    return Camera(cameras.orbit(yaw, pitch, radius=3.0).cam2world, jnp.broadcast_to(k, yaw.shape + (3, 3)))
+    k = np.array([[3.1, 0.2, 0.45], [0.0, 2.7, 0.6], [0.0, 0.0, 1.0]], np.float32)
+    pose = np.array(orbit(yaw, pitch, radius=3.0).cam2world)
+    return Camera(pose, np.broadcast_to(k, pose.shape[:-2] + (3, 3)))
 
 
 def assert_cameras_equal(camera, other, atol=1e-6):
@@ -25,25 +30,25 @@ def assert_cameras_equal(camera, other, atol=1e-6):
 
 
 def test_frontal_camera_stands_at_z_and_looks_back():
-    pose = cameras.orbit(0.0, 0.0, radius=2.7).cam2world
+    pose = orbit(0.0, 0.0, radius=2.7).cam2world
     np.testing.assert_allclose(pose[:3, 3], [0, 0, 2.7], atol=1e-6)
     # Columns: image right is world +x, image down is world -y, forward is world -z.
     np.testing.assert_allclose(pose[:3, :3], np.diag([1, -1, -1]), atol=1e-6)
 
 
 def test_yaw_moves_to_x_and_pitch_moves_up():
-    yawed = cameras.orbit(0.5, 0.0, radius=2.0).cam2world[:3, 3]
+    yawed = orbit(0.5, 0.0, radius=2.0).cam2world[:3, 3]
     np.testing.assert_allclose(yawed, [2 * np.sin(0.5), 0, 2 * np.cos(0.5)], atol=1e-6)
-    raised = cameras.orbit(0.0, 0.4, radius=2.0).cam2world[:3, 3]
+    raised = orbit(0.0, 0.4, radius=2.0).cam2world[:3, 3]
     np.testing.assert_allclose(raised, [0, 2 * np.sin(0.4), 2 * np.cos(0.4)], atol=1e-6)
 
 
 @pytest.mark.parametrize("pivot", [(0.0, 0.0, 0.0), (0.1, -0.2, 0.05)])
 def test_orbit_sees_its_pivot_in_the_centre_without_roll(pivot):
-    yaw, pitch = jnp.linspace(-1.2, 1.2, 5)[:, None], jnp.linspace(-0.7, 0.7, 3)
-    camera = cameras.orbit(yaw, pitch, radius=2.7, pivot=pivot, focal=3.0)
+    yaw, pitch = np.linspace(-1.2, 1.2, 5)[:, None], np.linspace(-0.7, 0.7, 3)
+    camera = orbit(yaw, pitch, radius=2.7, pivot=pivot, focal=3.0)
     assert camera.cam2world.shape == (5, 3, 4, 4) and camera.intrinsics.shape == (5, 3, 3, 3)
-    uv, z = cameras.project(camera, jnp.broadcast_to(jnp.array(pivot), (5, 3, 1, 3)))
+    uv, z = project(camera, np.broadcast_to(np.float32(pivot), (5, 3, 1, 3)))
     np.testing.assert_allclose(uv, 0.5, atol=1e-6)
     np.testing.assert_allclose(z, 2.7, rtol=1e-6)
     np.testing.assert_allclose(camera.cam2world[..., 1, 0], 0, atol=1e-6)  # image right is horizontal
@@ -52,42 +57,42 @@ def test_orbit_sees_its_pivot_in_the_centre_without_roll(pivot):
 
 
 def test_world_right_and_up_are_image_right_and_up():
-    camera = cameras.orbit(0.2, 0.1)
-    uv, _ = cameras.project(camera, jnp.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0]]))
+    camera = orbit(0.2, 0.1)
+    uv, _ = project(camera, np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0]]))
     assert uv[1, 0] > uv[0, 0] + 0.1  # x to the right
     assert uv[2, 1] < uv[0, 1] - 0.1  # y up, rows count down
 
 
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
 def test_points_along_rays_project_to_pixel_centres(batch):
-    camera = skewed(jnp.linspace(-0.5, 0.5, int(np.prod(batch))).reshape(batch))
-    rays = cameras.rays(camera, 6)
-    assert rays.origins.shape == rays.directions.shape == batch + (6, 6, 3)
-    np.testing.assert_allclose(jnp.linalg.norm(rays.directions, axis=-1), 1, atol=1e-6)
-    distance = jnp.linspace(0.5, 4.0, 36).reshape(6, 6, 1)
-    points = rays.origins + distance * rays.directions
-    uv, z = cameras.project(camera, points.reshape(batch + (36, 3)))
+    camera = skewed(np.linspace(-0.5, 0.5, int(np.prod(batch))).reshape(batch))
+    seen = rays(camera, 6)
+    assert seen.origins.shape == seen.directions.shape == batch + (6, 6, 3)
+    np.testing.assert_allclose(np.linalg.norm(seen.directions, axis=-1), 1, atol=1e-6)
+    distance = np.linspace(0.5, 4.0, 36, dtype=np.float32).reshape(6, 6, 1)
+    points = seen.origins + distance * seen.directions
+    uv, z = project(camera, points.reshape(batch + (36, 3)))
     centres = (np.arange(6) + 0.5) / 6
     u, v = np.meshgrid(centres, centres)  # column, row
     expected = np.broadcast_to(np.stack([u, v], -1), batch + (6, 6, 2))
     np.testing.assert_allclose(uv.reshape(batch + (6, 6, 2)), expected, atol=2e-6)
-    z_of_distance = distance[..., 0] * cameras.z_per_distance(camera, 6)
+    z_of_distance = distance[..., 0] * z_per_distance(camera, 6)
     np.testing.assert_allclose(z.reshape(batch + (6, 6)), z_of_distance, rtol=1e-5)
 
 
 def test_rays_at_arbitrary_points_agree_with_the_grid():
-    camera = skewed(jnp.array([0.1, -0.4]))
-    grid = cameras.rays(camera, 4)
-    uv = jnp.array([[0.125, 0.375], [0.875, 0.625]])  # (row 1, column 0) and (row 2, column 3)
-    rays = cameras.rays_at(camera, jnp.broadcast_to(uv, (2, 2, 2)))
-    np.testing.assert_allclose(rays.directions, grid.directions[:, [1, 2], [0, 3]], atol=1e-6)
-    np.testing.assert_array_equal(rays.origins[:, 0], camera.cam2world[:, :3, 3])
+    camera = skewed(np.array([0.1, -0.4]))
+    grid = rays(camera, 4)
+    uv = np.array([[0.125, 0.375], [0.875, 0.625]])  # (row 1, column 0) and (row 2, column 3)
+    chosen = jax.jit(cameras.rays_at)(camera, np.broadcast_to(uv, (2, 2, 2)))
+    np.testing.assert_allclose(chosen.directions, np.array(grid.directions)[:, [1, 2], [0, 3]], atol=1e-6)
+    np.testing.assert_array_equal(chosen.origins[:, 0], np.array(camera.cam2world)[:, :3, 3])
 
 
 def test_gradient_of_rays_in_the_pose_is_that_of_finite_differences():
     @jax.jit
     def corner(angles):
-        camera = cameras.orbit(angles[0], angles[1])
+        camera = orbit(angles[0], angles[1])
         return jnp.sum(cameras.rays_at(camera, jnp.array([0.2, 0.9])).directions * jnp.array([1.0, 2.0, 3.0]))
 
     angles, step = jnp.array([0.3, -0.2]), 1e-2
@@ -99,7 +104,7 @@ def test_gradient_of_rays_in_the_pose_is_that_of_finite_differences():
 
 
 def test_eg3d_numbers_there_and_back():
-    camera = skewed(jnp.array([0.1, 0.7]))
+    camera = skewed(np.array([0.1, 0.7]))
     c = cameras.to_eg3d(camera)
     assert c.shape == (2, 25)
     np.testing.assert_array_equal(c[0, [3, 7, 11]], camera.cam2world[0, :3, 3])  # row-major
@@ -110,16 +115,16 @@ def test_eg3d_numbers_there_and_back():
 
 
 def test_opencv_pixels_there_and_back():
-    camera = skewed(jnp.array([0.1, 0.7]))
-    world2cam, k = cameras.to_opencv(camera, 640)
-    assert_cameras_equal(cameras.from_opencv(world2cam, k, 640), camera)
+    camera = skewed(np.array([0.1, 0.7]))
+    world2cam, k = to_opencv(camera, 640)
+    assert_cameras_equal(from_opencv(world2cam, k, 640), camera)
     np.testing.assert_allclose(world2cam @ camera.cam2world, np.broadcast_to(np.eye(4), (2, 4, 4)), atol=1e-6)
 
 
 def test_opencv_pixel_centres_are_integers():
     camera = skewed()
-    world2cam, k = (np.asarray(x, np.float64) for x in cameras.to_opencv(camera, 8))
-    ray = jax.tree.map(lambda x: x[5, 2], cameras.rays(camera, 8))
+    world2cam, k = (np.asarray(x, np.float64) for x in to_opencv(camera, 8))
+    ray = jax.tree.map(lambda x: np.array(x)[5, 2], rays(camera, 8))
     point = np.asarray(ray.origins + 2.0 * ray.directions, np.float64)
     pixel = k @ (world2cam[:3, :3] @ point + world2cam[:3, 3])
     np.testing.assert_allclose(pixel[:2] / pixel[2], [2, 5], atol=1e-4)
@@ -156,7 +161,7 @@ def test_colmap_projects_as_colmap_says():
     cross = np.cross(q[1:], point)
     local = point + 2 * q[0] * cross + 2 * np.cross(q[1:], cross) + translation
     expected = np.array([600 * local[0] / local[2] + 250, 600 * local[1] / local[2] + 262]) / 512
-    uv, z = cameras.project(camera, jnp.asarray(point, jnp.float32)[None])
+    uv, z = project(camera, np.float32(point)[None])
     np.testing.assert_allclose(uv[0], expected, atol=1e-5)
     np.testing.assert_allclose(z[0], local[2], rtol=1e-5)
 
@@ -171,23 +176,23 @@ def test_colmap_refuses_what_a_pinhole_cannot_say():
 
 
 def test_eg3d_orbit_is_frontal_at_right_angles():
-    assert_cameras_equal(cameras.eg3d_orbit(np.pi / 2, np.pi / 2), cameras.orbit(0.0, 0.0))
+    assert_cameras_equal(eg3d_orbit(np.pi / 2, np.pi / 2), orbit(0.0, 0.0))
 
 
 def test_eg3d_orbit_follows_the_arccos_law():
     for vertical in (0.3, 1.2, 2.8):
-        position = cameras.eg3d_orbit(np.pi / 2, vertical, radius=2.0).cam2world[:3, 3]
+        position = eg3d_orbit(np.pi / 2, vertical, radius=2.0).cam2world[:3, 3]
         # cos(polar) = 1 - 2 v / pi: height is linear in v, the angle is not.
         np.testing.assert_allclose(position[1] / 2, 1 - 2 * vertical / np.pi, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(position), 2.0, rtol=1e-6)
     # Smaller angles are to the left in EG3D: yaw = horizontal - pi / 2 in ours.
-    assert_cameras_equal(cameras.eg3d_orbit(np.pi / 2 + 0.3, np.pi / 2), cameras.orbit(0.3, 0.0))
+    assert_cameras_equal(eg3d_orbit(np.pi / 2 + 0.3, np.pi / 2), orbit(0.3, 0.0))
 
 
 def test_eg3d_orbit_circles_the_origin_and_looks_at_the_pivot():
-    camera = cameras.eg3d_orbit(1.2, 1.4, radius=2.7, pivot=(0.0, 0.0, 0.2))
+    camera = eg3d_orbit(1.2, 1.4, radius=2.7, pivot=(0.0, 0.0, 0.2))
     np.testing.assert_allclose(np.linalg.norm(camera.cam2world[:3, 3]), 2.7, rtol=1e-6)
-    uv, _ = cameras.project(camera, jnp.array([[0.0, 0.0, 0.2]]))
+    uv, _ = project(camera, np.array([[0.0, 0.0, 0.2]]))
     np.testing.assert_allclose(uv, 0.5, atol=1e-6)
 
 
@@ -198,7 +203,7 @@ def test_focal_lengths_are_those_of_eg3d():
 
 def with_numbers(**changes):
     """A good camera with some of its numbers changed: pose and k are functions from matrix to matrix."""
-    camera = cameras.orbit(0.1, 0.1)
+    camera = orbit(0.1, 0.1)
     pose, k = np.array(camera.cam2world), np.array(camera.intrinsics)
     return Camera(changes.get("pose", lambda x: x)(pose), changes.get("k", lambda x: x)(k))
 
@@ -224,7 +229,7 @@ def replaced(row, column, value):
         (lambda: with_numbers(pose=lambda x: x.T), "last row"),
         (lambda: with_numbers(k=lambda x: x.T), r"must be \[\[fx, skew, cx\]"),
         (lambda: with_numbers(k=replaced(1, 1, -4.0)), "positive.*flip_opengl"),
-        (lambda: with_numbers(k=lambda x: x * np.array([[512], [512], [1]])), "divided by the image size.*\n.*\n.*\n.*from_opencv"),
+        (lambda: with_numbers(k=lambda x: x * np.array([[512], [512], [1]])), r"(?s)divided by.*from_opencv"),
     ],
 )  # fmt: skip
 def test_validate_names_what_is_wrong(camera, message):
@@ -234,4 +239,4 @@ def test_validate_names_what_is_wrong(camera, message):
 
 def test_validate_accepts_good_cameras():
     cameras.validate(with_numbers())
-    cameras.validate(skewed(jnp.zeros((2, 3))))
+    cameras.validate(skewed(np.zeros((2, 3))))

@@ -1,0 +1,54 @@
+"""Every file in configs/: its fields are those of its door, it fits the assets, and the door says what is wrong."""
+
+import ast
+import dataclasses
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dnerf_jax import generate, invert, pretrain, settings, train
+from dnerf_jax.worlds import heads
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("[a-z]*.py"))
+
+
+def load(path):
+    """The settings of a configuration, of the class that its docstring names."""
+    functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    text = ast.get_docstring(next(node for node in functions if node.name == "get_config"))
+    module = re.search(r"(dnerf_jax\.\w+)\.Settings documents its fields", text).group(1)
+    assert f"python -m {module} --config configs/{path.name}" in path.read_text()
+    return settings.as_dataclass(settings.load_config(path), importlib.import_module(module).Settings)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_a_configuration_states_every_field_of_its_settings(path):
+    run = load(path)
+    assert isinstance(run, pretrain.Settings | train.Settings | generate.Settings | invert.Settings)
+    assert {field.name for field in dataclasses.fields(run)} == set(settings.load_config(path))
+    hash(run)  # the steps are compiled for the settings
+
+
+def test_the_configurations_of_the_heads_fit_the_world():
+    backbone, branch = load(ROOT / "configs" / "heads_backbone.py"), load(ROOT / "configs" / "heads.py")
+    assert backbone.generator.z_dim == heads.Z_DIM
+    assert backbone.generator.image_resolution == backbone.data.resolution
+    assert backbone.generator.rendering.white_back  # the world's renders are on white
+    assert branch.semantic.num_classes == heads.LABELS.num_classes
+    # All rays of the world's cameras enter the box after ray_start and leave it before ray_end.
+    options = backbone.generator.rendering
+    assert options.ray_start <= options.avg_camera_radius - options.box_warp / 2 + 0.01
+    assert options.ray_end >= options.avg_camera_radius + options.box_warp / 2 - 0.01
+
+
+def test_an_unknown_field_of_a_door_is_refused_with_its_neighbour(tmp_path):
+    command = [sys.executable, "-m", "dnerf_jax.train", "--config", "configs/heads.py", "--workdir", tmp_path / "run"]
+    done = subprocess.run([*command, "--config.learning_rte=1"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "config has no field 'learning_rte'; did you mean 'learning_rate'?" in done.stderr
+    assert not (tmp_path / "run").exists()

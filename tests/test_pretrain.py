@@ -1,0 +1,143 @@
+"""Pretraining on a very small heads world: finite, reproducible, resumable, and what it writes is a model."""
+
+import dataclasses
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, scene, settings
+from dnerf_jax.worlds import head_shards, heads
+
+
+@pytest.fixture(scope="module")
+def run(shrunk):
+    """The settings of configs/heads_backbone.py shrunk: five identities, three steps of rays and two of images."""
+    return settings.as_dataclass(shrunk("heads_backbone.py"), pretrain.Settings)
+
+
+@pytest.fixture(scope="module")
+def straight(shrunk, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("straight")
+    pretrain.main(shrunk("heads_backbone.py"), str(workdir))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def shards(run, straight):
+    """The renders of that run."""
+    data = run.data
+    return head_shards.render_shards(straight / "data", run.seed, data.identities, data.views, data.resolution, 1)
+
+
+def final_state(run, workdir):
+    template = jax.eval_shape(lambda: pretrain.create_state(run, generator.abstract_variables(run.generator)["params"]))
+    with runs.Checkpoints(workdir / "checkpoints", every=1) as checkpoints:
+        return checkpoints.restore_latest(template)
+
+
+def test_losses_and_scores_are_finite_and_the_renders_are_shown(straight):
+    records = runs.read_metrics(straight / "metrics.jsonl")
+    steps = {record["step"] for record in records}
+    assert steps == {2, 4, 5}
+    assert all(value is not None for record in records for value in record.values())
+    by_step = [set().union(*(record for record in records if record["step"] == step)) for step in (2, 4, 5)]
+    assert {"color", "opacity", "depth", "loss", "mse"} <= by_step[0]
+    assert {"image", "gradient"} <= by_step[1]
+    assert {"psnr", "psnr_raw", "opacity_iou", "depth_error_median"} <= by_step[2]
+    assert (straight / "sheets" / "000005.png").stat().st_size > 0
+
+
+def test_the_model_loads_and_knows_its_average_latent(run, straight):
+    model = checkpoint.load(straight / "model")
+    assert model.config == run.generator
+    assert model.label_map == heads.LABELS
+    assert "CC0" in dict(model.info)["license"] and "5 steps" in dict(model.info)["origin"]
+    z = jax.random.normal(jax.random.key(5), (4000, run.generator.z_dim))
+    w = generator.map_latents(model.config, model.variables, z)[:, 0]
+    w_avg = model.variables["buffers"]["mapping"]["w_avg"]
+    assert np.abs(w_avg).max() > 0
+    # Two means of so many draws differ by a few of their standard errors.
+    error = jnp.std(w, axis=0) * (1 / 4000 + 1 / 10000) ** 0.5
+    assert np.all(np.abs(w_avg - w.mean(axis=0)) < 5 * error + 1e-3 * np.abs(w_avg))
+    one = scene.synthesize(model, z[0])
+    view = jax.jit(scene.render)(model, one, scene.default_camera(model.config))
+    assert view.image.shape == (16, 16, 3) and view.mask is None and np.isfinite(view.image).all()
+
+
+def test_killed_in_both_stages_and_resumed_equals_straight(run, shrunk, straight, tmp_path, interrupted):
+    shutil.copytree(straight / "data", tmp_path / "data")
+    work = lambda: pretrain.main(shrunk("heads_backbone.py"), str(tmp_path))  # noqa: E731
+    interrupted(work, pretrain, "ray_step", 2)
+    assert final_state(run, tmp_path)[0] == 2
+    interrupted(work, pretrain, "superresolution_step", 1)
+    assert final_state(run, tmp_path)[0] == 4
+    work()
+    (step, resumed), (_, expected) = final_state(run, tmp_path), final_state(run, straight)
+    assert step == int(resumed.step) == 5
+    jax.tree.map(np.testing.assert_array_equal, resumed, expected)
+    assert (tmp_path / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
+
+
+def test_each_stage_trains_its_own_part(run, straight):
+    _, state = final_state(run, straight)
+    start = generator.init(run.generator, jax.random.key(run.seed))["params"]
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.ema, start)
+    assert moved["decoder"]["fc0"]["weight"] > 0
+    assert moved["mapping"]["fc0"]["weight"] > 0
+    assert moved["synthesis"]["b16"]["conv1"]["weight"] > 0
+    assert moved["superresolution"]["block1"]["conv1"]["weight"] > 0
+
+
+def test_a_batch_depends_on_seed_and_step_alone(run, shards):
+    batches = [pretrain.ray_batch(run, shards, step) for step in (3, 4, 3)]
+    jax.tree.map(np.testing.assert_array_equal, batches[0], batches[2])
+    assert not np.array_equal(batches[0].rgb, batches[1].rgb)
+    other = pretrain.ray_batch(dataclasses.replace(run, seed=run.seed + 1), shards, 3)
+    assert not np.array_equal(batches[0].rgb, other.rgb)
+
+
+def test_held_out_identities_are_never_trained_on(run, shards):
+    seen = np.concatenate([pretrain.ray_batch(run, shards, step).z for step in range(1, 30)])
+    trained = [shards[i]["z"] for i in range(4)]
+    assert {z.tobytes() for z in seen} == {np.asarray(z).tobytes() for z in trained}
+
+
+def test_rays_reach_their_own_pixels_at_the_distance_of_the_render(run, shards):
+    batch = pretrain.ray_batch(run, shards, 1)
+    solid = 0
+    for i, z in enumerate(batch.z):
+        entry = next(shards[j] for j in range(len(shards)) if np.array_equal(shards[j]["z"], z))
+        positions = np.asarray(entry["cam2world"])[:, :3, 3]
+        for ray in range(run.rays_per_identity):
+            origin, direction = batch.rays.origins[i, ray], batch.rays.directions[i, ray]
+            view = int(np.argmin(np.linalg.norm(positions - origin, axis=-1)))
+            camera = cameras.Camera(entry["cam2world"][view], shards.intrinsics)
+            distance = batch.distance[i, ray] if batch.distance[i, ray] > 0 else 1.0
+            uv, _ = cameras.project(camera, (origin + distance * direction)[None])
+            column, row = np.asarray(uv[0]) * run.data.resolution - 0.5
+            assert abs(column - round(column)) < 1e-3 and abs(row - round(row)) < 1e-3
+            at = view, round(row), round(column)
+            assert batch.distance[i, ray] == entry["distance"][at]
+            np.testing.assert_allclose(batch.rgb[i, ray], entry["image"][at] / 255, atol=1e-6)
+            np.testing.assert_allclose(batch.alpha[i, ray], entry["alpha"][at] / 255, atol=1e-6)
+            solid += batch.distance[i, ray] > 0
+    assert solid > 4
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"resolution": 32}, "config.data.resolution is 32, the generator's images have 16 pixels"),
+        ({"held_out": 5}, "config.data.held_out is 5 of 5 identities"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_are_refused_before_they_are_rendered(shrunk, tmp_path, change, message):
+    config = shrunk("heads_backbone.py")
+    config.data.update(change)
+    with pytest.raises(ValueError, match=message):
+        pretrain.main(config, str(tmp_path))
+    assert not list(tmp_path.iterdir())

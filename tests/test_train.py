@@ -1,0 +1,154 @@
+"""Training a semantic branch: it learns, the generator stays as it is, a killed run goes on as if it had not been."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnerf_jax import annotations, checkpoint, losses, runs, scene, semantic, settings, train
+
+
+@pytest.fixture(scope="module")
+def run(shrunk):
+    """The settings of configs/heads.py for the tiny generator."""
+    return settings.as_dataclass(shrunk("heads.py"), train.Settings)
+
+
+@pytest.fixture(scope="module")
+def own_density(run):
+    """The same with a branch that has its own density."""
+    return dataclasses.replace(run, semantic=dataclasses.replace(run.semantic, density_prior=False))
+
+
+@pytest.fixture(scope="module")
+def straight(shrunk, tiny_assets, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("straight")
+    train.main(shrunk("heads.py"), str(workdir), str(tiny_assets / "heads"))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def frozen(run, tiny_model, tiny_pack):
+    """What is frozen for the views of the training pack, by whether the generator's density is used."""
+    everything = dataclasses.replace(run, samples_kept=12)
+    without = dataclasses.replace(run, semantic=dataclasses.replace(run.semantic, density_prior=False))
+    return {
+        prior: train.freeze(settings, tiny_model, tiny_pack[:6])
+        for prior, settings in ((True, everything), (False, without))
+    }
+
+
+def test_the_branch_learns_and_the_generator_stays(run, straight, frozen, tiny_model, tiny_pack):
+    model = checkpoint.load(straight / "model")
+    assert model.fingerprint == tiny_model.fingerprint
+    assert (model.semantic_config, model.label_map) == (run.semantic, tiny_pack.label_map)
+
+    @jax.jit
+    def loss_of(params):
+        logits = train.predict(run.semantic, tiny_model.config, params, frozen[True], jnp.arange(6))
+        return losses.cross_entropy(logits, frozen[True].masks)
+
+    before = loss_of(train.create_state(run, tiny_model.config).params)
+    assert loss_of(model.semantic_params) < 0.7 * before
+    records = runs.read_metrics(straight / "metrics.jsonl")
+    assert [record["step"] for record in records] == [5, 10, 15, 20]
+    assert all(0 <= record["accuracy"] <= 1 for record in records)
+
+
+def test_killed_and_resumed_equals_straight(run, straight, tiny_assets, tmp_path, interrupted):
+    name = str(tiny_assets / "heads")
+    interrupted(lambda: train.train(run, tmp_path, name), train, "train_step", 12)
+    assert not (tmp_path / "model").exists()
+    resumed = train.train(run, tmp_path, name)
+    jax.tree.map(np.testing.assert_array_equal, resumed.semantic_params, load(straight).semantic_params)
+    jax.tree.map(np.testing.assert_array_equal, resumed.semantic_params, load(tmp_path).semantic_params)
+    assert (tmp_path / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
+
+
+def load(workdir):
+    return checkpoint.load(workdir / "model")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(run, tiny_assets, tmp_path, monkeypatch):
+    step = train.train_step
+
+    def explodes_at_8(*arguments):
+        state, report = step(*arguments)
+        return state, report | {"loss": jnp.where(state.step >= 8, jnp.nan, report["loss"])}
+
+    monkeypatch.setattr(train, "train_step", explodes_at_8)
+    with pytest.raises(FloatingPointError, match="loss is nan at step 10"):
+        train.train(run, tmp_path, str(tiny_assets / "heads"))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["5"]
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("density_prior", [True, False])
+def test_what_is_trained_is_what_is_rendered(run, own_density, frozen, tiny_model, tiny_pack, density_prior):
+    config = (run if density_prior else own_density).semantic
+    params = semantic.init(config, tiny_model.config, jax.random.key(3))
+    views = jnp.array([1, 5])
+    predict = jax.jit(train.predict, static_argnums=(0, 1))
+    logits = predict(config, tiny_model.config, params, frozen[density_prior], views)
+    model = tiny_model.replace(semantic_config=config, semantic_params=params, label_map=tiny_pack.label_map)
+    for view, found in zip(views, logits, strict=True):
+        one = jax.jit(scene.synthesize)(model, tiny_pack.z[view])
+        expected = jax.jit(scene.render)(model, one, tiny_pack.camera[view]).logits
+        assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+def test_few_samples_keep_the_opacity(run, frozen, tiny_model, tiny_pack):
+    few = train.freeze(run, tiny_model, tiny_pack[:1]).weights[0]
+    every = frozen[True].weights[0]
+    assert few.shape[-1] == run.samples_kept < every.shape[-1] == 12
+    np.testing.assert_allclose(few.sum(-1), every.sum(-1), rtol=1e-4, atol=1e-6)
+    heaviest = np.sort(np.asarray(every), axis=-1)[..., ::-1][..., : run.samples_kept]
+    share = heaviest / np.maximum(heaviest.sum(-1, keepdims=True), 1e-8)
+    np.testing.assert_allclose(few, share * np.asarray(every).sum(-1, keepdims=True), rtol=1e-3, atol=1e-5)
+
+
+def test_a_density_of_its_own_is_learned(own_density, frozen, tiny_model):
+    state = train.create_state(own_density, tiny_model.config)
+    before = jax.tree.map(np.asarray, state.params["density"])
+    state, report = train.train_step(own_density, tiny_model.config, frozen[False], state)
+    assert np.isfinite(float(report["loss"]))
+    assert np.abs(state.params["density"]["weight"] - before["weight"]).max() > 1e-4
+
+
+def test_pixels_without_a_label_count_for_nothing(run, tiny_model, tiny_pack):
+    config = tiny_model.config
+    frozen = train.freeze(run, tiny_model, tiny_pack[:6])
+    state = train.create_state(run, config)
+    logits = jax.jit(train.predict, static_argnums=(0, 1))(run.semantic, config, state.params, frozen, jnp.arange(6))
+    right = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+    every_other = (jnp.arange(right.size) % 2 == 0).reshape(right.shape)
+    masks = jnp.where(every_other, right, 255).astype(jnp.uint8)
+    _, report = train.train_step(run, config, frozen.replace(masks=masks), state)
+    assert float(report["accuracy"]) == 1
+    assert np.isfinite(float(report["loss"]))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"classes": 12}, "'tiny' has 5 classes, config.semantic.num_classes is 12: set it to 5"),
+        ({"views_per_step": 7}, "views_per_step is 7, but the pack 'tiny' has only 6 views"),
+    ],
+)
+def test_settings_that_do_not_fit_the_pack_are_refused(run, straight, tiny_assets, tmp_path, change, message):
+    if "classes" in change:
+        change = {"semantic": dataclasses.replace(run.semantic, num_classes=change["classes"])}
+    with pytest.raises(ValueError, match=message):
+        train.train(dataclasses.replace(run, **change), tmp_path, str(tiny_assets / "heads"))
+    assert not list(tmp_path.iterdir()), "the folder must stay free for the corrected run"
+
+
+def test_a_pack_of_another_generator_is_refused(run, tiny_assets, tiny_pack, tmp_path):
+    annotations.save(tmp_path / "pack", dataclasses.replace(tiny_pack, fingerprint="another"))
+    with pytest.raises(ValueError, match="the fingerprint is 'another'"):
+        train.train(
+            dataclasses.replace(run, annotations=str(tmp_path / "pack")), tmp_path / "run", str(tiny_assets / "heads")
+        )
