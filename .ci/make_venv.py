@@ -1,7 +1,7 @@
 """Makes a virtual environment with pip on any Python 3.11+: python3 .ci/make_venv.py DIRECTORY
 
 Debian and Colab ship Python without `ensurepip`, so that `python3 -m venv` fails there. Then pip comes from
-the machine's own pip or, where there is none, from the package index (PIP_INDEX_URL, else PyPI), its hash
+the machine's own pip or, where there is none either, from the package index that PIP_INDEX_URL names, its hash
 checked.
 """
 
@@ -34,7 +34,9 @@ def has_ensurepip() -> bool:
 
 def download_pip(folder: str) -> Path:
     """Downloads the newest released pip wheel from the package index and checks its SHA-256."""
-    index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/pip/"
+    if "PIP_INDEX_URL" not in os.environ:
+        raise OSError("this Python has neither ensurepip nor pip, and PIP_INDEX_URL names no index to get pip from")
+    index = os.environ["PIP_INDEX_URL"].rstrip("/") + "/pip/"
     with urllib.request.urlopen(index, timeout=60) as page:
         text = page.read().decode()
     links = re.findall(r'href="([^"]*/pip-([0-9.]+)-py3-none-any\.whl#sha256=([0-9a-f]{64}))"', text)

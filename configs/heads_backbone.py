@@ -19,14 +19,14 @@ def get_config():
                 mapping_layers=2,
                 plane_resolution=64,
                 plane_channels=24,
-                channel_base=3072,
-                channel_max=192,
+                channel_base=2048,
+                channel_max=128,
                 conv_clamp=256.0,
                 feature_channels=32,
                 decoder_hidden=64,
                 neural_rendering_resolution=64,
                 superresolution=dict(
-                    input_resolution=64, widths=(48, 32), upsample=(False, True), resize_larger=True
+                    input_resolution=64, widths=(32, 32), upsample=(False, True), resize_larger=True
                 ),
                 rendering=dict(
                     depth_resolution=24,
@@ -38,8 +38,8 @@ def get_config():
                 ),
             ),
             data=dict(identities=2500, views=8, resolution=128, held_out=200, processes=2),
-            steps=6500,
-            superresolution_steps=700,
+            steps=3000,
+            superresolution_steps=400,
             identities_per_step=12,
             rays_per_identity=192,
             stratified_samples=10,
@@ -47,7 +47,8 @@ def get_config():
             guide_spread=0.025,
             learning_rate=1.5e-2,
             final_learning_rate=2e-4,
-            warmup_steps=100,
+            warmup_steps=50,
+            style_init=0.1,
             mapping_boost=30.0,
             superresolution_learning_rate=2e-3,
             ema_decay=0.998,

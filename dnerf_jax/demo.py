@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from dnerf_jax import annotations, evaluate, generate, pictures, pointcloud, report, runs, scene, settings, train
+from dnerf_jax import annotations, evaluate, files, generate, pictures, pointcloud, report, runs, scene, settings, train
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TURNTABLE_YAWS = np.linspace(-30, 30, 7)
@@ -40,6 +40,8 @@ def main(workdir: str = "out/demo", seed: int = 0):
     dataset = dataclasses.replace(dataset, seed=seed, latents=4)
     generate.generate(dataset, model, workdir / "dataset")
     turntable, clouds = show_scene(model, dataset)
+    with files.atomic_file(workdir / "turntable.png") as file:
+        Image.fromarray(turntable).save(file, optimize=True)
     write_report(workdir, model, run, scores, turntable, clouds)
     minutes = (time.monotonic() - begun) / 60
     print(f"done in {minutes:.1f} min; open {workdir / 'report.html'}")

@@ -211,7 +211,7 @@ def decode(config, variables, planes, points):
     return Generator(config).apply(variables, features, method=lambda g, x: g.decoder(x))
 
 
-def march(config, variables, planes, rays, *, key=None, uniforms=None, depth_clamp="image"):
+def march(config, variables, planes, rays, *, key=None, uniforms=None):
     """Samples the rays of one image through one scene: the density once, for every modality (`Samples`).
 
     Args:
@@ -219,7 +219,6 @@ def march(config, variables, planes, rays, *, key=None, uniforms=None, depth_cla
       rays: `Rays` (h, w, 3) of one camera.
       key: draws depths at random, as EG3D does; None places them at fixed quantiles, which does not flicker.
       uniforms: (coarse (h, w, S), fine (h, w, S')) numbers in [0, 1) to use instead.
-      depth_clamp: see `volume.expected_depth`.
     """
     options = config.rendering
     shape = rays.directions.shape[:-1]
@@ -248,7 +247,7 @@ def march(config, variables, planes, rays, *, key=None, uniforms=None, depth_cla
         depths, order = volume.merge_sorted(depths, fine_depths)
         sigma = jnp.take_along_axis(jnp.concatenate([sigma, more[1]], axis=-1), order, axis=-1)
     weights = volume.weights_from_density(sigma, depths)
-    distance, opacity = volume.expected_depth(weights, depths, clamp=depth_clamp)
+    distance, opacity = volume.expected_depth(weights, depths)
     # Weights go back to the order in which samples were decoded: cheaper than sorting their features.
     in_order = jnp.take_along_axis(volume.sample_weights(weights), jnp.argsort(order, axis=-1), axis=-1)
     return Samples(points, in_order, features, depths, order, distance, opacity)

@@ -86,14 +86,12 @@ def invert(run, model, target):
     if target["image"] is not None:
         small = resize(jnp.asarray(target["image"]), run.rendering_resolution, antialias=True)
         target = target | {"image": small}
-    loss_of = functools.partial(reconstruction_loss, run, model, target)
-    value, step = jax.jit(loss_of), jax.jit(functools.partial(_step, run, loss_of))
     candidates = [draw(run, model.config, i) for i in range(run.candidates)]
-    found = min(candidates, key=lambda candidate: float(value(candidate)))
+    found = min(candidates, key=lambda candidate: float(_loss(run, model, target, candidate)))
     state, best, history, progress = _optimizer(run).init(found), (np.inf, found), [], runs.Progress(run.steps)
     for i in range(1, run.steps + 1):
         before = found
-        found, state, loss = step(found, state)
+        found, state, loss = _step(run, model, target, found, state)
         runs.require_finite({"loss": loss}, i)
         history.append(float(loss))
         best = min(best, (history[-1], before), key=lambda entry: entry[0])
@@ -142,9 +140,13 @@ def write(out, model, target, found, report):
     print(f"loss {report['loss']:.4f}  yaw {degrees['yaw']:.1f}  pitch {degrees['pitch']:.1f} degrees; see {out}")
 
 
-def _step(run, loss_of, found, state):
+_loss = jax.jit(reconstruction_loss, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _step(run, model, target, found, state):
     """One step of Adam; returns what was found, the optimiser's state, and the loss before the step."""
-    loss, grads = jax.value_and_grad(loss_of)(found)
+    loss, grads = jax.value_and_grad(reconstruction_loss, argnums=3)(run, model, target, found)
     updates, state = _optimizer(run).update(grads, state)
     found = optax.apply_updates(found, updates)
     limit = {"yaw": np.radians(run.yaw), "pitch": np.radians(run.pitch)}

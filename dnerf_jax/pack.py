@@ -28,7 +28,8 @@ class Pack:
     poses: tuple[tuple[float, float], ...] | None
 
 
-# Seeds differ from the training renders', which come from PCG64([seed, identity]) with two entries.
+# Training renders come from PCG64([seed, identity]), packs from [seed, latent, 1]: different streams for all seeds.
+# (A last entry of 0 would be as if it were not there.)
 PACKS = (
     Pack("heads_train", 101, 30, ((-30.0, 0.0), (0.0, 0.0), (30.0, 0.0))),
     Pack("heads_test", 102, 90, None),
@@ -40,7 +41,7 @@ def make(pack, model, resolution):
     """Renders one pack; poses of None are drawn within +-30 degrees of yaw and -8 to 12 of pitch, one a latent."""
     views = {name: [] for name in ("images", "masks", "z", "cam2world", "intrinsics", "latent_id")}
     for latent in range(pack.latents):
-        rng = np.random.default_rng([pack.seed, latent, 0])
+        rng = np.random.default_rng([pack.seed, latent, 1])
         z = rng.standard_normal(heads.Z_DIM).astype(np.float32)
         head = heads.build(z)
         cameras = [heads.orbit(*pose) for pose in pack.poses] if pack.poses else [heads.sample_camera(rng)]

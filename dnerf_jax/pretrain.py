@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from clu import parameter_overview
-from flax import struct
+from flax import struct, traverse_util
 from PIL import Image
 
 from dnerf_jax import cameras, checkpoint, generator, losses, metrics, pictures, runs, settings, triplane, volume
@@ -48,6 +48,7 @@ class Settings:
       stratified_samples, guided_samples: samples per ray, spread over the limits and around the true distance.
       guide_spread: standard deviation of the guided samples, in world units.
       learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then one cosine (Adam, equalised weights).
+      style_init: factor on the initial weights that turn w into styles.
       mapping_boost: factor on the mapping network's steps.
       ema_decay: of the moving average of the parameters, which is what is kept.
       depth_weight, opacity_weight: of the losses beside the colour's.
@@ -67,6 +68,7 @@ class Settings:
     learning_rate: float
     final_learning_rate: float
     warmup_steps: int
+    style_init: float
     mapping_boost: float
     superresolution_learning_rate: float
     ema_decay: float
@@ -116,9 +118,8 @@ def main(config, workdir: str):
     shards = head_shards.render_shards(
         workdir / "data", run.seed, data.identities, data.views, data.resolution, data.processes
     )
-    fixed = generator.init(run.generator, jax.random.key(run.seed))
-    state = create_state(run, fixed["params"])
-    buffers = fixed["buffers"]
+    variables = initial_variables(run)
+    state, buffers = create_state(run, variables["params"]), variables["buffers"]
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
         start, state = checkpoints.restore_latest(state) or (0, state)
@@ -143,6 +144,18 @@ def main(config, workdir: str):
     model = finish(run, buffers, state)
     checkpoint.save(workdir / "model", model, dtype="float16", replace=True)
     print(f"wrote {workdir / 'model'}")
+
+
+def initial_variables(run):
+    """Random variables whose style weights are scaled by `style_init`.
+
+    At StyleGAN's own scale every channel depends at random on the whole latent, which a regression has to unlearn
+    before it learns anything.
+    """
+    variables = generator.init(run.generator, jax.random.key(run.seed))
+    flat = traverse_util.flatten_dict(variables["params"])
+    styles = {path: run.style_init * x for path, x in flat.items() if path[-2:] == ("affine", "weight")}
+    return variables | {"params": traverse_util.unflatten_dict(flat | styles)}
 
 
 def create_state(run, params):

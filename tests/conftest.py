@@ -147,7 +147,7 @@ def tiny_semantic_model(tiny_model: Model, random_arrays: Callable) -> Model:
 @pytest.fixture(scope="session")
 def tiny_pack(tiny_model: Model, tiny_semantic_model: Model) -> Annotations:
     """Nine views, three of each of three latents: the tiny model's own images, labelled by where the points lie."""
-    z = jnp.asarray(np.random.default_rng(3).standard_normal((3, 8)), jnp.float32)
+    z = jnp.asarray(np.random.default_rng(5).standard_normal((3, 8)), jnp.float32)
     yaw = np.tile(np.array([-0.4, 0.0, 0.4], np.float32), 3)
     camera = jax.jit(lambda yaw: scene.default_camera(tiny_model.config, yaw))(yaw)
     z = np.repeat(z, 3, axis=0)
@@ -191,3 +191,26 @@ def shrunk(tiny_assets: Path) -> Callable:
         return config
 
     return load
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Runs work() and kills it after so many calls of a module's function: interrupted(work, module, name, calls)."""
+
+    class Killed(BaseException):
+        """Like a signal, nothing that catches errors catches it."""
+
+    def run(work, module, name, calls):
+        function, remaining = getattr(module, name), [calls]
+
+        def counted(*args, **kwargs):
+            if not remaining[0]:
+                raise Killed
+            remaining[0] -= 1
+            return function(*args, **kwargs)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(module, name, counted)
+            work()
+
+    return run

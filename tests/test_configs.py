@@ -50,5 +50,5 @@ def test_an_unknown_field_of_a_door_is_refused_with_its_neighbour(tmp_path):
     command = [sys.executable, "-m", "dnerf_jax.train", "--config", "configs/heads.py", "--workdir", tmp_path / "run"]
     done = subprocess.run([*command, "--config.learning_rte=1"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "config has no field 'learning_rte'; did you mean 'learning_rate'?" in done.stderr
+    assert "config has no field 'learning_rte'; did you mean 'learning_rate'" in done.stderr
     assert not (tmp_path / "run").exists()

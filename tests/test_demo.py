@@ -53,7 +53,8 @@ def test_exact_clouds_agree_and_shifted_ones_do_not():
 
 def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "ASSETS", tiny_assets)
-    monkeypatch.setattr(settings, "load_config", lambda path: shrunk(path.name))
+    configurations = {name: shrunk(name) for name in ("heads.py", "generate.py")}
+    monkeypatch.setattr(settings, "load_config", lambda path: configurations[path.name])
     demo.main(str(tmp_path))
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert set(scores) == {"single", "video"}

@@ -76,6 +76,6 @@ def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatc
     model = tiny_model.replace(config=config, variables=generator.init(config, jax.random.key(0)))
     checkpoint.save(tmp_path / "model", model)
     monkeypatch.setattr(pack, "PACKS", (dataclasses.replace(TEST, latents=2),))
-    with pytest.raises(ValueError, match=r"the annotations 'heads_test' cannot be used:\n  - view \d, rendered again"):
+    with pytest.raises(ValueError, match=r"the annotations 'heads_test' cannot be used: \n  - view \d, rendered again"):
         pack.main(str(tmp_path / "model"), str(tmp_path / "assets"))
     assert not (tmp_path / "assets").exists()

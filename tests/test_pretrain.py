@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from interruption import kill
 
 from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, scene, settings
 from dnerf_jax.worlds import head_shards, heads
@@ -68,12 +69,12 @@ def test_the_model_loads_and_knows_its_average_latent(run, straight):
     assert view.image.shape == (16, 16, 3) and view.mask is None and np.isfinite(view.image).all()
 
 
-def test_killed_in_both_stages_and_resumed_equals_straight(run, shrunk, straight, tmp_path, interrupted):
+def test_killed_in_both_stages_and_resumed_equals_straight(run, shrunk, straight, tmp_path):
     shutil.copytree(straight / "data", tmp_path / "data")
     work = lambda: pretrain.main(shrunk("heads_backbone.py"), str(tmp_path))  # noqa: E731
-    interrupted(work, pretrain, "ray_step", 2)
+    kill(work, pretrain, "ray_step", 2)
     assert final_state(run, tmp_path)[0] == 2
-    interrupted(work, pretrain, "superresolution_step", 1)
+    kill(work, pretrain, "superresolution_step", 1)
     assert final_state(run, tmp_path)[0] == 4
     work()
     (step, resumed), (_, expected) = final_state(run, tmp_path), final_state(run, straight)

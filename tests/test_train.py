@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from interruption import kill
 
 from dnerf_jax import annotations, checkpoint, losses, runs, scene, semantic, settings, train
 
@@ -58,9 +59,9 @@ def test_the_branch_learns_and_the_generator_stays(run, straight, frozen, tiny_m
     assert all(0 <= record["accuracy"] <= 1 for record in records)
 
 
-def test_killed_and_resumed_equals_straight(run, straight, tiny_assets, tmp_path, interrupted):
+def test_killed_and_resumed_equals_straight(run, straight, tiny_assets, tmp_path):
     name = str(tiny_assets / "heads")
-    interrupted(lambda: train.train(run, tmp_path, name), train, "train_step", 12)
+    kill(lambda: train.train(run, tmp_path, name), train, "train_step", 12)
     assert not (tmp_path / "model").exists()
     resumed = train.train(run, tmp_path, name)
     jax.tree.map(np.testing.assert_array_equal, resumed.semantic_params, load(straight).semantic_params)

@@ -1,0 +1,262 @@
+"""The semantic branch equals the paper's function in its direct form, which these tests write out."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnerf_jax import semantic, triplane, volume
+from dnerf_jax.generator import GeneratorConfig
+from dnerf_jax.networks.stylegan2 import BlockOutputs
+from dnerf_jax.semantic import SemanticConfig
+
+FEATURES = ("hidden", "skip", "last", "hidden+last")
+CHANNELS = ("split", "concatenated", "all")
+# Numbers of channels that three does not divide, fewer than three among them.
+HIDDEN = {"b4": (4, 8), "b8": (8, 7), "b16": (16, 5)}
+IMAGE = 12
+WIDTHS = {"hidden": (8, 7, 5), "skip": (12, 12, 12), "last": (12,), "hidden+last": (8, 7, 5, 12)}
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def small(**changes):
+    defaults = {"num_classes": 5, "hidden": 6, "feature_channels": 7, "superresolution_width": 4}
+    return SemanticConfig(**defaults | changes)
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """Block outputs of two latents whose scales differ in magnitude, as real ones do."""
+    hidden = {name: 10 ** (i - 1) * draw(2, r, r, c, seed=i) for i, (name, (r, c)) in enumerate(HIDDEN.items())}
+    skip = {name: draw(2, r, r, IMAGE, seed=10 + i) for i, (name, (r, _)) in enumerate(HIDDEN.items())}
+    return BlockOutputs(hidden, skip)
+
+
+@pytest.fixture(scope="module")
+def box():
+    """Sample points of 3 x 4 rays within and around the box, and their weights; one ray is empty, one opaque."""
+    points = np.random.default_rng(1).uniform(-0.55, 0.55, (3, 4, 6, 3)).astype(np.float32)
+    weights = np.random.default_rng(2).uniform(0, 0.2, (3, 4, 6)).astype(np.float32)
+    weights[0, 0] = 0
+    weights[0, 1] /= weights[0, 1].sum()
+    return points, weights
+
+
+def upsample(image, size):
+    """Bilinear between pixel centres with repeated edges, as a matrix per axis, in NumPy."""
+    old = image.shape[1]
+    position = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
+    low = np.minimum(np.floor(position).astype(int), old - 1)
+    high = np.minimum(low + 1, old - 1)
+    matrix = np.zeros((size, old), np.float32)
+    matrix[np.arange(size), low] += 1 - (position - low)
+    matrix[np.arange(size), high] += position - low
+    return jnp.einsum("ij,nujc->nuic", matrix, jnp.einsum("ij,njvc->nivc", matrix, image))
+
+
+def scales(config, outputs):
+    """The chosen block outputs at unit mean square, coarse to fine: what the branch is a function of."""
+    names = list(HIDDEN)
+    chosen = {
+        "hidden": [outputs.hidden[name] for name in names],
+        "skip": [outputs.skip[name] for name in names],
+        "last": [outputs.skip["b16"]],
+    }
+    chosen["hidden+last"] = chosen["hidden"] + chosen["last"]
+    return [x / np.sqrt(np.mean(x**2, axis=(1, 2, 3), keepdims=True)) for x in chosen[config.features]]
+
+
+def direct_hidden(config, outputs, params, points):
+    """softplus(W_1 f(x) + b_1) by upsampling, concatenating, laying on planes, sampling, summing, multiplying."""
+    upsampled = [upsample(x, 16) for x in scales(config, outputs)]
+    if config.channels == "all":
+        # Every channel on each plane, with rows of its own: f(x) is the features of all planes side by side.
+        sampled = [triplane.sample(jnp.stack([x] * 3, axis=1), points) for x in upsampled]
+        f = jnp.concatenate([x[:, plane] for x in sampled for plane in range(3)], axis=-1)
+    else:
+        stacks = upsampled if config.channels == "split" else [jnp.concatenate(upsampled, axis=-1)]
+        parts = []
+        for x in stacks:
+            third = -(-x.shape[-1] // 3)
+            x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 3 * third - x.shape[-1])))
+            parts.append(jnp.sum(triplane.sample(triplane.split_channels(x), points), axis=1))
+        f = jnp.concatenate(parts, axis=-1)
+    weight = params["first_weight"]
+    assert f.shape[-1] == weight.shape[0]
+    return jax.nn.softplus(f @ weight / np.sqrt(weight.shape[0]) + params["first_bias"])
+
+
+def direct(config, outputs, params, points, weights):
+    """phi of the second latent: the last layer at every sample, then compositing, then the background."""
+    flat = jnp.broadcast_to(points.reshape(1, -1, 3), (2, points.size // 3, 3))
+    hidden = direct_hidden(config, outputs, params, flat)[1].reshape(points.shape[:-1] + (-1,))
+    last = params["last"]
+    values = hidden @ last["weight"] / np.sqrt(config.hidden) + last["bias"]
+    phi = jnp.sum(weights[..., None] * values, axis=-2)
+    return phi + (1 - jnp.sum(weights, axis=-1, keepdims=True)) * params["background"]
+
+
+def commuting(config, generator_config, outputs, params, points, weights):
+    """The same as the library computes it."""
+    features = semantic.select_features(config, outputs)
+    planes = semantic.project(config, generator_config, params, features)
+    return semantic.render(config, generator_config, params, planes[1], points, weights)
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny_config, random_arrays):
+    """For a configuration: a generator's configuration with these widths, and random parameters."""
+
+    def prepare(config):
+        module = semantic.SemanticBranch(config, WIDTHS[config.features], tiny_config.image_resolution)
+        sizes = {"last": [16], "hidden+last": [4, 8, 16, 16]}.get(config.features, [4, 8, 16])
+        pairs = zip(sizes, WIDTHS[config.features], strict=True)
+        template = [jnp.zeros((1, size, size, width)) for size, width in pairs]
+        return random_arrays(jax.eval_shape(module.init, jax.random.key(0), template)["params"], 5)
+
+    return prepare
+
+
+@pytest.fixture(autouse=True)
+def odd_widths(monkeypatch):
+    """The generator's configuration has powers of two; here the branch meets widths that three does not divide."""
+    monkeypatch.setattr(semantic, "feature_widths", lambda config, _: WIDTHS[config.features])
+    return monkeypatch
+
+
+def assert_close(ours, expected, tolerance=1e-5):
+    error = np.linalg.norm(ours - expected) / np.linalg.norm(expected)
+    assert error < tolerance
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("features", FEATURES)
+def test_commuting_form_is_the_direct_form(features, channels, outputs, box, prepared, tiny_config):
+    config = small(features=features, channels=channels)
+    params = prepared(config)
+    cotangent = draw(3, 4, 7, seed=9)
+
+    def both(form):
+        def loss(params):
+            phi = form(params)
+            return jnp.sum(phi * cotangent), phi
+
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+
+    (_, ours), gradient = both(lambda p: commuting(config, tiny_config, outputs, p, *box))
+    (_, expected), expected_gradient = both(lambda p: direct(config, outputs, p, *box))
+    assert ours.shape == (3, 4, 7)
+    assert_close(ours, expected)
+    for name in ("first_weight", "first_bias", "background"):
+        assert np.linalg.norm(expected_gradient[name]) > 0
+        assert_close(gradient[name], expected_gradient[name])
+    jax.tree.map(assert_close, gradient["last"], expected_gradient["last"])
+
+
+def test_empty_rays_are_background_and_opaque_ones_are_not(outputs, box, prepared, tiny_config):
+    config = small()
+    params = prepared(config)
+    phi = jax.jit(partial(commuting, config, tiny_config))(outputs, params, *box)
+    np.testing.assert_allclose(phi[0, 0], params["background"], atol=1e-5)
+    moved = params | {"background": params["background"] + 3}
+    shift = jax.jit(partial(commuting, config, tiny_config))(outputs, moved, *box) - phi
+    np.testing.assert_allclose(shift, 3 * (1 - box[1].sum(-1))[..., None] * np.ones(7), atol=1e-4)
+    np.testing.assert_allclose(shift[0, 1], 0, atol=1e-5)
+
+
+def test_own_density_weighs_what_it_sees(outputs, box, prepared, tiny_config):
+    config = small(density_prior=False, features="skip")
+    params = prepared(config)
+    params["density"] = jax.tree.map(lambda x: 8 * x, params["density"])
+    points = box[0]
+    rng = np.random.default_rng(3)
+    depths = np.sort(rng.uniform(2, 4, (3, 4, 6)), axis=-1).astype(np.float32)
+    order = np.argsort(rng.random((3, 4, 6)), axis=-1)
+
+    @jax.jit
+    def ours(params):
+        planes = semantic.project(config, tiny_config, params, semantic.select_features(config, outputs))
+        return semantic.render_own_density(config, tiny_config, params, planes[1], points, depths, order)
+
+    @jax.jit
+    def expected(params):
+        ordered = jnp.take_along_axis(points, order[..., None], axis=-2)
+        flat = jnp.broadcast_to(ordered.reshape(1, -1, 3), (2, 72, 3))
+        hidden = direct_hidden(config, outputs, params, flat)[1]
+        density = params["density"]
+        sigma = (hidden @ density["weight"] / np.sqrt(6) + density["bias"]).reshape(3, 4, 6)
+        weights = volume.sample_weights(volume.weights_from_density(sigma, depths))
+        return direct(config, outputs, params, ordered, weights)
+
+    assert_close(ours(params), expected(params))
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(ours(p) ** 2)))(params)
+    assert np.linalg.norm(gradient["density"]["weight"]) > 1e-3
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_every_channel_is_laid_down_once_per_weight(channels):
+    """Plane slices cover all channels, in order, with rows that fit, whatever three leaves over."""
+    for widths in [(1,), (2, 3), (4, 5, 7), (12, 1, 2, 8), (981, 7)]:
+        layout, rows = semantic.plane_slices(small(channels=channels), widths)
+        used = []
+        for pieces, width in zip(layout, widths, strict=True):
+            covered = np.zeros(width, int)
+            for plane, begin, end, row in pieces:
+                assert 0 <= begin < end <= width and 0 <= row and row + end - begin <= rows
+                covered[begin:end] += 1
+                used += [(plane, r) for r in range(row, row + end - begin)]
+            np.testing.assert_array_equal(covered, 3 if channels == "all" else 1)
+        # No weight of a plane serves two channels; and every row is used by some plane.
+        assert len(used) == len(set(used))
+        assert {r for _, r in used} == set(range(rows))
+        total = sum(widths)
+        assert rows == {"all": 3 * total, "concatenated": -(-total // 3)}.get(channels, rows)
+
+
+@pytest.mark.parametrize("classes", [5, 9])
+def test_raw_map_is_the_first_channels_or_a_linear_head(classes, prepared, tiny_config):
+    config = small(num_classes=classes)  # with feature maps of 7 channels
+    params = prepared(config)
+    phi = draw(2, 4, 4, 7)
+    raw, logits = jax.jit(partial(semantic.super_resolve, config, tiny_config))(params, phi)
+    assert raw.shape == (2, 4, 4, classes) and logits.shape == (2, 16, 16, classes)
+    if classes <= 7:
+        np.testing.assert_array_equal(raw, phi[..., :classes])
+        assert "head" not in params
+    else:
+        head = params["head"]
+        np.testing.assert_allclose(raw, phi @ head["weight"] / np.sqrt(7) + head["bias"], rtol=1e-4, atol=1e-5)
+    # U_s adds to the upsampled raw map: with its last layer silenced, that is what is left.
+    silent = params | {
+        "superresolution": params["superresolution"]
+        | {"to_logits": jax.tree.map(jnp.zeros_like, params["superresolution"]["to_logits"])}
+    }
+    _, plain = jax.jit(partial(semantic.super_resolve, config, tiny_config))(silent, phi)
+    np.testing.assert_allclose(plain, upsample(raw, 16), atol=1e-5)
+    assert np.abs(logits - plain).max() > 0.1
+
+
+def test_scales_are_selected_coarse_to_fine(outputs):
+    for features, widths in WIDTHS.items():
+        selected = semantic.select_features(small(features=features), outputs)
+        assert tuple(x.shape[-1] for x in selected) == widths
+        resolutions = [x.shape[-2] for x in selected]
+        assert resolutions == sorted(resolutions) and resolutions[-1] == 16
+
+
+def test_widths_follow_from_the_generator(tiny_config, odd_widths):
+    odd_widths.undo()  # the real function
+    published = [sum(semantic.feature_widths(small(features=name), GeneratorConfig())) for name in ("hidden", "skip")]
+    assert published == [2944, 672]  # as the paper counts them
+    expected = {"hidden": (16, 16, 8), "skip": (12,) * 3, "last": (12,), "hidden+last": (16, 16, 8, 12)}
+    for features, widths in expected.items():
+        assert semantic.feature_widths(small(features=features), tiny_config) == widths
+        rows = jax.eval_shape(
+            lambda f=features: semantic.init(small(features=f, channels="all"), tiny_config, jax.random.key(0))
+        )["first_weight"].shape[0]
+        assert rows == 3 * sum(widths)
