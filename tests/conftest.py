@@ -191,26 +191,3 @@ def shrunk(tiny_assets: Path) -> Callable:
         return config
 
     return load
-
-
-@pytest.fixture
-def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Runs work() and kills it after so many calls of a module's function: interrupted(work, module, name, calls)."""
-
-    class Killed(BaseException):
-        """Like a signal, nothing that catches errors catches it."""
-
-    def run(work, module, name, calls):
-        function, remaining = getattr(module, name), [calls]
-
-        def counted(*args, **kwargs):
-            if not remaining[0]:
-                raise Killed
-            remaining[0] -= 1
-            return function(*args, **kwargs)
-
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(module, name, counted)
-            work()
-
-    return run

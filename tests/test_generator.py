@@ -44,7 +44,8 @@ def test_defaults_are_the_published_model():
     assert shapes["mapping"]["fc0"]["weight"].shape == (1024, 512)
 
 
-def test_init_makes_what_is_promised(key):
+def test_init_makes_what_is_promised():
+    key = jax.random.key(0, impl="rbg")  # compiles in no time
     config = GeneratorConfig(
         z_dim=4,
         c_dim=0,
@@ -188,10 +189,9 @@ def test_super_resolution_takes_the_last_latent(tiny_model):
 
 def test_random_noise_is_each_samples_own(tiny_model, key):
     ws = jnp.broadcast_to(draw(6, 16), (3, 6, 16))
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key)[jnp.array([0, 1, 1])]
     run = jax.jit(generator.synthesize_planes, static_argnums=0, static_argnames="noise_mode")
     last = run(tiny_model.config, tiny_model.variables, ws, noise_mode="random", key=keys).last
     assert last.shape == (3, 16, 16, 12)
     assert np.abs(last[0] - last[1]).max() > 1e-2
-    again = run(tiny_model.config, tiny_model.variables, ws[2], noise_mode="random", key=keys[2]).last
-    np.testing.assert_allclose(again, last[2], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(last[1], last[2], atol=1e-4)

@@ -1,0 +1,193 @@
+"""Scenes and views: the same whatever the batch, geometry that agrees with the camera, one frame for all."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnerf_jax import cameras, scene, semantic
+from dnerf_jax.cameras import Camera
+
+synthesize = jax.jit(scene.synthesize, static_argnames=("noise_mode", "truncation_cutoff"))
+render = jax.jit(scene.render, static_argnames="resolution")
+
+
+@pytest.fixture(scope="module")
+def poses(tiny_config):
+    """Four cameras on the generator's orbit."""
+    return scene.default_camera(tiny_config, jnp.array([-0.4, 0.0, 0.2, 0.5]), jnp.array([0.1, 0.0, -0.2, 0.2]))
+
+
+@pytest.fixture(scope="module")
+def z():
+    return np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def scenes(tiny_semantic_model, z):
+    return synthesize(tiny_semantic_model, z)
+
+
+@pytest.fixture(scope="module")
+def views(tiny_semantic_model, scenes, poses):
+    return jax.tree.map(np.asarray, render(tiny_semantic_model, scenes, poses))
+
+
+def assert_same_view(view, other, tolerance=1e-5):
+    """Relative error of everything, where there is something to see."""
+    for name in ("image", "image_raw", "logits", "opacity", "points", "distance", "depth_z"):
+        ours, theirs = np.asarray(getattr(view, name)), np.asarray(getattr(other, name))
+        solid = np.isfinite(theirs)
+        np.testing.assert_array_equal(np.isfinite(ours), solid, err_msg=name)
+        error = np.linalg.norm((ours - theirs)[solid]) / np.linalg.norm(theirs[solid])
+        assert error <= tolerance, f"{name} differs by {error:.2g}"
+    np.testing.assert_array_equal(view.mask, other.mask)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_sample_is_the_same_alone_and_in_a_batch(index, tiny_semantic_model, z, poses, scenes, views):
+    alone = synthesize(tiny_semantic_model, z[index])
+    expected = jax.tree.map(lambda x: x[index], scenes)
+    for ours, theirs in zip(jax.tree.leaves(alone), jax.tree.leaves(expected), strict=True):
+        assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+    view = render(tiny_semantic_model, alone, poses[index])
+    assert_same_view(view, jax.tree.map(lambda x: x[index], views))
+
+
+def test_a_sample_with_its_own_key_is_the_same_in_another_batch(tiny_semantic_model, scenes, poses, views):
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(7), i))(jnp.arange(4))
+    batch = jax.tree.map(np.asarray, render(tiny_semantic_model, scenes, poses, key=keys))
+    assert np.abs(batch.image - views.image).max() > 1e-2  # other depths than without keys
+    order = np.array([2, 0, 3, 1])
+    pick = lambda tree: jax.tree.map(lambda x: x[order], tree)  # noqa: E731
+    assert_same_view(render(tiny_semantic_model, pick(scenes), pick(poses), key=keys[order]), pick(batch))
+    one = jax.tree.map(lambda x: x[1], (scenes, poses))
+    assert_same_view(render(tiny_semantic_model, *one, key=keys[1]), jax.tree.map(lambda x: x[1], batch))
+
+
+def test_one_latent_from_several_cameras_and_several_from_one(tiny_semantic_model, scenes, poses, views):
+    one = jax.tree.map(lambda x: x[2], scenes)
+    around = render(tiny_semantic_model, one, poses)
+    assert around.image.shape == (4, 16, 16, 3) and around.camera.cam2world.shape == (4, 4, 4)
+    assert_same_view(jax.tree.map(lambda x: x[2], around), jax.tree.map(lambda x: x[2], views))
+    together = render(tiny_semantic_model, scenes, poses[1])
+    assert together.logits.shape == (4, 16, 16, 5) and together.camera.intrinsics.shape == (4, 3, 3)
+    assert_same_view(jax.tree.map(lambda x: x[1], together), jax.tree.map(lambda x: x[1], views))
+
+
+def test_batches_have_any_number_of_dimensions(tiny_semantic_model, z, poses, views):
+    grid = synthesize(tiny_semantic_model, z.reshape(2, 2, 8))
+    assert grid.planes.shape == (2, 2, 3, 16, 16, 4)
+    assert grid.semantic_planes.shape == (2, 2, 3, 16, 16, 16)
+    seen = render(tiny_semantic_model, grid, jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), poses))
+    flat = jax.tree.map(lambda x: x.reshape(4, *x.shape[2:]), seen)
+    assert_same_view(flat, views)
+
+
+def test_points_project_back_to_their_pixels(views):
+    solid = np.isfinite(views.distance)
+    assert 0.2 < solid.mean() < 1  # something and nothing are both to be seen
+    uv, z = jax.jit(cameras.project)(views.camera, views.points.reshape(4, 256, 3))
+    centres = (np.arange(16) + 0.5) / 16
+    expected = np.broadcast_to(np.stack(np.meshgrid(centres, centres), -1), (4, 16, 16, 2))
+    np.testing.assert_allclose(np.reshape(uv, (4, 16, 16, 2))[solid], expected[solid], atol=1e-5)
+    np.testing.assert_allclose(np.reshape(z, (4, 16, 16))[solid], views.depth_z[solid], rtol=1e-5)
+
+
+def test_distance_is_along_the_ray_and_depth_along_the_axis(views):
+    solid = np.isfinite(views.distance)
+    np.testing.assert_array_equal(np.isfinite(views.depth_z), solid)
+    centres = views.camera.cam2world[:, None, None, :3, 3]
+    np.testing.assert_allclose(np.linalg.norm(views.points - centres, axis=-1)[solid], views.distance[solid], rtol=1e-5)
+    # The pinhole relation: distance / depth = sqrt(1 + x^2 + y^2) at focal length 1.
+    offset = ((np.arange(16) + 0.5) / 16 - 0.5) / 4.2647
+    ratio = np.broadcast_to(np.sqrt(1 + offset[:, None] ** 2 + offset**2), (4, 16, 16))
+    np.testing.assert_allclose((views.distance / views.depth_z)[solid], ratio[solid], rtol=1e-5)
+    assert (views.distance[solid] > 2.2).all() and (views.distance[solid] < 3.5).all()
+
+
+def test_less_than_half_of_a_ray_is_nothing(views):
+    np.testing.assert_array_equal(np.isfinite(views.distance), views.opacity > 0.5)
+    assert views.opacity.min() >= 0 and views.opacity.max() <= 1
+
+
+def test_the_edge_of_things_is_not_drawn_towards_the_void():
+    """Upsampled distances are means of what is there; those of empty rays do not count."""
+    distance = np.array([[2.0, 2.0, 3.3, 3.3]] * 4, np.float32)
+    opacity = np.array([[1.0, 1.0, 0.0, 0.0]] * 4, np.float32)
+    upsampled, seen = scene._upsample_distance(distance, opacity, 8)
+    solid = np.isfinite(upsampled)
+    np.testing.assert_array_equal(solid, np.array([[True] * 4 + [False] * 4] * 8))
+    np.testing.assert_allclose(upsampled[solid], 2.0, rtol=1e-6)
+    assert seen.shape == (8, 8)
+
+
+def test_masks_are_the_largest_logits(views):
+    assert views.mask.dtype == np.uint8
+    np.testing.assert_array_equal(views.mask, views.logits.argmax(-1))
+
+
+def test_without_a_branch_there_are_images_and_geometry(tiny_model, z, poses, views):
+    plain = synthesize(tiny_model, z)
+    assert plain.semantic_planes is None
+    view = render(tiny_model, plain, poses)
+    assert view.logits is None and view.mask is None
+    np.testing.assert_allclose(view.image, views.image, atol=1e-4)  # the branch changes nothing of the generator
+    np.testing.assert_array_equal(np.isfinite(view.distance), np.isfinite(views.distance))
+
+
+def test_latents_may_be_given_as_they_are(tiny_semantic_model, z, scenes):
+    again = synthesize(tiny_semantic_model, ws=scenes.ws)
+    np.testing.assert_allclose(again.planes, scenes.planes, rtol=1e-4, atol=1e-4)
+    for arguments in ({}, {"z": z, "ws": scenes.ws}):
+        with pytest.raises(ValueError, match="either z or ws"):
+            scene.synthesize(tiny_semantic_model, **arguments)
+
+
+def test_the_mapping_sees_a_frontal_camera_unless_told(tiny_model, z, scenes, poses):
+    frontal = cameras.to_eg3d(scene.default_camera(tiny_model.config))
+    np.testing.assert_allclose(synthesize(tiny_model, z, frontal).ws, scenes.ws, atol=1e-6)
+    assert np.abs(synthesize(tiny_model, z, cameras.to_eg3d(poses[3])).ws - scenes.ws).max() > 1e-3
+
+
+def test_truncation_and_noise_are_passed_on(tiny_model, z, scenes):
+    average = synthesize(tiny_model, z, truncation_psi=0.0)
+    np.testing.assert_allclose(average.planes[0], average.planes[1], atol=1e-3)
+    silent = synthesize(tiny_model, z, noise_mode="none")
+    np.testing.assert_allclose(silent.ws, scenes.ws, atol=1e-6)
+    assert np.abs(silent.planes - scenes.planes).max() > 0.1
+
+
+def test_the_rendering_resolution_can_be_chosen(tiny_model, scenes, poses, views):
+    one = jax.tree.map(lambda x: x[1], scenes.replace(semantic_planes=None))
+    finer = render(tiny_model, one, poses[1], resolution=12)
+    assert finer.image_raw.shape == (12, 12, 3) and finer.image.shape == (16, 16, 3)
+    assert finer.depth_z.shape == (16, 16)
+    assert np.abs(np.asarray(finer.opacity) - views.opacity[1]).mean() < 0.2
+
+
+def test_a_branch_with_its_own_density_is_rendered_with_it(tiny_semantic_model, scenes, poses, views, random_arrays):
+    config = dataclasses.replace(tiny_semantic_model.semantic_config, density_prior=False)
+    template = jax.eval_shape(lambda: semantic.init(config, tiny_semantic_model.config, jax.random.key(0)))
+    params = tiny_semantic_model.semantic_params | {"density": random_arrays(template, 9)["density"]}
+    model = tiny_semantic_model.replace(semantic_config=config, semantic_params=params)
+    own = render(model, scenes, poses)
+    np.testing.assert_allclose(own.image, views.image, atol=1e-4)
+    assert np.abs(own.logits - views.logits).max() > 0.01
+
+
+def test_gradients_reach_latent_and_camera(tiny_semantic_model, z, poses):
+    """Finite, not zero, and for all modalities: what inversion and training need."""
+
+    def loss(z, camera):
+        view = scene.render(tiny_semantic_model, scene.synthesize(tiny_semantic_model, z), camera)
+        solid = jnp.isfinite(view.depth_z)
+        depth = jnp.sum(jnp.where(solid, view.depth_z, 0.0))
+        return jnp.mean(view.image**2) + jnp.mean(view.logits**2) + 1e-3 * depth + jnp.mean(view.points**2)
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))(z[0], poses[0])
+    assert isinstance(gradient[1], Camera)
+    for leaf in jax.tree.leaves(gradient):
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 1e-6
