@@ -100,10 +100,10 @@ def main(config, workdir: str):
     """
     run = settings.as_dataclass(config, Settings)
     workdir = Path(workdir)
+    _check(run)
     runs.enable_compilation_cache()
     runs.remember(workdir, run, may_change=("steps", "superresolution_steps", "save_every", "sheet_every"))
     data = run.data
-    _check(run)
     shards = head_shards.render_shards(
         workdir / "data", run.seed, data.identities, data.views, data.resolution, data.processes
     )

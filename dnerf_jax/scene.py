@@ -105,15 +105,18 @@ def render(model, scene, camera, *, key=None, resolution=None):
         mask = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
     distance, opacity = _upsample_distance(distance, opacity, config.image_resolution)
     rays = cameras.rays(camera, config.image_resolution)
+    solid = jnp.isfinite(distance)
+    # Products with infinity would have gradients in the camera that are NaN.
+    finite = jnp.where(solid, distance, 0.0)
     return View(
         image=image,
         image_raw=features[..., :3],
         logits=logits,
         mask=mask,
-        depth_z=distance * cameras.z_per_distance(camera, config.image_resolution),
+        depth_z=jnp.where(solid, finite * cameras.z_per_distance(camera, config.image_resolution), jnp.inf),
         distance=distance,
         opacity=opacity,
-        points=rays.origins + jnp.where(jnp.isfinite(distance), distance, 0.0)[..., None] * rays.directions,
+        points=rays.origins + finite[..., None] * rays.directions,
         camera=camera,
     )
 

@@ -44,7 +44,8 @@ def test_losses_and_scores_are_finite_and_the_renders_are_shown(straight):
     records = runs.read_metrics(straight / "metrics.jsonl")
     steps = {record["step"] for record in records}
     assert steps == {2, 4, 5}
-    assert all(value is not None for record in records for value in record.values())
+    # What is not finite is written as None; there may be no opaque pixel yet, whose depth could be compared.
+    assert all(value is not None for r in records for name, value in r.items() if name != "depth_error_median")
     by_step = [set().union(*(record for record in records if record["step"] == step)) for step in (2, 4, 5)]
     assert {"color", "opacity", "depth", "loss", "mse"} <= by_step[0]
     assert {"image", "gradient"} <= by_step[1]
@@ -85,7 +86,7 @@ def test_killed_in_both_stages_and_resumed_equals_straight(run, shrunk, straight
 
 def test_each_stage_trains_its_own_part(run, straight):
     _, state = final_state(run, straight)
-    start = generator.init(run.generator, jax.random.key(run.seed))["params"]
+    start = pretrain.initial_variables(run)["params"]
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.ema, start)
     assert moved["decoder"]["fc0"]["weight"] > 0
     assert moved["mapping"]["fc0"]["weight"] > 0
