@@ -35,7 +35,7 @@ def shards(run, straight):
 
 
 def final_state(run, workdir):
-    template = jax.eval_shape(lambda: pretrain.create_state(run, generator.abstract_variables(run.generator)["params"]))
+    template = jax.eval_shape(lambda: pretrain.create_state(run, pretrain.initial_variables(run)["params"]))
     with runs.Checkpoints(workdir / "checkpoints", every=1) as checkpoints:
         return checkpoints.restore_latest(template)
 
