@@ -6,6 +6,7 @@ one image and is vmapped by `scene.render`.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -142,10 +143,11 @@ class Generator(nn.Module):
         return self.superresolution(jnp.zeros((w.shape[0], size, size, config.feature_channels)), w)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(config, key):
     """Random variables {"params", "buffers"} of a generator."""
     c = jnp.zeros((1, config.c_dim)) if config.c_dim else None
-    variables = jax.jit(Generator(config).init)(key, jnp.zeros((1, config.z_dim)), c)
+    variables = Generator(config).init(key, jnp.zeros((1, config.z_dim)), c)
     return {"params": variables["params"], "buffers": variables["buffers"]}
 
 

@@ -18,6 +18,7 @@ learns (the paper's ablation). The background, a class like any other, is what l
 """
 
 import dataclasses
+import functools
 from typing import Literal
 
 import jax
@@ -226,6 +227,7 @@ def feature_widths(config, generator_config):
     return tuple(hidden if config.features != "last" else []) + ((image,) if "last" in config.features else ())
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def init(config, generator_config, key):
     """Random parameters of a branch."""
     resolutions = block_resolutions(generator_config.plane_resolution)
@@ -233,7 +235,7 @@ def init(config, generator_config, key):
     # "last" comes after the hidden features and has the resolution of the finest.
     sizes = (resolutions + resolutions[-1:])[: len(widths)] if config.features != "last" else resolutions[-1:]
     features = [jnp.zeros((1, size, size, width)) for size, width in zip(sizes, widths, strict=True)]
-    return jax.jit(branch(config, generator_config).init)(key, features)["params"]
+    return branch(config, generator_config).init(key, features)["params"]
 
 
 def project(config, generator_config, params, features):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from interruption import kill
 
-from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, scene, settings
+from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, settings
 from dnerf_jax.worlds import head_shards, heads
 
 
@@ -59,15 +59,12 @@ def test_the_model_loads_and_knows_its_average_latent(run, straight):
     assert model.label_map == heads.LABELS
     assert "CC0" in dict(model.info)["license"] and "5 steps" in dict(model.info)["origin"]
     z = jax.random.normal(jax.random.key(5), (4000, run.generator.z_dim))
-    w = generator.map_latents(model.config, model.variables, z)[:, 0]
+    w = jax.jit(generator.map_latents, static_argnums=0)(model.config, model.variables, z)[:, 0]
     w_avg = model.variables["buffers"]["mapping"]["w_avg"]
     assert np.abs(w_avg).max() > 0
     # Two means of so many draws differ by a few of their standard errors.
     error = jnp.std(w, axis=0) * (1 / 4000 + 1 / 10000) ** 0.5
     assert np.all(np.abs(w_avg - w.mean(axis=0)) < 5 * error + 1e-3 * np.abs(w_avg))
-    one = scene.synthesize(model, z[0])
-    view = jax.jit(scene.render)(model, one, scene.default_camera(model.config))
-    assert view.image.shape == (16, 16, 3) and view.mask is None and np.isfinite(view.image).all()
 
 
 def test_killed_in_both_stages_and_resumed_equals_straight(run, shrunk, straight, tmp_path):
