@@ -82,7 +82,7 @@ def test_mapping_is_invariant_to_the_scale_of_z(random_arrays):
     apply = jax.jit(mapping.apply)
     w = apply(variables, z, c)
     np.testing.assert_allclose(apply(variables, 3 * z, c), w, rtol=1e-4, atol=1e-6)
-    assert np.abs(apply(variables, z, c[::-1]) - w).max() > 1e-2
+    assert np.abs(apply(variables, z, c[::-1]) - w).max() > 1e-3 * np.abs(w).max()
     np.testing.assert_allclose(apply(variables, z[1:2], c[1:2]), w[1:2], rtol=1e-5, atol=1e-6)
 
 
