@@ -18,11 +18,11 @@ class RayBatch:
     distance: jax.Array
 
 
-def rays(shards, identities, rng, count):
-    """`count` random pixels of random views of every identity (B,), drawn from the NumPy generator `rng`."""
+def rays(shards, identities, draws, count):
+    """`count` random pixels of random views of every identity (B,), drawn from the NumPy generator `draws`."""
     views, resolution = shards[0]["alpha"].shape[:2]
     shape = (len(identities), count)
-    view, row, column = rng.integers(views, size=shape), *rng.integers(resolution, size=(2, *shape))
+    view, row, column = draws.integers(views, size=shape), *draws.integers(resolution, size=(2, *shape))
     entries = [shards[identity] for identity in identities]
     pick = lambda name: np.stack(  # noqa: E731
         [entry[name][view[i], row[i], column[i]] for i, entry in enumerate(entries)]
