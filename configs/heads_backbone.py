@@ -1,7 +1,7 @@
 """Fits the embedded heads backbone: a small EG3D, from z ~ N(0, I) to the renders of the heads world.
 
 Command: python -m dnerf_jax.pretrain --config configs/heads_backbone.py --workdir out/heads_backbone
-Hardware: two CPU cores, 6 GB of memory, 3 GB of disk; about 45 minutes. Result: 21 dB on held-out heads (see the README).
+Hardware: two CPU cores, 6 GB of memory, 3 GB of disk; about 45 minutes. Result: 21 dB on held-out heads.
 """
 
 from ml_collections import ConfigDict
