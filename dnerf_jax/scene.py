@@ -32,7 +32,8 @@ class View:
     logits: (..., R, R, C) and mask: (..., R, R) uint8 ids, or None without a semantic branch.
     depth_z: (..., R, R) along the optical axis and distance: (..., R, R) along the ray, in world units; where less
       than half of a ray is stopped they are infinite.
-    opacity: (..., R, R) in [0, 1]. points: (..., R, R, 3) in the world frame. camera: (...).
+    opacity: (..., R, R) in [0, 1]. points: (..., R, R, 3) in the world frame; where empty, the camera's centre.
+    camera: (...).
     """
 
     image: jax.Array
@@ -98,7 +99,7 @@ def render(model, scene, camera, *, key=None, resolution=None):
     features, phi, distance, opacity = one(scene, camera, key)
 
     config = model.config
-    image = generator.super_resolve(config, model.variables, features, scene.ws)
+    image = generator.super_resolve(config, model.variables, features, scene.ws, key=key)
     logits = mask = None
     if phi is not None:
         _, logits = semantic.super_resolve(model.semantic_config, config, model.semantic_params, phi)

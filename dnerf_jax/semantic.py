@@ -2,7 +2,8 @@
 
 The paper's function, in its direct form, for a point x and a ray with sample weights w_s (which sum to the opacity):
 
-    S     = the chosen block outputs, each upsampled to the largest resolution, their channels laid on three planes
+    S     = the chosen block outputs, each scaled to unit mean square (ours: they differ by orders) and upsampled to
+            the largest resolution, their channels laid on three planes
     f(x)  = sum over planes p of S_p(x)                                             (bilinear, summed: the paper)
     h(x)  = softplus(W_1 f(x) + b_1)                                                64 hidden channels
     phi   = sum_s w_s (W_2 h(x_s) + b_2) + (1 - sum_s w_s) background               32 channels: the feature map

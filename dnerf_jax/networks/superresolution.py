@@ -73,7 +73,10 @@ class Superresolution(nn.Module):
             features = resize(features, config.input_resolution, antialias=config.antialias)
         x, image = features, features[..., :3]
         ws = jnp.broadcast_to(w[:, None, :], (w.shape[0], 3, w.shape[-1]))
+        if config.noise_mode == "random" and key is None:
+            raise ValueError("This super-resolution has noise_mode='random' and needs a key (N,).")
         for i, resolution in enumerate(config.resolutions):
+            block_key = None if key is None else jax.vmap(lambda k, r=resolution: jax.random.fold_in(k, r))(key)
             block = SynthesisBlock(
                 features=config.widths[i],
                 resolution=resolution,
@@ -83,5 +86,5 @@ class Superresolution(nn.Module):
                 dtype=self.dtype,
                 name=f"block{i}",
             )
-            x, image = block(x, image, ws, config.noise_mode, key)
+            x, image = block(x, image, ws, config.noise_mode, block_key)
         return image
