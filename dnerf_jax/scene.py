@@ -26,7 +26,7 @@ class Scene:
 
 @struct.dataclass
 class View:
-    """What one camera sees. Everything but `image_raw` and `features` is at the final image's resolution R.
+    """What one camera sees. Everything but `image_raw` is at the final image's resolution R.
 
     image: (..., R, R, 3) about [-1, 1]. image_raw: (..., r, r, 3), before super-resolution.
     logits: (..., R, R, C) and mask: (..., R, R) uint8 ids, or None without a semantic branch.
