@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("embreex")
-
-from dnerf_jax.worlds import head_attributes, head_shards, head_table, heads  # noqa: E402
+from dnerf_jax import cameras
+from dnerf_jax.worlds import head_attributes, head_shards, head_table, heads
 
 RESOLUTION = 96
 NAMES = [attribute.name for attribute in head_attributes.ATTRIBUTES]
@@ -211,7 +210,6 @@ def test_camera_is_a_rigid_orbit_about_the_origin():
 
 
 def test_camera_agrees_with_the_librarys():
-    cameras = pytest.importorskip("dnerf_jax.cameras")
     cam2world, intrinsics = heads.orbit(21, -7)
     theirs = cameras.orbit(np.radians(21), np.radians(-7))
     np.testing.assert_allclose(cam2world, np.asarray(theirs.cam2world), atol=1e-5)
