@@ -6,6 +6,8 @@ Hardware: two CPU cores, 6 GB of memory, 3 GB of disk; about 45 minutes. Result:
 
 from ml_collections import ConfigDict
 
+from dnerf_jax import triplane
+
 
 def get_config():
     """The configuration; dnerf_jax.pretrain.Settings documents its fields."""
@@ -19,6 +21,7 @@ def get_config():
                 mapping_layers=2,
                 plane_resolution=64,
                 plane_channels=24,
+                plane_axes=triplane.ORTHOGONAL_AXES,
                 channel_base=2048,
                 channel_max=128,
                 conv_clamp=256.0,
@@ -37,8 +40,8 @@ def get_config():
                     white_back=True,
                 ),
             ),
-            data=dict(identities=2500, views=8, resolution=128, held_out=200, processes=2),
-            steps=3000,
+            data=dict(identities=5000, views=8, resolution=128, held_out=200, processes=2),
+            steps=9000,
             superresolution_steps=900,
             identities_per_step=12,
             rays_per_identity=192,
@@ -55,6 +58,6 @@ def get_config():
             depth_weight=1.0,
             opacity_weight=0.5,
             save_every=250,
-            sheet_every=500,
+            sheet_every=1000,
         )
     )

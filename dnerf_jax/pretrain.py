@@ -1,7 +1,8 @@
 """Fits an EG3D generator to a world: python -m dnerf_jax.pretrain --config configs/heads_backbone.py --workdir DIR
 
 Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread
-over its limits and partly around the true distance, so that few of them are enough. Colour, opacity and the distance
+over its limits and partly around the true distance (or, where it hits nothing, where the model has density), so that
+few of them are enough. Colour, opacity and the distance
 of the weight from the surface are supervised. Then images: the backbone is frozen at its moving average, and the
 super-resolution learns from feature images rendered once.
 
@@ -45,7 +46,7 @@ class Settings:
     Attributes:
       steps, superresolution_steps: of the two stages.
       identities_per_step, rays_per_identity: the batch of the first stage.
-      stratified_samples, guided_samples: samples per ray, spread over the limits and around the true distance.
+      stratified_samples, guided_samples: samples per ray, spread over the limits and around what it hits.
       guide_spread: standard deviation of the guided samples, in world units.
       learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then one cosine (Adam, equalised weights).
       style_init: factor on the initial weights that turn w into styles.
@@ -187,28 +188,41 @@ def ray_step(run, buffers, state, batch):
 
 
 def render_guided(run, variables, batch, key):
-    """Renders the rays of a batch with samples that know the true distance: rgb, opacity, weights, depths."""
+    """Renders the rays of a batch: rgb (B, N, 3), opacity (B, N), sample weights and depths (B, N, S).
+
+    Further samples lie around the true distance. On rays that hit nothing they lie where the model has density, as
+    in `generator.march`: its haze around silhouettes would otherwise be seen by the final renderer, but not here.
+    """
     config, options = run.generator, run.generator.rendering
     keys = jax.random.split(key, 3)
     shape = batch.alpha.shape
-    start, end = jnp.full(shape, options.ray_start), jnp.full(shape, options.ray_end)
-    spread = volume.stratified_depths(keys[0], start, end, run.stratified_samples)
-    guided = batch.distance[..., None] + run.guide_spread * jax.random.normal(keys[1], shape + (run.guided_samples,))
-    anywhere = jax.random.uniform(
-        keys[2], guided.shape, minval=options.ray_start, maxval=options.ray_end
-    )
-    guided = jnp.where(batch.distance[..., None] > 0, guided, anywhere)
-    depths = jnp.sort(jnp.concatenate([spread, guided], axis=-1), axis=-1)
-
     ws = generator.map_latents(config, variables, batch.z)
     outputs = generator.synthesize_planes(config, variables, ws)
     planes = triplane.split_channels(outputs.last, len(config.plane_axes))
-    points = batch.rays.origins[..., None, :] + depths[..., None] * batch.rays.directions[..., None, :]
-    sigma, features = generator.decode(config, variables, planes, points.reshape(shape[:1] + (-1, 3)))
-    weights = volume.weights_from_density(sigma.reshape(depths.shape), depths)
+
+    def decode(depths):
+        points = batch.rays.origins[..., None, :] + depths[..., None] * batch.rays.directions[..., None, :]
+        sigma, features = generator.decode(config, variables, planes, points.reshape(shape[:1] + (-1, 3)))
+        return sigma.reshape(depths.shape), features[..., :3].reshape(depths.shape + (3,))
+
+    start, end = jnp.full(shape, options.ray_start), jnp.full(shape, options.ray_end)
+    coarse = volume.stratified_depths(keys[0], start, end, run.stratified_samples)
+    coarse_sigma, coarse_rgb = decode(coarse)
+    found = volume.importance_depths(
+        keys[1], coarse, volume.weights_from_density(coarse_sigma, coarse), run.guided_samples
+    )
+    distance = batch.distance[..., None]
+    around = distance + run.guide_spread * jax.random.normal(keys[2], found.shape)
+    fine = jnp.where(distance > 0, around, found)
+    fine_sigma, fine_rgb = decode(fine)
+
+    depths, order = volume.merge_sorted(coarse, fine)
+    sigma = jnp.take_along_axis(jnp.concatenate([coarse_sigma, fine_sigma], axis=-1), order, axis=-1)
+    rgb = jnp.take_along_axis(jnp.concatenate([coarse_rgb, fine_rgb], axis=-2), order[..., None], axis=-2)
+    weights = volume.weights_from_density(sigma, depths)
     opacity = jnp.sum(weights, axis=-1)
     per_sample = volume.sample_weights(weights)
-    rgb = volume.blend(per_sample, features[..., :3].reshape(depths.shape + (3,)))
+    rgb = volume.blend(per_sample, rgb)
     if options.white_back:
         rgb = rgb + 1 - opacity[..., None]
     return {"rgb": rgb, "opacity": opacity, "weights": per_sample, "depths": depths}

@@ -19,6 +19,8 @@ EG3D_AXES = (
     ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
     ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
 )
+# The planes that EG3D meant: XY, XZ and ZY.
+ORTHOGONAL_AXES = EG3D_AXES[:2] + (((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),)
 
 
 def split_channels(features, num_planes=3):
