@@ -78,7 +78,9 @@ def cloud_agreement(views, label_map):
         for v in range(len(views.image))
     ]
     pairs = [pointcloud.agreement(a, b) for a, b in zip(clouds, clouds[1:], strict=False)]
-    return {name: float(np.mean([pair[name] for pair in pairs])) for name in pairs[0]}
+    # A pair without common points has neither distance nor labels to compare: NaN if that is true of all.
+    known = {name: [pair[name] for pair in pairs if pair[name] is not None] for name in pairs[0]}
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
 
 
 def describe_agreement(agreement):

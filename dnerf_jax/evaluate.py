@@ -52,7 +52,7 @@ def evaluate(model, pack, picture=None, *, show=6):
         if pack.latent_id[i] != latent:
             latent, current = pack.latent_id[i], _synthesize(model, pack.z[i])
         view = _render(model, current, cameras.Camera(pack.cam2world[i], pack.intrinsics[i]))
-        mask, image = np.asarray(view.mask), np.asarray(view.image)
+        mask, image = np.asarray(view.mask), np.clip(view.image, -1, 1)
         counts += np.asarray(metrics.confusion(pack.masks[i], mask, pack.label_map.num_classes), np.int64)
         psnr.append(float(metrics.psnr(image, pack.images[i].astype(np.float32) / 127.5 - 1, peak=2.0)))
         if i in shown:

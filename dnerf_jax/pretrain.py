@@ -124,11 +124,12 @@ def main(config, workdir: str):
                 state, report = superresolution_step(run, buffers, state, *pool_batch(run, pool, step))
             progress.update(step, report)
             last = step == run.total_steps
-            if step % 50 == 0 or step % run.save_every == 0 or last:
+            shown = step % run.sheet_every == 0 or last
+            if shown or step % 50 == 0 or step % run.save_every == 0:
                 runs.require_finite(report, step)
+                if shown:
+                    report |= evaluate(run, buffers, state, shards, workdir / "sheets" / f"{step:06d}.png")
                 log.write(step, report)
-            if step % run.sheet_every == 0 or last:
-                log.write(step, evaluate(run, buffers, state, shards, workdir / "sheets" / f"{step:06d}.png"))
             checkpoints.save(step, state, force=last)
         log.close()
     model = finish(run, buffers, state)
@@ -305,7 +306,7 @@ def evaluate(run, buffers, state, shards, sheet, count=16):
     z, camera, image, alpha, distance = head_batches.views(shards, identities, np.arange(count) % run.data.views)
     variables = {"params": state.ema, "buffers": buffers}
     features, ws, found_distance, opacity = render_features(run, variables, z, camera)
-    final = generator.super_resolve(run.generator, variables, features, ws)
+    final = np.clip(generator.super_resolve(run.generator, variables, features, ws), -1, 1)
     true = image.astype(np.float32) / 127.5 - 1
     raw_true = resize(jnp.asarray(true), features.shape[1], antialias=True)
     small = lambda x: np.asarray(resize(jnp.asarray(x)[..., None], features.shape[1], antialias=True))[..., 0]  # noqa: E731

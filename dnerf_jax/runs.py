@@ -129,19 +129,22 @@ def _differences(saved: Mapping[str, tuple], wanted: Mapping[str, tuple], most: 
     return "; ".join(found[:most] + ([f"and {len(found) - most} more"] if len(found) > most else []))
 
 
-def remember(workdir: str | Path, settings: Any, *, may_change: tuple[str, ...] = ()) -> None:
+def remember(
+    workdir: str | Path, settings: Any, *, inputs: Mapping[str, str] | None = None, may_change: tuple[str, ...] = ()
+) -> None:
     """Writes the settings of a run to `settings.json`, or checks that a run continued there has the same.
 
     Args:
       workdir: the run's folder; made if missing.
       settings: a dataclass of numbers, strings, tuples and dataclasses.
+      inputs: what else the run depends on, by name (the fingerprint of its generator, say).
       may_change: names of top-level fields that may differ when a run continues (its number of steps, say).
 
     Raises:
       ValueError: another field differs from the one that the run was started with; all are named.
     """
     file = Path(workdir) / "settings.json"
-    new = json.loads(json.dumps(dataclasses.asdict(settings)))
+    new = json.loads(json.dumps(dataclasses.asdict(settings) | dict(inputs or {})))
     if file.exists():
         old = json.loads(file.read_text())
         differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]

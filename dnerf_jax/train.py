@@ -96,7 +96,7 @@ def train(run, workdir, name):
             f"config.views_per_step is {run.views_per_step}, but the pack {pack.name!r} has only {len(pack)} views: "
             "a step draws different ones, so take fewer."
         )
-    runs.remember(workdir, run, may_change=("save_every",))
+    runs.remember(workdir, run, inputs={"generator": model.fingerprint}, may_change=("save_every",))
     print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
     frozen = freeze(run, model, pack)
     state = create_state(run, model.config)

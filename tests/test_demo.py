@@ -51,6 +51,13 @@ def test_exact_clouds_agree_and_shifted_ones_do_not():
     assert "labels agree on" in demo.describe_agreement(good)
 
 
+def test_clouds_without_common_points_have_nothing_to_compare():
+    views = ball([-10.0, 0.0])
+    apart = views.replace(depth_z=views.depth_z + np.array([0.0, 2.0])[:, None, None])
+    found = demo.cloud_agreement(apart, LABELS)
+    assert found["overlap"] == 0 and np.isnan(found["median_distance"]) and np.isnan(found["label_agreement"])
+
+
 def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "ASSETS", tiny_assets)
     configurations = {name: shrunk(name) for name in ("heads.py", "generate.py")}

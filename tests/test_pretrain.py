@@ -127,6 +127,25 @@ def test_rays_reach_their_own_pixels_at_the_distance_of_the_render(run, shards):
     assert solid > 4
 
 
+@pytest.mark.parametrize("distance, low, high", [(2.4, 2.35, 2.45), (0.0, 2.55, 2.85)])
+def test_samples_lie_at_the_surface_or_where_an_empty_ray_meets_density(run, shards, monkeypatch, distance, low, high):
+    def ball(config, variables, planes, points):
+        inside = jnp.linalg.norm(points, axis=-1) < 0.15
+        return jnp.where(inside, 30.0, -100.0), jnp.ones(points.shape[:-1] + (4,))
+
+    monkeypatch.setattr(generator, "decode", ball)
+    run = dataclasses.replace(run, stratified_samples=16, guided_samples=32, guide_spread=0.01)
+    batch = pretrain.ray_batch(run, shards, 1)
+    shape = batch.alpha.shape
+    along = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), shape + (3,))
+    batch = batch.replace(rays=cameras.Rays(2.7 * along, -along), distance=jnp.full(shape, distance))
+    render = jax.jit(lambda batch, key: pretrain.render_guided(run, pretrain.initial_variables(run), batch, key))
+    found = render(batch, jax.random.key(0))
+    # Spread over all of the limits, only a third of the samples would be within the ball.
+    assert np.mean(np.sum((found["depths"] > low) & (found["depths"] < high), axis=-1)) > 0.8 * 32
+    np.testing.assert_allclose(found["opacity"], 1, atol=0.05)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

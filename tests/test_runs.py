@@ -138,6 +138,9 @@ def test_settings_of_a_continued_run_must_be_the_same(tmp_path):
     with pytest.raises(ValueError, match=r"widths was \[1, 2\] and is \[1, 3\]"):
         runs.remember(tmp_path / "run", Settings(steps=20, widths=(1, 3)))
     assert json.loads((tmp_path / "run" / "settings.json").read_text()) == {"steps": 20, "widths": [1, 2]}
+    runs.remember(tmp_path / "of", Settings(), inputs={"generator": "0123"})
+    with pytest.raises(ValueError, match="generator was '0123' and is '4567'"):
+        runs.remember(tmp_path / "of", Settings(), inputs={"generator": "4567"})
 
 
 def test_log_survives_a_half_written_line_and_writes_null_for_nan(tmp_path):
