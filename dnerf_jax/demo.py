@@ -26,7 +26,7 @@ def main(workdir: str = "out/demo", seed: int = 0):
     seed: of the training and the dataset
     """
     begun, workdir = time.monotonic(), Path(workdir)
-    runs.enable_compilation_cache()
+    runs.prepare_process()
     run = settings.as_dataclass(settings.load_config(CONFIGS / "heads.py"), train.Settings)
     run = dataclasses.replace(run, seed=seed)
     model = train.train(run, workdir / "training", "heads")

@@ -24,7 +24,7 @@ def main(checkpoint: str, out: str, annotations: str = ""):
     out: folder for scores.json and the pictures
     annotations: a labelled pack of your own; by default the embedded single views and video
     """
-    runs.enable_compilation_cache()
+    runs.prepare_process()
     packs = {Path(annotations).name: annotations} if annotations else EMBEDDED
     model = _load(checkpoint)
     scores = {name: evaluate(model, _pack(pack, model), Path(out) / f"{name}.png") for name, pack in packs.items()}

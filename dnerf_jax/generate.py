@@ -55,7 +55,7 @@ def main(config, checkpoint: str, out: str):
     checkpoint: folder of the model, or an embedded name
     out: folder of the dataset; latents that are there are kept
     """
-    runs.enable_compilation_cache()
+    runs.prepare_process()
     generate(settings.as_dataclass(config, Settings), _load(checkpoint), Path(out))
 
 

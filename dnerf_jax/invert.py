@@ -51,7 +51,7 @@ def main(config, out: str, image: str = "", mask: str = "", checkpoint: str = "h
     checkpoint: folder of the model, or an embedded name; a mask needs one with a semantic branch
     """
     run = settings.as_dataclass(config, Settings)
-    runs.enable_compilation_cache()
+    runs.prepare_process()
     model = _load(checkpoint)
     target = read_target(model, image, mask)
     found, report = invert(run, model, target)

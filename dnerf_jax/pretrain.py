@@ -102,7 +102,7 @@ def main(config, workdir: str):
     run = settings.as_dataclass(config, Settings)
     workdir = Path(workdir)
     _check(run)
-    runs.enable_compilation_cache()
+    runs.prepare_process()
     runs.remember(workdir, run, may_change=("steps", "superresolution_steps", "save_every", "sheet_every"))
     data = run.data
     shards = head_shards.render_shards(

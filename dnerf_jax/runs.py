@@ -16,6 +16,7 @@ with equal results:
 """
 
 import collections
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -278,6 +279,28 @@ def require_finite(metrics: Mapping[str, Any], step: int) -> None:
     if bad:
         raise FloatingPointError(f"{', '.join(bad)} at step {step}: the run stops here, and its last "
                                  "checkpoint is kept. A lower learning rate is the first thing to try.")
+
+
+def prepare_process() -> None:
+    """What every door wants of its process: compiled programs that stay, and memory that stays."""
+    enable_compilation_cache()
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Has glibc keep the memory that is freed, for the next step to use.
+
+    XLA allocates the temporaries of a program anew at every call on a CPU. By default glibc maps and unmaps them each
+    time, and the system spends a fifth of the time on clearing pages. Elsewhere this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for option, value in _KEEP_MEMORY.items():
+            mallopt(option, value)
+
+
+# From malloc.h: M_TRIM_THRESHOLD, never shrink the heap; M_MMAP_MAX, map no block by itself.
+_KEEP_MEMORY = {-1: -1, -4: 0}
 
 
 def enable_compilation_cache() -> None:

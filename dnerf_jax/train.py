@@ -78,7 +78,7 @@ def main(config, workdir: str, checkpoint: str = "heads"):
     checkpoint: the generator, a folder or an embedded name
     """
     run = settings.as_dataclass(config, Settings)
-    runs.enable_compilation_cache()
+    runs.prepare_process()
     train(run, Path(workdir), checkpoint)
 
 

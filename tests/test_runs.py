@@ -1,8 +1,10 @@
 """Runs: kill and resume with equal results, logs without repeated steps, a guard against NaN."""
 
+import ctypes
 import dataclasses
 import io
 import json
+import resource
 
 import flax
 import jax
@@ -196,6 +198,23 @@ def test_non_finite_metrics_stop_the_run():
         runs.require_finite({"psnr": 3.0, "loss": jnp.float32(jnp.nan)}, 7)
     with pytest.raises(FloatingPointError, match="norm is inf"):
         runs.require_finite({"norm": jnp.float32(jnp.inf)}, 7)
+
+
+def test_freed_memory_is_kept_for_the_next_step():
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.memset.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+    libc.malloc.argtypes, libc.free.argtypes = (ctypes.c_size_t,), (ctypes.c_void_p,)
+
+    def page_faults(size=2**26):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = libc.malloc(size)
+        libc.memset(block, 1, size)
+        libc.free(block)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    runs.keep_freed_memory()
+    page_faults()
+    assert page_faults() < 2**26 // resource.getpagesize() / 10
 
 
 def test_compilation_cache_is_the_users_unless_named(tmp_path, monkeypatch):
