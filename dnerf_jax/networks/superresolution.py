@@ -17,7 +17,7 @@ class SuperresolutionConfig:
       input_resolution: feature images of another size are resized to this one first.
       widths: channels of the two blocks.
       upsample: whether each block doubles the resolution.
-      resize_larger: whether images larger than `input_resolution` are resized too.
+      resize_larger: whether images larger than `input_resolution` are resized too; otherwise they are refused.
       antialias: filter when shrinking.
       clamp: bound on activations, or None.
       noise_mode: "none" in published models.
@@ -69,7 +69,12 @@ class Superresolution(nn.Module):
     def __call__(self, features, w, key=None):
         config = self.config
         size = features.shape[-2]
-        if size < config.input_resolution or (size > config.input_resolution and config.resize_larger):
+        if size > config.input_resolution and not config.resize_larger:
+            raise ValueError(
+                f"This super-resolution takes feature images of at most {config.input_resolution} pixels; got {size}. "
+                "Render at a lower resolution."
+            )
+        if size != config.input_resolution:
             features = resize(features, config.input_resolution, antialias=config.antialias)
         x, image = features, features[..., :3]
         ws = jnp.broadcast_to(w[:, None, :], (w.shape[0], 3, w.shape[-1]))

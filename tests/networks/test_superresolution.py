@@ -47,11 +47,14 @@ def test_every_published_variant_is_there():
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_larger_images_are_resized_where_the_variant_does(name):
-    final = SIZES[name][-1]
-    shape, _ = shapes(PRESETS[name], 2 * SIZES[name][0])
-    grows = name in ("SuperresolutionHybrid4X", "SuperresolutionHybridDeepfp32")
-    assert shape == (2, 2 * final if grows else final, 2 * final if grows else final, 3)
+def test_larger_images_are_resized_where_the_variant_does_and_refused_elsewhere(name):
+    first, _, final = SIZES[name]
+    if name in ("SuperresolutionHybrid4X", "SuperresolutionHybridDeepfp32"):
+        with pytest.raises(ValueError, match="at most 128 pixels; got 256. Render at a lower resolution"):
+            shapes(PRESETS[name], 2 * first)
+    else:
+        shape, _ = shapes(PRESETS[name], 2 * first)
+        assert shape == (2, final, final, 3)
 
 
 def test_resize_of_the_module_is_resize_before_it(random_arrays):
