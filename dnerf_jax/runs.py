@@ -299,8 +299,9 @@ def keep_freed_memory() -> None:
             mallopt(option, value)
 
 
-# From malloc.h: M_TRIM_THRESHOLD, never shrink the heap; M_MMAP_MAX, map no block by itself.
-_KEEP_MEMORY = {-1: -1, -4: 0}
+# From malloc.h: M_TRIM_THRESHOLD, never shrink the heap; M_MMAP_MAX, map no block by itself; M_ARENA_MAX, one heap for
+# all threads, because only the first can hold large blocks.
+_KEEP_MEMORY = {-1: -1, -4: 0, -8: 1}
 
 
 def enable_compilation_cache() -> None:
