@@ -1,10 +1,9 @@
 """Fits an EG3D generator to a world: python -m dnerf_jax.pretrain --config configs/heads_backbone.py --workdir DIR
 
 Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread
-over its limits and partly around the true distance (or, where it hits nothing, where the model has density), so that
-few of them are enough. Colour, opacity and the distance
-of the weight from the surface are supervised. Then images: the backbone is frozen at its moving average, and the
-super-resolution learns from feature images rendered once.
+over its limits and partly where the surface is, or where the ray passes it closely, so that few of them are enough.
+Colour, opacity and the distance of the weight from the surface are supervised. Then images: the backbone is frozen at
+its moving average, and the super-resolution learns from feature images rendered once.
 
 The batch of a step depends on the seed and the step alone, so a run that was killed resumes with equal results.
 """
@@ -46,7 +45,7 @@ class Settings:
     Attributes:
       steps, superresolution_steps: of the two stages.
       identities_per_step, rays_per_identity: the batch of the first stage.
-      stratified_samples, guided_samples: samples per ray, spread over the limits and around what it hits.
+      stratified_samples, guided_samples: samples per ray, spread over the limits and around the surface.
       guide_spread: standard deviation of the guided samples, in world units.
       learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then one cosine (Adam, equalised weights).
       style_init: factor on the initial weights that turn w into styles.
@@ -191,8 +190,9 @@ def ray_step(run, buffers, state, batch):
 def render_guided(run, variables, batch, key):
     """Renders the rays of a batch: rgb (B, N, 3), opacity (B, N), sample weights and depths (B, N, S).
 
-    Further samples lie around the true distance. On rays that hit nothing they lie where the model has density, as
-    in `generator.march`: its haze around silhouettes would otherwise be seen by the final renderer, but not here.
+    Further samples lie around the true distance. On rays that pass a silhouette they lie at its distance, and on all
+    others where the model has density, as in `generator.march`: the final renderer would otherwise see what is left
+    there, but not the loss.
     """
     config, options = run.generator, run.generator.rendering
     keys = jax.random.split(key, 3)
@@ -212,9 +212,8 @@ def render_guided(run, variables, batch, key):
     found = volume.importance_depths(
         keys[1], coarse, volume.weights_from_density(coarse_sigma, coarse), run.guided_samples
     )
-    distance = batch.distance[..., None]
-    around = distance + run.guide_spread * jax.random.normal(keys[2], found.shape)
-    fine = jnp.where(distance > 0, around, found)
+    guide = batch.guide[..., None]
+    fine = jnp.where(guide > 0, guide + run.guide_spread * jax.random.normal(keys[2], found.shape), found)
     fine_sigma, fine_rgb = decode(fine)
 
     depths, order = volume.merge_sorted(coarse, fine)

@@ -127,8 +127,8 @@ def test_rays_reach_their_own_pixels_at_the_distance_of_the_render(run, shards):
     assert solid > 4
 
 
-@pytest.mark.parametrize("distance, low, high", [(2.4, 2.35, 2.45), (0.0, 2.55, 2.85)])
-def test_samples_lie_at_the_surface_or_where_an_empty_ray_meets_density(run, shards, monkeypatch, distance, low, high):
+@pytest.mark.parametrize("guide, low, high", [(2.4, 2.35, 2.45), (0.0, 2.55, 2.85)])
+def test_samples_lie_where_the_batch_says_or_where_a_ray_meets_density(run, shards, monkeypatch, guide, low, high):
     def ball(config, variables, planes, points):
         inside = jnp.linalg.norm(points, axis=-1) < 0.15
         return jnp.where(inside, 30.0, -100.0), jnp.ones(points.shape[:-1] + (4,))
@@ -138,7 +138,7 @@ def test_samples_lie_at_the_surface_or_where_an_empty_ray_meets_density(run, sha
     batch = pretrain.ray_batch(run, shards, 1)
     shape = batch.alpha.shape
     along = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), shape + (3,))
-    batch = batch.replace(rays=cameras.Rays(2.7 * along, -along), distance=jnp.full(shape, distance))
+    batch = batch.replace(rays=cameras.Rays(2.7 * along, -along), guide=jnp.full(shape, guide))
     render = jax.jit(lambda batch, key: pretrain.render_guided(run, pretrain.initial_variables(run), batch, key))
     found = render(batch, jax.random.key(0))
     # Spread over all of the limits, only a third of the samples would be within the ball.
