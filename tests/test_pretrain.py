@@ -10,7 +10,7 @@ import pytest
 from interruption import kill
 
 from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, settings
-from dnerf_jax.worlds import head_shards, heads
+from dnerf_jax.worlds import head_batches, head_shards, heads
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_held_out_identities_are_never_trained_on(run, shards):
 
 def test_rays_reach_their_own_pixels_at_the_distance_of_the_render(run, shards):
     batch = pretrain.ray_batch(run, shards, 1)
-    solid = 0
+    solid = passing = 0
     for i, z in enumerate(batch.z):
         entry = next(shards[j] for j in range(len(shards)) if np.array_equal(shards[j]["z"], z))
         positions = np.asarray(entry["cam2world"])[:, :3, 3]
@@ -124,7 +124,13 @@ def test_rays_reach_their_own_pixels_at_the_distance_of_the_render(run, shards):
             np.testing.assert_allclose(batch.rgb[i, ray], entry["image"][at] / 255, atol=1e-6)
             np.testing.assert_allclose(batch.alpha[i, ray], entry["alpha"][at] / 255, atol=1e-6)
             solid += batch.distance[i, ray] > 0
-    assert solid > 4
+            if batch.distance[i, ray] > 0:
+                assert batch.guide[i, ray] == batch.distance[i, ray]
+            elif batch.guide[i, ray] > 0:
+                near = [slice(max(x - head_batches.NEAR, 0), x + head_batches.NEAR + 1) for x in at[1:]]
+                assert batch.guide[i, ray] in entry["distance"][view][tuple(near)]
+                passing += 1
+    assert solid > 4 and passing > 0
 
 
 @pytest.mark.parametrize("guide, low, high", [(2.4, 2.35, 2.45), (0.0, 2.55, 2.85)])
