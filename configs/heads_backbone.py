@@ -55,6 +55,7 @@ def get_config():
             mapping_boost=30.0,
             superresolution_learning_rate=1e-2,
             ema_decay=0.998,
+            color_weight=10.0,
             depth_weight=1.0,
             opacity_weight=0.5,
             save_every=250,

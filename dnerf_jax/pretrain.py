@@ -51,7 +51,7 @@ class Settings:
       style_init: factor on the initial weights that turn w into styles.
       mapping_boost: factor on the mapping network's steps.
       ema_decay: of the moving average of the parameters, which is what is kept.
-      depth_weight, opacity_weight: of the losses beside the colour's.
+      color_weight, depth_weight, opacity_weight: of the losses.
       save_every, sheet_every: steps between checkpoints, and between sheets with held-out scores.
     """
 
@@ -72,6 +72,7 @@ class Settings:
     mapping_boost: float
     superresolution_learning_rate: float
     ema_decay: float
+    color_weight: float
     depth_weight: float
     opacity_weight: float
     save_every: int
@@ -168,14 +169,15 @@ def ray_step(run, buffers, state, batch):
         variables = {"params": params | {"superresolution": state.params["superresolution"]}, "buffers": buffers}
         rendered = render_guided(run, variables, batch, key)
         parts = {
-            "color": losses.l1_plus_l2(rendered["rgb"], batch.rgb),
+            "color": losses.mean_squared_error(rendered["rgb"], batch.rgb),
             "opacity": jnp.mean(jnp.abs(rendered["opacity"] - batch.alpha)),
             "depth": losses.depth_spread(
                 rendered["weights"], rendered["depths"], batch.distance, (batch.alpha > 0.99).astype(jnp.float32)
             ),
         }
-        total = parts["color"] + run.opacity_weight * parts["opacity"] + run.depth_weight * parts["depth"]
-        return total, parts | {"loss": total, "mse": losses.mean_squared_error(rendered["rgb"], batch.rgb)}
+        weights = {"color": run.color_weight, "opacity": run.opacity_weight, "depth": run.depth_weight}
+        total = sum(weights[name] * part for name, part in parts.items())
+        return total, parts | {"loss": total}
 
     params = _backbone(state.params)
     grads, report = jax.grad(loss_of, has_aux=True)(params)
@@ -232,7 +234,9 @@ def ray_batch(run, shards, step):
     """The rays of a step (`head_batches.RayBatch`), from the seed and the step alone."""
     rng = np.random.default_rng([run.seed, step])
     identities = rng.integers(run.data.identities - run.data.held_out, size=run.identities_per_step)
-    return head_batches.rays(shards, identities, rng, run.rays_per_identity)
+    return head_batches.rays(
+        shards, identities, rng, run.rays_per_identity, run.generator.neural_rendering_resolution
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -352,6 +356,12 @@ def _check(run):
     if data.resolution != size:
         raise ValueError(
             f"config.data.resolution is {data.resolution}, the generator's images have {size} pixels: set them equal."
+        )
+    grid = run.generator.neural_rendering_resolution
+    if data.resolution % grid:
+        raise ValueError(
+            f"config.data.resolution is {data.resolution}, no multiple of the generator's neural rendering "
+            f"resolution of {grid}: what a ray shows is the mean of whole rendered pixels."
         )
     if not 0 < data.held_out < data.identities:
         raise ValueError(

@@ -6,8 +6,9 @@ from flax import struct
 
 from dnerf_jax import cameras
 
-NEAR = 5  # pixels
+NEAR = 5  # rendered pixels
 TRIES = 12
+JUMP = 0.03  # world units
 
 
 @struct.dataclass
@@ -15,7 +16,7 @@ class RayBatch:
     """Rays of several identities: z (B, Z), rays (B, N, 3), rgb (B, N, 3) in [0, 1], alpha and distance (B, N).
 
     guide: (B, N) where along the ray to look for density: its distance or, where it hits nothing, that of a surface
-    which a ray at most NEAR pixels away hits; 0 if there is none.
+    which a ray at most NEAR rendered pixels away hits; 0 if there is none.
     """
 
     z: jax.Array
@@ -26,33 +27,48 @@ class RayBatch:
     guide: jax.Array
 
 
-def rays(shards, identities, draws, count):
-    """`count` random pixels of random views of every identity (B,), drawn from the NumPy generator `draws`."""
+def rays(shards, identities, draws, count, grid):
+    """`count` random rays of every identity (B,), drawn from the NumPy generator `draws`.
+
+    grid: the rays are those of views of grid x grid pixels; what such a pixel shows is the mean of the rendered
+        pixels within it, so that what is learned is smooth at the scale at which it will be rendered
+    """
     views, resolution = shards[0]["alpha"].shape[:2]
+    within = np.arange(resolution // grid)
     shape = (len(identities), count)
-    view, row, column = draws.integers(views, size=shape), *draws.integers(resolution, size=(2, *shape))
+    view, row, column = draws.integers(views, size=shape), *draws.integers(grid, size=(2, *shape))
     entries = [shards[identity] for identity in identities]
+    rows, columns = row[..., None, None] * len(within) + within[:, None], column[..., None, None] * len(within) + within
     pick = lambda name: np.stack(  # noqa: E731
-        [entry[name][view[i], row[i], column[i]] for i, entry in enumerate(entries)]
-    )
-    distance = pick("distance").astype(np.float32)
+        [entry[name][view[i][:, None, None], rows[i], columns[i]] for i, entry in enumerate(entries)]
+    ).astype(np.float32)
+    distance = _middle(pick("distance"))
     poses = np.stack([entry["cam2world"][view[i]] for i, entry in enumerate(entries)])
-    uv = (np.stack([column, row], axis=-1).astype(np.float32) + 0.5) / resolution
+    uv = (np.stack([column, row], axis=-1).astype(np.float32) + 0.5) / grid
     return RayBatch(
         z=np.stack([entry["z"] for entry in entries]),
         rays=_rays_at(cameras.Camera(poses, np.broadcast_to(shards.intrinsics, poses.shape[:-2] + (3, 3))), uv),
-        rgb=pick("image").astype(np.float32) / 255,
-        alpha=pick("alpha").astype(np.float32) / 255,
+        rgb=pick("image").mean((2, 3)) / 255,
+        alpha=pick("alpha").mean((2, 3)) / 255,
         distance=distance,
-        guide=np.where(distance > 0, distance, _distance_nearby(entries, view, row, column, draws)),
+        guide=np.where(distance > 0, distance, _distance_nearby(entries, view, rows, columns, draws)),
     )
 
 
-def _distance_nearby(entries, view, row, column, draws):
-    """Distance (B, N) of a surface seen within NEAR pixels of each pixel (B, N), 0 where TRIES draws find none."""
-    shift = draws.integers(-NEAR, NEAR + 1, size=(2, *row.shape, TRIES))
+def _middle(distance):
+    """Distance (B, N) of pixels (B, N, k, k), 0 where empty: their mean, or the nearest at a depth discontinuity."""
+    hit = distance > 0
+    nearest = np.where(hit, distance, np.inf).min((2, 3))
+    mean = distance.sum((2, 3)) / np.maximum(hit.sum((2, 3)), 1)
+    middle = np.where(distance.max((2, 3)) - nearest < JUMP, mean, nearest)
+    return np.where(hit.any((2, 3)), middle, 0).astype(np.float32)
+
+
+def _distance_nearby(entries, view, rows, columns, draws):
+    """Distance (B, N) of a surface seen within NEAR pixels of each pixel (B, N, k, k), 0 where TRIES draws miss."""
+    shift = draws.integers(-NEAR, NEAR + 1, size=(2, *view.shape, TRIES))
     last = entries[0]["distance"].shape[-1] - 1
-    row, column = (np.clip(x[..., None] + s, 0, last) for x, s in zip((row, column), shift, strict=True))
+    row, column = np.clip(rows[:, :, 0] + shift[0], 0, last), np.clip(columns[:, :, 0, :1] + shift[1], 0, last)
     near = np.stack([entry["distance"][view[i][:, None], row[i], column[i]] for i, entry in enumerate(entries)])
     first = np.argmax(near > 0, axis=-1)[..., None]
     return np.take_along_axis(near, first, axis=-1)[..., 0].astype(np.float32)
