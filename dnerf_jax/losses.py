@@ -5,11 +5,15 @@ import jax.numpy as jnp
 import optax
 
 
-def cross_entropy(logits, labels, *, ignore=255):
-    """Mean cross-entropy of logits (..., C) against label ids (...), pixels marked `ignore` left out (paper, eq. 2)."""
+def cross_entropy(logits, labels, *, class_weights=None, ignore=255):
+    """Mean cross-entropy of logits (..., C) against label ids (...), pixels marked `ignore` left out (paper, eq. 2).
+
+    class_weights: (C,) how much a pixel of each class counts; None is the paper's, all alike.
+    """
     known = labels != ignore
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, labels, 0).astype(jnp.int32))
-    return jnp.sum(losses * known) / jnp.maximum(jnp.sum(known), 1)
+    weights = known if class_weights is None else known * class_weights[jnp.where(known, labels, 0)]
+    return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1e-8)
 
 
 def mean_squared_error(prediction, target):

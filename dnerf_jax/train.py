@@ -29,6 +29,7 @@ class Settings:
       semantic: the branch.
       steps, views_per_step: length and batch.
       samples_kept: the heaviest samples kept of every ray; their weights are scaled so that the opacity stays.
+      class_balance: exponent of the rarity by which a class counts more; 0 is the paper's plain mean over pixels.
       learning_rate, final_learning_rate: one cosine (Adam, equalised weights).
       save_every: steps between checkpoints.
     """
@@ -39,6 +40,7 @@ class Settings:
     steps: int
     views_per_step: int
     samples_kept: int
+    class_balance: float
     learning_rate: float
     final_learning_rate: float
     save_every: int
@@ -51,6 +53,7 @@ class Frozen:
     features: selected block outputs of the latents, a list of (L, R, R, channels). latent: (N,) index into them.
     points (N, h, w, S, 3), and weights (N, h, w, S) of the samples kept; with a density of the branch's own all
     samples are kept, and depths and order (N, h, w, S) say how they lie along the ray. masks: (N, R, R) labels.
+    class_weights: (C,) of the loss.
     """
 
     features: list[jax.Array]
@@ -60,6 +63,7 @@ class Frozen:
     depths: jax.Array | None
     order: jax.Array | None
     masks: jax.Array
+    class_weights: jax.Array
 
 
 @struct.dataclass
@@ -146,7 +150,14 @@ def freeze(run, model, pack):
         depths=None if keep else stack(depths),
         order=None if keep else stack(order),
         masks=jnp.asarray(pack.masks),
+        class_weights=jnp.asarray(class_weights(pack.masks, run.semantic.num_classes, run.class_balance)),
     )
+
+
+def class_weights(masks, num_classes, balance):
+    """Weights (C,) float32 of the classes of masks: share of the pixels to the power -balance, 1 for the largest."""
+    counts = np.bincount(masks[masks != LabelMap.IGNORE], minlength=num_classes)
+    return (counts.max() / np.maximum(counts, 1)).astype(np.float32) ** balance
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
@@ -160,7 +171,7 @@ def train_step(run, generator_config, frozen, state):
         masks = frozen.masks[views]
         right, known = jnp.argmax(logits, axis=-1) == masks, masks != LabelMap.IGNORE
         accuracy = jnp.sum(right) / jnp.maximum(jnp.sum(known), 1)
-        loss = losses.cross_entropy(logits, masks)
+        loss = losses.cross_entropy(logits, masks, class_weights=frozen.class_weights)
         return loss, {"loss": loss, "accuracy": accuracy}
 
     grads, report = jax.grad(loss_of, has_aux=True)(state.params)

@@ -31,6 +31,13 @@ def test_cross_entropy_of_no_known_pixel_is_zero():
     assert value == 0 and not np.asarray(gradient).any()
 
 
+def test_class_weights_count_pixels_several_times():
+    logits, labels = draw(3, 4), jnp.array([0, 2, 255])
+    doubled = jnp.concatenate([logits, logits[1:2]]), jnp.concatenate([labels, labels[1:2]])
+    weighted = losses.cross_entropy(logits, labels, class_weights=jnp.array([1.0, 5.0, 2.0, 1.0]))
+    np.testing.assert_allclose(weighted, losses.cross_entropy(*doubled), rtol=1e-6)
+
+
 def test_cross_entropy_can_ignore_another_id():
     logits, labels = draw(4, 3), np.array([0, 1, 2, 2])
     np.testing.assert_allclose(

@@ -101,6 +101,12 @@ def test_what_is_trained_is_what_is_rendered(run, own_density, frozen, tiny_mode
         assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
 
 
+def test_rare_classes_count_more_where_that_is_asked_for():
+    masks = np.array([[0] * 90 + [1] * 10 + [255] * 7], np.uint8)
+    np.testing.assert_allclose(train.class_weights(masks, 3, 0.5), [1, 3, 90**0.5], rtol=1e-6)
+    np.testing.assert_array_equal(train.class_weights(masks, 3, 0.0), 1)
+
+
 def test_few_samples_keep_the_opacity(run, frozen, tiny_model, tiny_pack):
     few = train.freeze(run, tiny_model, tiny_pack[:1]).weights[0]
     every = frozen[True].weights[0]
