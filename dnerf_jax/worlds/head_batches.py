@@ -6,9 +6,9 @@ from flax import struct
 
 from dnerf_jax import cameras
 
-NEAR = 5  # rendered pixels
-TRIES = 12
-JUMP = 0.03  # world units
+NEAR = 5  # rendered pixels within which a passing ray looks for a surface
+TRIES = 12  # how many of them it looks at
+JUMP = 0.03  # world units; distances that differ by more are of two surfaces
 
 
 @struct.dataclass
