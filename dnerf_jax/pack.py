@@ -20,12 +20,16 @@ LICENCE = "CC0: renders of the heads world (MakeHuman data, CC0)"
 
 @dataclasses.dataclass(frozen=True)
 class Pack:
-    """A pack's name, the seed of its latents, how many, and the (yaw, pitch) in degrees of each one's views."""
+    """A pack's name, the seed of its latents, how many, and the (yaw, pitch) in degrees of each one's views.
+
+    first: number of the first latent of the seed's stream.
+    """
 
     name: str
     seed: int
     latents: int
     poses: tuple[tuple[float, float], ...] | None
+    first: int = 0
 
 
 # Training renders come from PCG64([seed, identity]), packs from [seed, latent, 1]: different streams for all seeds.
@@ -40,7 +44,7 @@ PACKS = (
 def make(pack, model, resolution):
     """Renders one pack; poses of None are drawn within +-30 degrees of yaw and -8 to 12 of pitch, one a latent."""
     views = {name: [] for name in ("images", "masks", "z", "cam2world", "intrinsics", "latent_id")}
-    for latent in range(pack.latents):
+    for latent in range(pack.first, pack.first + pack.latents):
         rng = np.random.default_rng([pack.seed, latent, 1])
         z = rng.standard_normal(heads.Z_DIM).astype(np.float32)
         head = heads.build(z)

@@ -4,7 +4,7 @@ The paper's function, in its direct form, for a point x and a ray with sample we
 
     S     = the chosen block outputs, each scaled to unit mean square (ours: they differ by orders) and upsampled to
             the largest resolution, their channels laid on three planes
-    f(x)  = sum over planes p of S_p(x)                                             (bilinear, summed: the paper)
+    f(x)  = sum over planes p of S_p(x)                           (bilinear; the paper's sum, or mean, or all three)
     h(x)  = softplus(W_1 f(x) + b_1)                                                64 hidden channels
     phi   = sum_s w_s (W_2 h(x_s) + b_2) + (1 - sum_s w_s) background               32 channels: the feature map
     raw   = the first C channels of phi (a linear head where C > 32)                the raw semantic map
@@ -43,7 +43,9 @@ class SemanticConfig:
       features: what is laid on the planes: "hidden", the activations of all synthesis blocks; "skip", their images;
         "last", EG3D's own planes (the paper's ablation); "hidden+last", both.
       channels: "split", each scale's channels in three, one part per plane; "concatenated", the concatenation of all
-        scales in three (the paper to the letter); "all", every channel on all planes with weights of its own.
+        scales in three (the paper to the letter); "all", every channel on all planes.
+      aggregation: what becomes of a point's features on the three planes: their "sum" (the paper), their "mean", or
+        "none": they stay apart, side by side, so that W_1 has rows of its own for every plane.
       density_prior: render with the generator's density (the paper), or with one that the branch learns.
       hidden: width of the decoder's hidden layer.
       feature_channels: channels of the rendered feature map.
@@ -53,6 +55,7 @@ class SemanticConfig:
     num_classes: int
     features: Literal["hidden", "skip", "last", "hidden+last"] = "hidden"
     channels: Literal["split", "concatenated", "all"] = "split"
+    aggregation: Literal["sum", "mean", "none"] = "sum"
     density_prior: bool = True
     hidden: int = 64
     feature_channels: int = 32
@@ -60,12 +63,17 @@ class SemanticConfig:
 
 
 def select_features(config, outputs):
-    """The chosen block outputs, coarse to fine: a list of (N, R, R, channels)."""
+    """The chosen block outputs, coarse to fine: a list of (N, R, R, channels), each at unit mean square per sample.
+
+    Scales differ in magnitude by orders; so scaled, the rows of W_1 are comparable.
+    """
     by_resolution = lambda blocks: [blocks[name] for name in sorted(blocks, key=lambda n: int(n[1:]))]  # noqa: E731
     if config.features == "skip":
-        return by_resolution(outputs.skip)
-    hidden = by_resolution(outputs.hidden) if config.features != "last" else []
-    return hidden + ([outputs.last] if "last" in config.features else [])
+        chosen = by_resolution(outputs.skip)
+    else:
+        hidden = by_resolution(outputs.hidden) if config.features != "last" else []
+        chosen = hidden + ([outputs.last] if "last" in config.features else [])
+    return [x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=(-3, -2, -1), keepdims=True) + 1e-8) for x in chosen]
 
 
 def plane_slices(config, widths):
@@ -77,17 +85,18 @@ def plane_slices(config, widths):
     Returns:
       For every scale a list of (plane, first channel, last channel, first row of W_1), and the number of rows.
     """
+    starts = np.cumsum([0] + list(widths))
     if config.channels == "all":
-        first_rows = np.cumsum([0] + [NUM_PLANES * width for width in widths])
+        rows = int(starts[-1])
         layout = [
-            [(plane, 0, width, row + plane * width) for plane in range(NUM_PLANES)]
-            for width, row in zip(widths, first_rows[:-1], strict=True)
+            [(plane, 0, width, int(start)) for plane in range(NUM_PLANES)]
+            for start, width in zip(starts[:-1], widths, strict=True)
         ]
-        return layout, int(first_rows[-1])
-    if config.channels == "split":
+    elif config.channels == "split":
         # Each scale in three; where three does not divide it, the last plane has a channel or two less.
         thirds = [-(-width // NUM_PLANES) for width in widths]
         first_rows = np.cumsum([0] + thirds)
+        rows = int(first_rows[-1])
         layout = [
             [
                 (plane, plane * third, min((plane + 1) * third, width), int(row))
@@ -96,18 +105,19 @@ def plane_slices(config, widths):
             ]
             for width, third, row in zip(widths, thirds, first_rows[:-1], strict=True)
         ]
-        return layout, int(first_rows[-1])
-    third = -(-sum(widths) // NUM_PLANES)
-    starts = np.cumsum([0] + list(widths))
-    layout = []
-    for start, width in zip(starts[:-1], widths, strict=True):
-        pieces = []
-        for plane in range(NUM_PLANES):
-            first, last = max(start, plane * third), min(start + width, (plane + 1) * third)
-            if first < last:
-                pieces.append((plane, int(first - start), int(last - start), int(first - plane * third)))
-        layout.append(pieces)
-    return layout, third
+    else:
+        rows = -(-sum(widths) // NUM_PLANES)
+        layout = []
+        for start, width in zip(starts[:-1], widths, strict=True):
+            pieces = []
+            for plane in range(NUM_PLANES):
+                first, last = max(start, plane * rows), min(start + width, (plane + 1) * rows)
+                if first < last:
+                    pieces.append((plane, int(first - start), int(last - start), int(first - plane * rows)))
+            layout.append(pieces)
+    if config.aggregation != "none":
+        return layout, rows
+    return [[(p, begin, end, p * rows + row) for p, begin, end, row in pieces] for pieces in layout], NUM_PLANES * rows
 
 
 class SemanticBranch(nn.Module):
@@ -122,7 +132,7 @@ class SemanticBranch(nn.Module):
         _, rows = plane_slices(config, self.widths)
         self.first = self.param("first_weight", nn.initializers.normal(1.0), (rows, config.hidden))
         self.first_bias = self.param("first_bias", nn.initializers.zeros, (config.hidden,))
-        self.first_gain = 1 / np.sqrt(rows)
+        self.first_gain = 1 / np.sqrt(rows) / (NUM_PLANES if config.aggregation == "mean" else 1)
         self.last = FullyConnected(config.feature_channels, name="last")
         if not config.density_prior:
             self.density = FullyConnected(1, name="density")
@@ -139,8 +149,6 @@ class SemanticBranch(nn.Module):
         resolution = max(feature.shape[-2] for feature in features)
         planes = 0.0
         for feature, pieces in zip(features, layout, strict=True):
-            # Scales differ in magnitude by orders; unit mean square per scale and sample makes W_1's rows comparable.
-            feature = feature * jax.lax.rsqrt(jnp.mean(jnp.square(feature), axis=(-3, -2, -1), keepdims=True) + 1e-8)
             own = [0.0] * NUM_PLANES
             for plane, begin, end, row in pieces:
                 weight = self.first[row : row + end - begin] * self.first_gain

@@ -19,6 +19,8 @@ from flax import struct
 from dnerf_jax import annotations, cameras, checkpoint, generator, losses, runs, scene, semantic, settings
 from dnerf_jax.labels import LabelMap
 
+COARSE = 16  # pixels; the resolution up to which features are dropped
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -29,6 +31,8 @@ class Settings:
       semantic: the branch.
       steps, views_per_step: length and batch.
       samples_kept: the heaviest samples kept of every ray; their weights are scaled so that the opacity stays.
+      coarse_dropout: share of the channels of scales up to COARSE that a step leaves out, drawn for every latent: such
+        features tell latents apart rather than places, and a few labelled latents are easily learned by heart.
       class_balance: exponent of the rarity by which a class counts more; 0 is the paper's plain mean over pixels.
       learning_rate, final_learning_rate: one cosine (Adam, equalised weights).
       save_every: steps between checkpoints.
@@ -40,6 +44,7 @@ class Settings:
     steps: int
     views_per_step: int
     samples_kept: int
+    coarse_dropout: float
     class_balance: float
     learning_rate: float
     final_learning_rate: float
@@ -165,6 +170,7 @@ def train_step(run, generator_config, frozen, state):
     """One step on views drawn by the step's own key; returns the state and the metrics."""
     key = jax.random.fold_in(jax.random.key(run.seed), state.step)
     views = jax.random.choice(key, len(frozen.latent), (run.views_per_step,), replace=False)
+    frozen = frozen.replace(features=drop_coarse(key, frozen.features, run.coarse_dropout))
 
     def loss_of(params):
         logits = predict(run.semantic, generator_config, params, frozen, views)
@@ -177,6 +183,14 @@ def train_step(run, generator_config, frozen, state):
     grads, report = jax.grad(loss_of, has_aux=True)(state.params)
     updates, optimizer = _optimizer(run).update(grads, state.optimizer)
     return State(optax.apply_updates(state.params, updates), optimizer, state.step + 1), report
+
+
+def drop_coarse(key, features, rate):
+    """Features (L, R, R, channels) of several scales; of the coarse ones random channels are zero, others rescaled."""
+    if not rate:
+        return features
+    kept = lambda i, x: jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate, (len(x), 1, 1, x.shape[-1]))  # noqa: E731
+    return [x * kept(i, x) / (1 - rate) if x.shape[1] <= COARSE else x for i, x in enumerate(features)]
 
 
 def predict(config, generator_config, params, frozen, views):

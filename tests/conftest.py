@@ -37,6 +37,7 @@ TINY = {
         "steps": 20,
         "views_per_step": 4,
         "samples_kept": 6,
+        "coarse_dropout": 0.2,
         "save_every": 5,
     },
     "heads_backbone.py": {
@@ -138,6 +139,7 @@ def tiny_semantic_model(tiny_model: Model, random_arrays: Callable) -> Model:
         num_classes=5,
         features="hidden+last",
         channels="all",
+        aggregation="none",
         hidden=16,
         feature_channels=8,
         superresolution_width=8,

@@ -14,6 +14,7 @@ from dnerf_jax.semantic import SemanticConfig
 
 FEATURES = ("hidden", "skip", "last", "hidden+last")
 CHANNELS = ("split", "concatenated", "all")
+AGGREGATIONS = ("sum", "mean", "none")
 # Numbers of channels that three does not divide, fewer than three among them.
 HIDDEN = {"b4": (4, 8), "b8": (8, 7), "b16": (16, 5)}
 IMAGE = 12
@@ -87,17 +88,17 @@ def scales(config, outputs):
 def direct_features(config, outputs, points):
     """f(x) at points (N, 3) of the second latent: upsample, concatenate, lay on planes, sample, sum."""
     upsampled = [upsample(x, 16)[1] for x in scales(config, outputs)]
-    lie = [(0, 1), (0, 2), (2, 0)]
-    if config.channels == "all":
-        # Every channel on each plane, with rows of its own: f(x) is the features of all planes side by side.
-        return np.concatenate([sample_plane(x, points, axes) for x in upsampled for axes in lie], axis=-1)
-    parts = []
-    for x in upsampled if config.channels == "split" else [np.concatenate(upsampled, axis=-1)]:
+    on_planes = [[], [], []]
+    for x in [np.concatenate(upsampled, axis=-1)] if config.channels == "concatenated" else upsampled:
         third = -(-x.shape[-1] // 3)
-        x = np.pad(x, ((0, 0), (0, 0), (0, 3 * third - x.shape[-1])))
-        thirds = [x[..., plane * third : (plane + 1) * third] for plane in range(3)]
-        parts.append(sum(sample_plane(part, points, axes) for part, axes in zip(thirds, lie, strict=True)))
-    return np.concatenate(parts, axis=-1)
+        padded = np.pad(x, ((0, 0), (0, 0), (0, 3 * third - x.shape[-1])))
+        for plane, axes in enumerate([(0, 1), (0, 2), (2, 0)]):
+            part = x if config.channels == "all" else padded[..., plane * third : (plane + 1) * third]
+            on_planes[plane].append(sample_plane(part, points, axes))
+    on_planes = np.stack([np.concatenate(parts, axis=-1) for parts in on_planes])
+    if config.aggregation == "none":
+        return np.concatenate(on_planes, axis=-1)
+    return on_planes.sum(axis=0) / {"sum": 1, "mean": 3}[config.aggregation]
 
 
 def direct_hidden(config, outputs, params, points):
@@ -169,10 +170,13 @@ def assert_close(ours, expected, tolerance=1e-5):
     assert np.linalg.norm(ours - expected) < tolerance * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("features", FEATURES)
-def test_commuting_form_is_the_direct_form(features, channels, outputs, box, prepared, tiny_config):
-    config = small(features=features, channels=channels)
+@pytest.mark.parametrize(
+    ("features", "channels", "aggregation"),
+    [(features, channels, "sum") for features in FEATURES for channels in CHANNELS]
+    + [("hidden", channels, aggregation) for channels in CHANNELS for aggregation in ("mean", "none")],
+)
+def test_commuting_form_is_the_direct_form(features, channels, aggregation, outputs, box, prepared, tiny_config):
+    config = small(features=features, channels=channels, aggregation=aggregation)
     params = prepared(config)
     cotangent = draw(3, 4, 7, seed=9)
 
@@ -221,11 +225,12 @@ def test_own_density_weighs_what_it_sees(outputs, box, prepared, tiny_config):
     assert np.linalg.norm(vjp(phi)[0]["density"]["weight"]) > 1e-3
 
 
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_every_channel_is_laid_down_once_per_weight(channels):
+def test_every_channel_is_laid_down_once_per_weight(channels, aggregation):
     """Plane slices cover all channels, in order, with rows that fit, whatever three leaves over."""
     for widths in [(1,), (2, 3), (4, 5, 7), (12, 1, 2, 8), (981, 7)]:
-        layout, rows = semantic.plane_slices(small(channels=channels), widths)
+        layout, rows = semantic.plane_slices(small(channels=channels, aggregation=aggregation), widths)
         used = []
         for pieces, width in zip(layout, widths, strict=True):
             covered = np.zeros(width, int)
@@ -234,11 +239,15 @@ def test_every_channel_is_laid_down_once_per_weight(channels):
                 covered[begin:end] += 1
                 used += [(plane, r) for r in range(row, row + end - begin)]
             np.testing.assert_array_equal(covered, 3 if channels == "all" else 1)
-        # No weight of a plane serves two channels; and every row is used by some plane.
+        # No weight of a plane serves two channels.
         assert len(used) == len(set(used))
-        assert {r for _, r in used} == set(range(rows))
-        total = sum(widths)
-        assert rows == {"all": 3 * total, "concatenated": -(-total // 3)}.get(channels, rows)
+        shared = {"all": sum(widths), "concatenated": -(-sum(widths) // 3), "split": sum(-(-w // 3) for w in widths)}
+        if aggregation == "none":
+            # Planes have rows of their own. Three may not divide a width, which leaves a row of a later plane unused.
+            assert rows == 3 * shared[channels]
+            assert all(plane == r // shared[channels] for plane, r in used)
+        else:
+            assert rows == shared[channels] and {r for _, r in used} == set(range(rows))
 
 
 @pytest.mark.parametrize("classes", [5, 9])
@@ -279,7 +288,6 @@ def test_widths_follow_from_the_generator(tiny_config, odd_widths):
     expected = {"hidden": (16, 16, 8), "skip": (12,) * 3, "last": (12,), "hidden+last": (16, 16, 8, 12)}
     for features, widths in expected.items():
         assert semantic.feature_widths(small(features=features), tiny_config) == widths
-        rows = jax.eval_shape(
-            lambda f=features: semantic.init(small(features=f, channels="all"), tiny_config, jax.random.key(0))
-        )["first_weight"].shape[0]
-        assert rows == 3 * sum(widths)
+        config = small(features=features, channels="all", aggregation="none")
+        params = jax.eval_shape(lambda config=config: semantic.init(config, tiny_config, jax.random.key(0)))
+        assert params["first_weight"].shape[0] == 3 * sum(widths)

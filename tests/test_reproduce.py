@@ -1,0 +1,129 @@
+"""The ablations in small: rows are trained once, spreads and verdicts follow from them, the paper stands apart."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnerf_jax import checkpoint, files, pack, reproduce, semantic, settings, train
+from dnerf_jax.worlds import heads
+
+
+@pytest.fixture
+def in_small(shrunk, tiny_assets, tiny_pack, monkeypatch):
+    """The tiny generator and packs in the place of the embedded ones; a seed's labelled views are one latent's."""
+    monkeypatch.setattr(files, "ASSETS", tiny_assets)
+    configuration = shrunk("heads.py")
+    configuration.steps = 3
+    monkeypatch.setattr(settings, "load_config", lambda path: configuration)
+    choose = lambda model, latents, views, seed: tiny_pack[3 * (seed % 2) : 3 * (seed % 2) + 3]  # noqa: E731
+    monkeypatch.setattr(reproduce, "labelled_views", choose)
+    configuration.views_per_step = 2
+
+
+def test_rows_are_variations_that_the_branch_knows():
+    fields = set(semantic.SemanticConfig.__dataclass_fields__)
+    for rows in reproduce.TABLES.values():
+        assert len({row.name for row in rows}) == len(rows)
+        assert all(set(row.changes) <= fields for row in rows)
+        assert all(row.views[0] <= reproduce.LATENTS_PER_SEED and row.views[1] in (1, 3) for row in rows)
+    for table, claims in reproduce.CLAIMS.items():
+        assert {name for pair in claims.values() for name in pair} <= {row.name for row in reproduce.TABLES[table]}
+    # A row of the same name is the same row, because tables share what was trained.
+    both = {row.name: row for row in reproduce.TABLES["4"]}
+    for row in reproduce.TABLES["5"]:
+        if row.name in both:
+            assert (row.changes, row.views) == (both[row.name].changes, both[row.name].views)
+
+
+def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, capsys):
+    rows = reproduce.TABLES["4"]
+    monkeypatch.setitem(reproduce.TABLES, "4", (rows[0], rows[4]))
+    claim = {"the prior helps": ("last", "no-prior")}
+    monkeypatch.setitem(reproduce.CLAIMS, "4", claim)
+    reproduce.main(str(tmp_path), table="4", seeds=2)
+    text = (tmp_path / "table4.md").read_text()
+    assert text in capsys.readouterr().out
+    result = json.loads((tmp_path / "table4.json").read_text())
+    assert [row["name"] for row in result["rows"]] == ["last", "no-prior"]
+    values = [found["single"]["miou"] for found in result["rows"][0]["seeds"]]
+    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "0.401, 0.707" in text
+    model = checkpoint.load(tmp_path / "last_30x3_seed1" / "model")
+    assert (model.semantic_config.features, model.semantic_config.aggregation) == ("last", "sum")
+    assert model.semantic_config.density_prior
+    assert not checkpoint.load(tmp_path / "no-prior_30x3_seed0" / "model").semantic_config.density_prior
+    assert not (tmp_path / "last_30x3_seed1" / "checkpoints").exists()
+
+    def trained(*_):
+        raise AssertionError("what is there was trained again")
+
+    monkeypatch.setattr(train, "train", trained)
+    reproduce.main(str(tmp_path), table="4", seeds=2)
+    assert json.loads((tmp_path / "table4.json").read_text()) == result
+
+
+def test_labelled_views_of_a_seed(tiny_model, monkeypatch):
+    made = []
+
+    def make(recipe, model, resolution):
+        made.append((recipe.first, recipe.latents))
+        return np.arange(3 * recipe.latents)  # stands for views: three of every latent, in order
+
+    monkeypatch.setattr(pack, "make", make)
+    np.testing.assert_array_equal(reproduce.labelled_views(tiny_model, 4, 3, 0), np.arange(12))
+    np.testing.assert_array_equal(reproduce.labelled_views(tiny_model, 4, 1, 2), [0, 4, 8, 9])
+    assert made == [(0, 4), (2 * reproduce.LATENTS_PER_SEED, 4)]
+    with pytest.raises(ValueError, match="2 views of a latent"):
+        reproduce.labelled_views(tiny_model, 4, 2, 0)
+
+
+def scores(*values):
+    return [{"single": {"miou": value}} for value in values]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "word"),
+    [
+        ((0.6, 0.62, 0.61), (0.5, 0.51, 0.52), "reproduced"),
+        ((0.5, 0.51, 0.52), (0.6, 0.62, 0.61), "not reproduced"),
+        ((0.5, 0.6, 0.55), (0.55, 0.54, 0.56), "undecided"),
+        ((0.6,), (0.5,), "undecided"),
+    ],
+)
+def test_a_claim_needs_more_than_the_spread(better, worse, word):
+    assert reproduce.verdict(scores(*better), scores(*worse), "single")["verdict"] == word
+
+
+def test_the_figure_compares_with_noise_per_frame(in_small, tiny_pack, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "exact_distance", lambda views: np.full(views.masks.shape, 2.7, np.float32))
+    reproduce.main(str(tmp_path), figure="S10")
+    found = json.loads((tmp_path / "figureS10.json").read_text())
+    assert list(found) == ["exact", "ours", "noise per frame"]
+    assert all(0 <= entry["label_agreement"] <= 1 and entry["points"] > 0 for entry in found.values())
+    width, height = Image.open(tmp_path / "figureS10.png").size
+    assert width > 2 * 3 * 16 and height > 3 * 3 * 3
+
+
+def test_exact_distance_is_the_worlds(tiny_pack):
+    z = np.zeros((2, heads.Z_DIM), np.float32) + 0.1
+    poses = [heads.orbit(yaw, 0.0) for yaw in (0.0, 20.0)]
+    views = pack.annotations.Annotations(
+        images=np.zeros((2, 16, 16, 3), np.uint8),
+        masks=np.zeros((2, 16, 16), np.uint8),
+        z=z,
+        cam2world=np.stack([pose for pose, _ in poses]),
+        intrinsics=np.stack([intrinsics for _, intrinsics in poses]),
+        latent_id=[0, 0],
+        label_map=heads.LABELS,
+        fingerprint="",
+        name="two",
+    )
+    expected = heads.render(heads.build(z[0]), *poses[1], 16).distance
+    np.testing.assert_array_equal(reproduce.exact_distance(views)[1], expected)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"table": "3"}, {"figure": "6"}, {"table": "4", "seeds": 0}])
+def test_what_cannot_be_reproduced_is_refused(wrong, tmp_path):
+    with pytest.raises(ValueError, match="--table is|--seeds is"):
+        reproduce.main(str(tmp_path), **wrong)
