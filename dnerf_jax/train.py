@@ -73,11 +73,12 @@ class Frozen:
 
 @struct.dataclass
 class State:
-    """What a run needs to go on."""
+    """What a run needs to go on. The seed is a number like the others, so that all seeds share one compiled step."""
 
     params: dict
     optimizer: optax.OptState
     step: jax.Array
+    seed: jax.Array
 
 
 def main(config, workdir: str, checkpoint: str = "heads"):
@@ -130,7 +131,7 @@ def train(run, workdir, name):
 def create_state(run, generator_config):
     """The state before the first step."""
     params = semantic.init(run.semantic, generator_config, jax.random.key(run.seed))
-    return State(params, _optimizer(run).init(params), jnp.zeros((), jnp.int32))
+    return State(params, _optimizer(run).init(params), jnp.zeros((), jnp.int32), jnp.asarray(run.seed, jnp.int32))
 
 
 def freeze(run, model, pack):
@@ -168,7 +169,7 @@ def class_weights(masks, num_classes, balance):
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
 def train_step(run, generator_config, frozen, state):
     """One step on views drawn by the step's own key; returns the state and the metrics."""
-    key = jax.random.fold_in(jax.random.key(run.seed), state.step)
+    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     views = jax.random.choice(key, len(frozen.latent), (run.views_per_step,), replace=False)
     frozen = frozen.replace(features=drop_coarse(key, frozen.features, run.coarse_dropout))
 
@@ -182,7 +183,8 @@ def train_step(run, generator_config, frozen, state):
 
     grads, report = jax.grad(loss_of, has_aux=True)(state.params)
     updates, optimizer = _optimizer(run).update(grads, state.optimizer)
-    return State(optax.apply_updates(state.params, updates), optimizer, state.step + 1), report
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(params=params, optimizer=optimizer, step=state.step + 1), report
 
 
 def drop_coarse(key, features, rate):

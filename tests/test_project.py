@@ -20,11 +20,11 @@ CONFIGS = sorted((ROOT / "configs").glob("[a-z]*.py"))
 FLOORS = [
     {"precision", "files", "schema"},
     {"networks", "volume", "triplane", "cameras", "labels", "losses", "pictures", "ply"},
-    {"generator", "semantic", "worlds", "metrics", "report"},
+    {"generator", "semantic", "worlds", "metrics", "consistency", "report"},
     {"scene", "checkpoint"},
     {"pointcloud", "annotations", "annotation_checks", "converters", "factory"},
     {"settings", "runs"},
-    {"train", "pretrain", "pack", "evaluate", "generate", "invert", "edit", "demo"},
+    {"train", "pretrain", "pack", "evaluate", "generate", "invert", "edit", "demo", "reproduce"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 

@@ -125,6 +125,15 @@ def test_a_density_of_its_own_is_learned(own_density, frozen, tiny_model):
     assert np.abs(state.params["density"]["weight"] - before["weight"]).max() > 1e-4
 
 
+def test_all_seeds_share_one_compiled_step(run, frozen, tiny_model):
+    def program(seed, annotations):
+        changed = dataclasses.replace(run, seed=seed, annotations=annotations)
+        state = train.create_state(changed, tiny_model.config)
+        return train.train_step.lower(changed, tiny_model.config, frozen[True], state).as_text()
+
+    assert program(0, "some") == program(1, "others")
+
+
 def test_coarse_channels_are_dropped_whole_and_the_others_make_up_for_them():
     features = [jnp.ones((2, size, size, 4000)) for size in (4, 16, 32)]
     dropped = train.drop_coarse(jax.random.key(0), features, 0.25)
