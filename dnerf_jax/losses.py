@@ -21,12 +21,6 @@ def mean_squared_error(prediction, target):
     return jnp.mean(jnp.square(prediction - target))
 
 
-def l1_plus_l2(prediction, target):
-    """Mean absolute plus mean squared difference: sharp where nearly right, strong where far off."""
-    difference = jnp.abs(prediction - target)
-    return jnp.mean(difference) + jnp.mean(jnp.square(difference))
-
-
 def gradient_difference(prediction, target):
     """Mean absolute difference of the finite differences of two images (..., H, W, C): punishes blur."""
     total = 0.0

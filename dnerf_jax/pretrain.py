@@ -254,7 +254,7 @@ def render_features(run, variables, z, camera):
     return features, ws, distance, opacity
 
 
-def feature_pool(run, buffers, state, shards, size=512):
+def feature_pool(run, buffers, state, shards, size=1024):
     """Feature images, latents and true images of `size` views of as many identities, for the second stage."""
     rng = np.random.default_rng([run.seed, 2])
     chosen = rng.permutation(run.data.identities - run.data.held_out)[:size]
@@ -284,10 +284,10 @@ def superresolution_step(run, buffers, state, features, ws, target):
         variables = {"params": state.ema | {"superresolution": params}, "buffers": buffers}
         image = generator.super_resolve(run.generator, variables, features, ws)
         parts = {
-            "image": losses.l1_plus_l2(image, target),
+            "image": losses.mean_squared_error(image, target),
             "gradient": losses.gradient_difference(image, target),
         }
-        return parts["image"] + parts["gradient"], parts
+        return run.color_weight * parts["image"] + parts["gradient"], parts
 
     params = state.params["superresolution"]
     grads, report = jax.grad(loss_of, has_aux=True)(params)
