@@ -254,7 +254,7 @@ def render_features(run, variables, z, camera):
     return features, ws, distance, opacity
 
 
-def feature_pool(run, buffers, state, shards, size=1024):
+def feature_pool(run, buffers, state, shards, size=512):
     """Feature images, latents and true images of `size` views of as many identities, for the second stage."""
     rng = np.random.default_rng([run.seed, 2])
     chosen = rng.permutation(run.data.identities - run.data.held_out)[:size]
