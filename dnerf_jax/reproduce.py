@@ -108,6 +108,8 @@ def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads",
     runs.prepare_process()
     out = Path(out)
     base = settings.as_dataclass(settings.load_config(CONFIG), train.Settings)
+    # What is kept in `out` is of one generator and one configuration.
+    runs.remember(out, base, inputs={"generator": _load(checkpoint).fingerprint})
     if table:
         make_table(table, base, checkpoint, range(seeds), out)
     if figure:
@@ -276,6 +278,7 @@ def film(model, views, key=None):
     return np.stack(images), np.stack(masks)
 
 
+_load = checkpoint.load  # the door has a parameter of this module's name
 _synthesize, _render = jax.jit(scene.synthesize, static_argnames="noise_mode"), jax.jit(scene.render)
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,6 +62,15 @@ def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, ca
     monkeypatch.setattr(train, "train", trained)
     reproduce.main(str(tmp_path), table="4", seeds=2)
     assert json.loads((tmp_path / "table4.json").read_text()) == result
+
+
+def test_results_of_another_generator_are_not_mixed_in(in_small, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "make_table", lambda *_: None)
+    reproduce.main(str(tmp_path / "out"), table="4")
+    other = jax.tree.map(lambda x: x + 1, tiny_model.variables)
+    checkpoint.save(tmp_path / "other", tiny_model.replace(variables=other))
+    with pytest.raises(ValueError, match="generator"):
+        reproduce.main(str(tmp_path / "out"), table="4", checkpoint=str(tmp_path / "other"))
 
 
 def test_labelled_views_of_a_seed(tiny_model, monkeypatch):
