@@ -1,9 +1,10 @@
 """The paper's ablations on exact ground truth: python -m dnerf_jax.reproduce --table 4 --out out/reproduce
 
-Tables 4 and 5 and figure S10 of the paper, on the heads world at known latents: every row is the branch of
-configs/heads.py in the paper's form with one thing changed, trained over several seeds. A seed draws its own
-labelled latents, initial weights and order of views, so the spread tells what another choice of labels would have
-given. Trained branches and their scores stay in `out`; a command that was stopped continues, and tables share rows.
+Tables 4 and 5 and figure S10 of the paper, on the heads world at known latents: every row is the paper's form of the
+branch with the changes that the row lists, trained over several seeds as configs/heads.py says (its class balance and
+dropout, which the paper does not have, are alike in all rows). A seed draws its own labelled latents, initial weights
+and order of views, so the spread tells what another choice of labels would have given. Trained branches and their
+scores stay in `out`; a command that was stopped continues, and tables share rows.
 
 The paper's numbers stand beside ours for the direction alone: they are of AFHQ cats, inverted photos and drawn labels.
 """

@@ -105,7 +105,7 @@ def test_a_claim_needs_more_than_the_spread(better, worse, word):
     assert reproduce.verdict(scores(*better), scores(*worse), "single")["verdict"] == word
 
 
-def test_the_figure_compares_with_noise_per_frame(in_small, tiny_pack, tmp_path, monkeypatch):
+def test_the_figure_compares_with_noise_per_frame(in_small, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "exact_distance", lambda views: np.full(views.masks.shape, 2.7, np.float32))
     reproduce.main(str(tmp_path), figure="S10")
     found = json.loads((tmp_path / "figureS10.json").read_text())
@@ -115,7 +115,7 @@ def test_the_figure_compares_with_noise_per_frame(in_small, tiny_pack, tmp_path,
     assert width > 2 * 3 * 16 and height > 3 * 3 * 3
 
 
-def test_exact_distance_is_the_worlds(tiny_pack):
+def test_exact_distance_is_the_worlds():
     z = np.zeros((2, heads.Z_DIM), np.float32) + 0.1
     poses = [heads.orbit(yaw, 0.0) for yaw in (0.0, 20.0)]
     views = pack.annotations.Annotations(
