@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Z_DIM = 48
+Z_DIM = 52
 
 
 class Attribute(NamedTuple):
@@ -65,6 +65,10 @@ ATTRIBUTES = (
     # hair
     Attribute("hair_length", 0.0, 1.0),
     Attribute("hair_thickness", 0.008, 0.024),
+    Attribute("hair_volume", -0.8, 1.0),
+    Attribute("hair_wave", -0.8, 1.0),
+    Attribute("hair_wavelength", 0.0, 1.0),
+    Attribute("fringe", -1.2, 1.0),
     Attribute("hairline", 32.0, 46.0),
     Attribute("hair_part", -0.045, 0.045),
     Attribute("hair_hue", 0.0, 1.0),

@@ -29,7 +29,7 @@ LONGEST = 0.25  # metres of curtain
 # Elevation in degrees at azimuths (degrees, either side) of the grid's rim, of short hair's and of long
 # hair's hairline beside and behind the face; in front the attribute `hairline` decides.
 _AZIMUTH = (0, 25, 42, 58, 72, 88, 105, 125, 180)
-_RIM = (18, 16, 10, -6, -26, -28, -32, -42, -44)
+_RIM = (2, 2, 2, -6, -26, -28, -32, -42, -44)
 _SHORT = (0, -2, -11, 8, -10, 6, -18, -38, -40)
 _LONG = (0, -2, -11, 4, -36, -40, -44, -52, -54)
 _IN_FRONT = (1, 1, 1, 0, 0, 0, 0, 0, 0)
@@ -100,6 +100,7 @@ def shell(
     radius += np.maximum(ears - radius, 0) * (over_ears * side)
 
     lift, tint = _lift(a, turn, azimuth, elevation, over_ears)
+    lift = lift + _waves(a, azimuth, np.linspace(0, 1, ELEVATIONS)[:, None]) * tint
     smooth = radius
     for _ in range(3):
         smooth = np.maximum(_blur(smooth), smooth - 0.001)
@@ -121,7 +122,8 @@ def shell(
     outwards = (rim - centre) * [1, 0, 1]
     outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
     w = np.linspace(0, 1, CURTAIN_ROWS + 1)[1:, None]
-    curtain = rim + outwards * (0.015 * np.sin(2.6 * w) * hanging / LONGEST)[..., None]
+    out = 0.015 * np.sin(2.6 * w) * hanging / LONGEST + _waves(a, azimuth, 1 + w * hanging / 0.09) - _waves(a, azimuth, 1)
+    curtain = rim + outwards * out[..., None]
     curtain[..., 1] -= hanging * w
 
     points = np.concatenate([grid, curtain]).reshape(-1, 3)
@@ -136,11 +138,15 @@ def shell(
 
 def _lift(a, turn, azimuth, elevation, over_ears):
     """How far the shell stands off the skin (E, A) in metres, and the share of hair colour there."""
-    in_front = np.interp(turn, np.radians(_AZIMUTH), _IN_FRONT)
-    hairline = in_front * a["hairline"] + (
-        np.interp(turn, np.radians(_AZIMUTH), _SHORT) * (1 - over_ears)
-        + np.interp(turn, np.radians(_AZIMUTH), _LONG) * over_ears
-    )
+    def around(values):  # by azimuth, its corners rounded
+        return sum(np.interp(np.abs(turn + shift), np.radians(_AZIMUTH), values) for shift in (-0.12, 0.0, 0.12)) / 3
+
+    in_front = around(_IN_FRONT)
+    # A fringe grows down the forehead, on one side of the parting further than on the other.
+    fringe = np.clip(a["fringe"], 0, 1) * smoothstep(a["hair_length"], 0.2, 0.4)
+    sweep = 1 - 0.25 * smoothstep(np.sin(azimuth) * np.sign(a["hair_part"]), -0.4, 0.4)
+    front = a["hairline"] + (np.minimum(a["hairline"], 9.0) - a["hairline"]) * fringe * sweep
+    hairline = in_front * front + around(_SHORT) * (1 - over_ears) + around(_LONG) * over_ears
     above = elevation - hairline  # degrees
 
     # Hair recedes from the forehead and the crown before the sides: each place has its own length at which it
@@ -152,13 +158,22 @@ def _lift(a, turn, azimuth, elevation, over_ears):
     grown = smoothstep(length / 0.09 - late, 0.0, 0.4)
     edge = smoothstep(above, -3.0, 7.0) * grown
     body = smoothstep(above, 0.0, 26.0) * (0.75 + 0.25 * smoothstep(np.cos(azimuth), -0.5, 0.5))
-    thickness = 0.003 + a["hair_thickness"] * smoothstep(length, 0.05, 0.45) * (0.25 + 0.75 * body)
+    volume = a["hair_thickness"] + 0.03 * max(a["hair_volume"], 0.0) ** 2
+    thickness = 0.003 + volume * smoothstep(length, 0.05, 0.45) * (0.25 + 0.75 * body)
 
     # The parting: a shallow groove from the forehead to the crown, at x = hair_part.
     groove = np.exp(-(((x - a["hair_part"]) / 0.010) ** 2)) * smoothstep(forward, 0.0, 0.35)
     thickness = thickness * (1 - 0.45 * groove)
     lift = -SUNK + (SUNK + thickness) * edge
     return lift, smoothstep(lift, -0.001, 0.003) * (1 - 0.12 * groove)
+
+
+def _waves(a, azimuth, way):
+    """Waves of the hair (rows, A) in metres, by the azimuth and the way from the crown."""
+    height = 0.006 * max(a["hair_wave"], 0.0) * smoothstep(a["hair_length"], 0.15, 0.4)
+    count = 3.0 + 3.0 * a["hair_wavelength"]  # along the way from crown to rim
+    strands = np.sin(9 * azimuth + 1.3 * np.sin(3 * azimuth))
+    return height * smoothstep(way, 0.15, 0.5) * np.sin(2 * np.pi * count * way + 2.5 * strands)
 
 
 def _blur(radius):

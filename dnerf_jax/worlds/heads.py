@@ -28,6 +28,8 @@ __all__ = ["LABELS", "Z_DIM", "Head", "HeadView", "build", "orbit", "render", "s
 
 BOX = 0.5  # half the side of the box that holds every head, world units
 CLOTH_THICKNESS = 0.004  # metres
+LAMP_SIZE = 0.08  # half the side of the square of four lamps that is the key light, at distance 1
+SHADOW_OFFSET = 0.004  # world units
 
 # Columns of Head.appearance.
 _NORMAL, _ALBEDO, _POINT, _OCCLUSION, _MOUTH = slice(0, 3), slice(3, 6), slice(6, 9), 9, 10
@@ -170,7 +172,9 @@ def render(
 
     rgba = np.ones((fine * fine, 4), np.float32)
     rgba[:, 3] = 0
-    rgba[at[:split], :3] = _shade(head, triangle[:split], weights[:split], directions[at[:split]])
+    points = origins[at[:split]] + hit["tfar"][at[:split], None] * directions[at[:split]]
+    lamp = (at[:split] // fine % 2) * 2 + at[:split] % 2  # each of four neighbouring samples has its own
+    rgba[at[:split], :3] = _shade(head, triangle[:split], weights[:split], directions[at[:split]], points, lamp)
     rgba[at[:split], 3] = 1
     rgba = rgba.reshape(fine, fine, 4)
     rgba = sum(rgba[i::samples, j::samples] for i in range(samples) for j in range(samples)) / np.float32(
@@ -196,9 +200,12 @@ def render(
     )
 
 
-def _shade(head, triangle, weights, directions):
-    """Display colours (n, 3) in [0, 1] of hits: wrapped diffuse key light, sky, occlusion, a highlight on the
-    eyes."""
+def _shade(head, triangle, weights, directions, points, lamp):
+    """Display colours (n, 3) in [0, 1] of hits: wrapped diffuse key light with shadows, sky, occlusion, a
+    highlight on the eyes.
+
+    points: (n, 3) world positions. lamp: (n,) which of the key light's four lamps throws the shadow.
+    """
     a, corners, group = head.attributes, head.faces[triangle], head.face_group[triangle]
     surface = _interpolate(head.appearance, corners, weights)
     normal, albedo, point = surface[:, _NORMAL], surface[:, _ALBEDO], surface[:, _POINT]
@@ -217,9 +224,11 @@ def _shade(head, triangle, weights, directions):
     light = np.float32([a["light_side"], a["light_up"], 1.0])
     light /= np.linalg.norm(light)
     occlusion = surface[:, _OCCLUSION] ** 1.2
+    incidence = np.einsum("nc,c->n", normal, light)
     diffuse = (
-        np.clip(np.einsum("nc,c->n", normal, light) * 0.75 + 0.25, 0, 1) ** 1.3
+        np.clip(incidence * 0.75 + 0.25, 0, 1) ** 1.3
         * (0.35 + 0.65 * occlusion)
+        * (1 - 0.7 * _shadow(head, points, normal, light, lamp) * smoothstep(incidence, 0.0, 0.3))
         * a["light_strength"]
     )
     sky = (0.30 + 0.10 * normal[:, 1]) * occlusion
@@ -231,6 +240,17 @@ def _shade(head, triangle, weights, directions):
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     color[eye] += 0.8 * np.clip(np.einsum("nc,nc->n", normal[eye], towards), 0, 1)[:, None] ** 220
     return np.clip(color, 0, 1, dtype=np.float32) ** np.float32(1 / 2.2)
+
+
+def _shadow(head, points, normal, light, lamp):
+    """1 where the head hides its lamp from a point (n,), 0 elsewhere. The lamps stand around the light."""
+    side = np.cross(light, [0, 1, 0])
+    side /= np.linalg.norm(side)
+    around = np.stack([side, np.cross(side, light)], axis=0)
+    lamps = light + LAMP_SIZE * (np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) @ around)
+    lamps = (lamps / np.linalg.norm(lamps, axis=1, keepdims=True)).astype(np.float32)
+    # Off the surface, so that a point is not in its own triangle's shadow.
+    return head.bvh.run(points + SHADOW_OFFSET * normal, lamps[lamp]) >= 0
 
 
 def _interpolate(values, corners, weights):
