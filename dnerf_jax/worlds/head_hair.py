@@ -22,7 +22,7 @@ CENTRE = np.array(
     [0.0, 0.030, -0.064]
 )  # canonical metres: the middle of the skull, from where the grid looks
 SUNK = 0.004  # metres under the skin where no hair grows
-ELEVATIONS, AZIMUTHS, CURTAIN_ROWS = 36, 96, 12
+ELEVATIONS, AZIMUTHS, CURTAIN_ROWS = 54, 144, 16
 CURTAIN_FROM = 1.05  # radians of azimuth from the front: the face stays free
 LONGEST = 0.25  # metres of curtain
 
@@ -94,12 +94,12 @@ def shell(
     centre = below.mean((0, 1)) * np.float32([0, 1, 1]) + np.float32([0, -0.02, 0])
     ray = below - centre
     radius = np.linalg.norm(ray, axis=-1)
-    ray /= radius[..., None]
+    ray, skin = ray / radius[..., None], radius.copy()
     ears = _widen(np.linalg.norm(over - centre, axis=-1)) + 0.002  # stay clear of ears that stand out
     side = smoothstep(turn, 0.75, 1.05)
-    radius += np.maximum(ears - radius, 0) * (over_ears * side)
-
     lift, tint = _lift(a, turn, azimuth, elevation, over_ears)
+    grows = smoothstep(tint, 0.0, 0.5)
+    radius += np.maximum(ears - radius, 0) * (over_ears * side) * grows
     lift = lift + _waves(a, azimuth, np.linspace(0, 1, ELEVATIONS)[:, None]) * tint
     smooth = radius
     for _ in range(3):
@@ -111,9 +111,11 @@ def shell(
     spread = np.hypot(grid[..., 0], grid[..., 2] - centre[2])
     fallen = np.maximum.accumulate(spread * (1 - 0.05 * np.linspace(0, 1, len(spread)))[:, None], axis=0)
     side = smoothstep(turn, CURTAIN_FROM - 0.1, CURTAIN_FROM + 0.4)
-    scale = 1 + (fallen / spread - 1) * (over_ears * side)
+    scale = 1 + (fallen / spread - 1) * (over_ears * side) * grows
     grid[..., 0] *= scale
     grid[..., 2] = centre[2] + (grid[..., 2] - centre[2]) * scale
+    # What stands off the skin is hair, also where it spans from lifted to lifted.
+    tint = np.maximum(tint, smoothstep(np.linalg.norm(grid - centre, axis=-1) - skin, 0.0, 0.002))
 
     hanging = (
         LONGEST * np.clip((length - 0.5) / 0.5, 0, 1) * smoothstep(turn, CURTAIN_FROM, CURTAIN_FROM + 0.5)
@@ -138,8 +140,10 @@ def shell(
 
 def _lift(a, turn, azimuth, elevation, over_ears):
     """How far the shell stands off the skin (E, A) in metres, and the share of hair colour there."""
+    shifts = np.radians((-12, -8, -4, 0, 4, 8, 12))
+
     def around(values):  # by azimuth, its corners rounded
-        return sum(np.interp(np.abs(turn + shift), np.radians(_AZIMUTH), values) for shift in (-0.12, 0.0, 0.12)) / 3
+        return np.mean([np.interp(np.abs(turn + shift), np.radians(_AZIMUTH), values) for shift in shifts], axis=0)
 
     in_front = around(_IN_FRONT)
     # A fringe grows down the forehead, on one side of the parting further than on the other.
@@ -155,7 +159,7 @@ def _lift(a, turn, azimuth, elevation, over_ears):
     e = np.radians(elevation)
     x, forward = 0.09 * np.sin(azimuth) * np.cos(e), np.cos(azimuth) * np.cos(e)
     late = smoothstep(0.6 * forward + 0.8 * np.sin(e), 0.40, 0.95)
-    grown = smoothstep(length / 0.09 - late, 0.0, 0.4)
+    grown = smoothstep(length / 0.09 - late, 0.0, 0.6)
     edge = smoothstep(above, -3.0, 7.0) * grown
     body = smoothstep(above, 0.0, 26.0) * (0.75 + 0.25 * smoothstep(np.cos(azimuth), -0.5, 0.5))
     volume = a["hair_thickness"] + 0.03 * max(a["hair_volume"], 0.0) ** 2

@@ -170,14 +170,21 @@ def vertex_albedo(table: HeadTable, a, tone) -> np.ndarray:
     albedo += (np.minimum(tone["hair"], 0.10) * 0.5 + 0.01 - albedo) * beard
     albedo += (tone["lips"] - albedo) * (0.75 * table.lip)[column]
     albedo *= 1 - (0.75 * table.lid * smoothstep(y, -0.004, 0.006))[column]
-    albedo[table.group == MOUTH] = (0.55, 0.51, 0.44)
+    albedo[table.group == MOUTH] = (0.60, 0.54, 0.44)
     albedo[table.tongue > 0.5] = (0.35, 0.08, 0.08)
+    albedo[table.group == MOUTH] *= _light_in_mouth(z)[table.group == MOUTH, None]
     return albedo.astype(np.float32)
+
+
+def _light_in_mouth(z):
+    """How much light from between the lips reaches depth z (n,), canonical metres."""
+    return 0.06 + 0.94 * smoothstep(z, -0.012, 0.016)
 
 
 def sharpen(albedo, points, mouth, a, tone) -> np.ndarray:
     """Adds to body albedo (n, 3) what is too sharp for vertices: eyebrows, the mouth's inside, clothes."""
-    albedo = np.where((mouth > 0.5)[:, None], np.float32([0.22, 0.045, 0.04]), albedo)
+    inside = np.float32([0.22, 0.045, 0.04]) * _light_in_mouth(points[:, 2:3]).astype(np.float32)
+    albedo = np.where((mouth > 0.5)[:, None], inside, albedo)
     near = np.flatnonzero((points[:, 2] > FACE_FRONT) & (np.abs(points[:, 1] - 0.0195) < 0.008))
     share = 0.92 * smoothstep(brow(points[near], a["brow_thickness"]), -0.0008, 0.0012)[:, None]
     albedo[near] += (tone["brow"] - albedo[near]) * share

@@ -32,7 +32,7 @@ LAMP_SIZE = 0.08  # half the side of the square of four lamps that is the key li
 SHADOW_OFFSET = 0.004  # world units
 
 # Columns of Head.appearance.
-_NORMAL, _ALBEDO, _POINT, _OCCLUSION, _MOUTH = slice(0, 3), slice(3, 6), slice(6, 9), 9, 10
+_NORMAL, _ALBEDO, _POINT, _OCCLUSION, _SHARE = slice(0, 3), slice(3, 6), slice(6, 9), 9, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ def build(z: np.ndarray) -> Head:
 
     tint = hair_coordinates[:, 3:]
     albedo = np.concatenate(
-        [head_surface.vertex_albedo(table, a, tone), tone["skin"] + (tone["hair"] - tone["skin"]) * tint]
+        [head_surface.vertex_albedo(table, a, tone), np.broadcast_to(tone["skin"], (len(hair), 3))]
     )
     points = np.concatenate([table.canonical, hair_coordinates[:, :3]])
     none = np.zeros(len(hair), np.float32)
@@ -117,7 +117,8 @@ def build(z: np.ndarray) -> Head:
         )
     )
     normals = np.concatenate([normals, head_table.vertex_normals(hair, hair_faces)])
-    appearance = np.concatenate([normals, albedo, points, np.stack([occlusion, mouth], axis=1)], axis=1)
+    share = np.concatenate([table.mouth, tint[:, 0]])  # of the mouth's inside, and of hair colour
+    appearance = np.concatenate([normals, albedo, points, np.stack([occlusion, share], axis=1)], axis=1)
     fields = np.concatenate([points, np.stack([lip, ear, mouth, jaw], axis=1)], axis=1)
 
     faces = np.concatenate([table.faces, hair_faces + np.int32(len(body))])
@@ -211,11 +212,13 @@ def _shade(head, triangle, weights, directions, points, lamp):
     normal, albedo, point = surface[:, _NORMAL], surface[:, _ALBEDO], surface[:, _POINT]
     normal = normal / (np.sqrt(np.einsum("nc,nc->n", normal, normal)) + 1e-9)[:, None]
     body, eye, hair = (np.flatnonzero(group == g) for g in (head_table.BODY, head_table.EYE, head_table.HAIR))
-    albedo[body] = head_surface.sharpen(albedo[body], point[body], surface[body, _MOUTH], a, head.tones)
+    albedo[body] = head_surface.sharpen(albedo[body], point[body], surface[body, _SHARE], a, head.tones)
     albedo[eye] = head_surface.eye_albedo(
         _interpolate(head.eye_direction, corners[eye], weights[eye]), head.tones
     )
-    albedo[hair] *= head_surface.hair_shade(point[hair])
+    share = smoothstep(surface[hair, _SHARE], 0.25, 0.75)[:, None]
+    albedo[hair] += (head.tones["hair"] - albedo[hair]) * share
+    albedo[hair] *= 1 + (head_surface.hair_shade(point[hair]) - 1) * share
     facing = np.einsum("nc,nc->n", normal[hair], directions[hair])
     normal[hair] *= np.where(facing > 0, -1, 1).astype(np.float32)[
         :, None
