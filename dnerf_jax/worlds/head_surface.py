@@ -47,6 +47,7 @@ LABELS = LabelMap(
 SKIN, BROW_ID, EYE_ID, NOSE, UPPER_LIP, LOWER_LIP, MOUTH_ID, EAR, NECK, HAIR_ID, CLOTH = range(1, 12)
 
 FACE_FRONT = -0.034  # z beyond which brows and nose are looked for
+HEM = 0.014  # metres from the collar's edge to its seam
 IRIS_DEGREES, PUPIL_DEGREES = 25.0, 10.0  # half angles seen from the eye's centre
 
 _SKIN_TONES = (
@@ -169,7 +170,8 @@ def vertex_albedo(table: HeadTable, a, tone) -> np.ndarray:
     )[column]
     albedo += (np.minimum(tone["hair"], 0.10) * 0.5 + 0.01 - albedo) * beard
     albedo += (tone["lips"] - albedo) * (0.75 * table.lip)[column]
-    albedo *= 1 - (0.75 * table.lid * smoothstep(y, -0.004, 0.006))[column]
+    lashes = 0.25 + 0.60 * smoothstep(y + 0.15 * (across - 0.030), -0.003, 0.001)  # the upper ones are longer
+    albedo *= 1 - (lashes * smoothstep(table.lid, 0.45, 0.80))[column]
     albedo[table.group == MOUTH] = (0.60, 0.54, 0.44)
     albedo[table.tongue > 0.5] = (0.35, 0.08, 0.08)
     albedo[table.group == MOUTH] *= _light_in_mouth(z)[table.group == MOUTH, None]
@@ -188,7 +190,10 @@ def sharpen(albedo, points, mouth, a, tone) -> np.ndarray:
     near = np.flatnonzero((points[:, 2] > FACE_FRONT) & (np.abs(points[:, 1] - 0.0195) < 0.008))
     share = 0.92 * smoothstep(brow(points[near], a["brow_thickness"]), -0.0008, 0.0012)[:, None]
     albedo[near] += (tone["brow"] - albedo[near]) * share
-    albedo[points[:, 1] < collar(points, a["collar"])] = tone["cloth"]
+    below = collar(points, a["collar"]) - points[:, 1]
+    worn = np.flatnonzero(below > 0)
+    seam = 1 - 0.35 * smoothstep(np.abs(below[worn] - HEM), 0.0018, 0.0008)
+    albedo[worn] = tone["cloth"] * (seam * (1 + 0.10 * smoothstep(below[worn], HEM, 0.0)))[:, None]
     return albedo
 
 

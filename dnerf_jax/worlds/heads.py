@@ -27,7 +27,7 @@ from dnerf_jax.worlds.head_surface import LABELS
 __all__ = ["LABELS", "Z_DIM", "Head", "HeadView", "build", "orbit", "render", "sample_camera"]
 
 BOX = 0.5  # half the side of the box that holds every head, world units
-CLOTH_THICKNESS = 0.004  # metres
+CLOTH_THICKNESS = 0.006  # metres
 LAMP_SIZE = 0.08  # half the side of the square of four lamps that is the key light, at distance 1
 SHADOW_OFFSET = 0.004  # world units
 
@@ -91,7 +91,7 @@ def build(z: np.ndarray) -> Head:
     normals = head_table.vertex_normals(body, table.faces)
     hair, hair_faces, hair_coordinates = head_hair.shell(table, body, a)
     clothed = smoothstep(
-        head_surface.collar(table.canonical, a["collar"]) - table.canonical[:, 1], 0.0, 0.012
+        head_surface.collar(table.canonical, a["collar"]) - table.canonical[:, 1], -0.002, 0.014
     )
     metres = np.concatenate([body + normals * (CLOTH_THICKNESS * clothed).astype(np.float32)[:, None], hair])
 
