@@ -133,6 +133,19 @@ def sample_weights(weights):
     return (jnp.pad(weights, ends + [(1, 0)]) + jnp.pad(weights, ends + [(0, 1)])) / 2
 
 
+def heaviest(weights, values, keep):
+    """The `keep` heaviest samples of every ray: weights (..., keep), scaled to the same sum, and values (..., keep, C).
+
+    In no particular order. All of them, as they are, if there are no more.
+    """
+    if keep >= weights.shape[-1]:
+        return weights, values
+    opacity = jnp.sum(weights, axis=-1, keepdims=True)
+    weights, index = jax.lax.top_k(weights, keep)
+    weights = weights * opacity / jnp.maximum(jnp.sum(weights, axis=-1, keepdims=True), 1e-8)
+    return weights, jnp.take_along_axis(values, index[..., None], axis=-2)
+
+
 def blend(weights, values):
     """The ray's value (..., C): the sum of sample values (..., S, C) times sample weights (..., S), in any order."""
     chex.assert_equal_shape_prefix([weights, values], weights.ndim)

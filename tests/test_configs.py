@@ -35,7 +35,7 @@ def test_a_configuration_states_every_field_of_its_settings(path):
 
 
 def test_the_configurations_of_the_heads_fit_the_world():
-    backbone, branch = load(ROOT / "configs" / "heads_backbone.py"), load(ROOT / "configs" / "heads.py")
+    backbone, branch = load(ROOT / "configs" / "heads_backbone_cpu.py"), load(ROOT / "configs" / "heads.py")
     assert backbone.generator.z_dim == heads.Z_DIM
     assert backbone.generator.image_resolution == backbone.data.resolution
     assert backbone.generator.rendering.white_back  # the world's renders are on white

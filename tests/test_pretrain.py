@@ -15,15 +15,15 @@ from dnerf_jax.worlds import head_batches, head_shards, heads
 
 @pytest.fixture(scope="module")
 def run(shrunk):
-    """The settings of configs/heads_backbone.py shrunk: five identities, three steps of rays and two of images."""
-    return settings.as_dataclass(shrunk("heads_backbone.py"), pretrain.Settings)
+    """The settings of configs/heads_backbone_cpu.py shrunk: five identities, three steps of rays and two of images."""
+    return settings.as_dataclass(shrunk("heads_backbone_cpu.py"), pretrain.Settings)
 
 
 @pytest.fixture(scope="module")
 def straight(shrunk, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     workdir = tmp_path_factory.mktemp("straight")
-    pretrain.main(shrunk("heads_backbone.py"), str(workdir))
+    pretrain.main(shrunk("heads_backbone_cpu.py"), str(workdir))
     return workdir
 
 
@@ -69,7 +69,7 @@ def test_the_model_loads_and_knows_its_average_latent(run, straight):
 
 def test_killed_in_both_stages_and_resumed_equals_straight(run, shrunk, straight, tmp_path):
     shutil.copytree(straight / "data", tmp_path / "data")
-    work = lambda: pretrain.main(shrunk("heads_backbone.py"), str(tmp_path))  # noqa: E731
+    work = lambda: pretrain.main(shrunk("heads_backbone_cpu.py"), str(tmp_path))  # noqa: E731
     kill(work, pretrain, "ray_step", 2)
     assert final_state(run, tmp_path)[0] == 2
     kill(work, pretrain, "superresolution_step", 1)
@@ -154,7 +154,7 @@ def test_samples_lie_where_the_batch_says_or_where_a_ray_meets_density(run, shar
     shape = batch.alpha.shape
     along = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), shape + (3,))
     batch = batch.replace(rays=cameras.Rays(2.7 * along, -along), guide=jnp.full(shape, guide))
-    render = jax.jit(lambda batch, key: pretrain.render_guided(run, pretrain.initial_variables(run), batch, key))
+    render = jax.jit(lambda batch, key: pretrain.render_guided(run, 16, pretrain.initial_variables(run), batch, key))
     found = render(batch, jax.random.key(0))
     # Spread over all of the limits, only a third of the samples would be within the ball.
     assert np.mean(np.sum((found["depths"] > low) & (found["depths"] < high), axis=-1)) > 0.8 * 32
@@ -170,7 +170,7 @@ def test_samples_lie_where_the_batch_says_or_where_a_ray_meets_density(run, shar
     ],
 )
 def test_data_that_cannot_be_trained_on_are_refused_before_they_are_rendered(shrunk, tmp_path, change, message):
-    config = shrunk("heads_backbone.py")
+    config = shrunk("heads_backbone_cpu.py")
     for name, value in change.items():
         (config.data if name in config.data else config.generator)[name] = value
     with pytest.raises(ValueError, match=message):

@@ -66,6 +66,19 @@ def test_an_interval_counts_half_to_each_end():
     np.testing.assert_allclose(volume.blend(shared, values), expected, atol=1e-5)
 
 
+def test_the_heaviest_samples_keep_the_opacity_and_their_values(key):
+    weights = jax.random.uniform(key, (4, 5, 9)) / 9
+    values = jnp.stack([weights, 2 * weights], axis=-1)
+    kept, found = volume.heaviest(weights, values, 3)
+    top = np.sort(weights, axis=-1)[..., -3:]
+    np.testing.assert_allclose(np.sort(found[..., 0], axis=-1), top)
+    np.testing.assert_array_equal(found[..., 1], 2 * found[..., 0])
+    np.testing.assert_allclose(kept.sum(-1), weights.sum(-1), rtol=1e-6)
+    np.testing.assert_allclose(np.sort(kept, axis=-1) / kept.sum(-1, keepdims=True), top / top.sum(-1, keepdims=True), rtol=1e-5)
+    assert volume.heaviest(weights, values, 9)[0] is weights
+    np.testing.assert_array_equal(volume.heaviest(0 * weights, values, 3)[0], 0)
+
+
 def test_blend_does_not_depend_on_the_order_of_samples():
     sigma, depths = image_samples()
     values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)

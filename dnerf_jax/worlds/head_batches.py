@@ -6,8 +6,9 @@ from flax import struct
 
 from dnerf_jax import cameras
 
-NEAR = 5  # rendered pixels within which a passing ray looks for a surface
+NEAR = 8  # rendered pixels within which a passing ray looks for a surface
 TRIES = 12  # how many of them it looks at
+SKIPPED = 2 / 3  # of the drawn pixels that show nothing but background
 JUMP = 0.03  # world units; distances that differ by more are of two surfaces
 
 
@@ -28,16 +29,15 @@ class RayBatch:
 
 
 def rays(shards, identities, draws, count, grid):
-    """`count` random rays of every identity (B,), drawn from the NumPy generator `draws`.
+    """`count` random rays of every identity (B,), drawn from the NumPy generator `draws`, few of them empty.
 
     grid: the rays are those of views of grid x grid pixels; what such a pixel shows is the mean of the rendered
         pixels within it, so that what is learned is smooth at the scale at which it will be rendered
     """
     views, resolution = shards[0]["alpha"].shape[:2]
     within = np.arange(resolution // grid)
-    shape = (len(identities), count)
-    view, row, column = draws.integers(views, size=shape), *draws.integers(grid, size=(2, *shape))
     entries = [shards[identity] for identity in identities]
+    view, row, column = _mostly_covered(entries, draws, count, views, grid)
     rows, columns = row[..., None, None] * len(within) + within[:, None], column[..., None, None] * len(within) + within
     pick = lambda name: np.stack(  # noqa: E731
         [entry[name][view[i][:, None, None], rows[i], columns[i]] for i, entry in enumerate(entries)]
@@ -53,6 +53,17 @@ def rays(shards, identities, draws, count, grid):
         distance=distance,
         guide=np.where(distance > 0, distance, _distance_nearby(entries, view, rows, columns, draws)),
     )
+
+
+def _mostly_covered(entries, draws, count, views, grid):
+    """View, row and column, each (B, count), drawn evenly but for SKIPPED of the pixels whose middle is empty."""
+    shape = (len(entries), 2 * count)
+    view, row, column = draws.integers(views, size=shape), *draws.integers(grid, size=(2, *shape))
+    middle = [(2 * x + 1) * entries[0]["alpha"].shape[-1] // (2 * grid) for x in (row, column)]
+    alpha = np.stack([entry["alpha"][view[i], middle[0][i], middle[1][i]] for i, entry in enumerate(entries)])
+    later = (alpha == 0) & (draws.random(shape) < SKIPPED)
+    chosen = np.argsort(later, axis=1, kind="stable")[:, :count]
+    return tuple(np.take_along_axis(x, chosen, axis=1) for x in (view, row, column))
 
 
 def _middle(distance):

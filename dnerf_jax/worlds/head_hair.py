@@ -124,7 +124,8 @@ def shell(
     outwards = (rim - centre) * [1, 0, 1]
     outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
     w = np.linspace(0, 1, CURTAIN_ROWS + 1)[1:, None]
-    out = 0.015 * np.sin(2.6 * w) * hanging / LONGEST + _waves(a, azimuth, 1 + w * hanging / 0.09) - _waves(a, azimuth, 1)
+    out = 0.015 * np.sin(2.6 * w) * hanging / LONGEST
+    out = out + _waves(a, azimuth, 1 + w * hanging / 0.09) - _waves(a, azimuth, 1)
     curtain = rim + outwards * out[..., None]
     curtain[..., 1] -= hanging * w
 

@@ -7,7 +7,7 @@ it is the same whatever the shards, the processes and the restarts. A shard is w
 and skipped if it is there, so the command can be repeated until all is done. n identities of V views at R x R
 pixels:
 
-    z (n, 48) float32                     image (n, V, R, R, 3) uint8, on white
+    z (n, 52) float32                     image (n, V, R, R, 3) uint8, on white
     cam2world (n, V, 4, 4) float32        alpha (n, V, R, R) uint8
     intrinsics (3, 3) float32             mask (n, V, R, R) uint8
                                           distance (n, V, R, R) float16 along the ray, 0 where empty
@@ -35,7 +35,7 @@ YAW, PITCH = (
 
 
 def identity(seed: int, index: int, views: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws identity `index`: z (48,) float32, cam2world (views, 4, 4) and intrinsics (3, 3) float32."""
+    """Draws identity `index`: z (Z_DIM,) float32, cam2world (views, 4, 4) and intrinsics (3, 3) float32."""
     generator = np.random.Generator(np.random.PCG64([seed, index]))
     z = generator.standard_normal(heads.Z_DIM).astype(np.float32)
     cameras = [heads.sample_camera(generator, YAW, PITCH) for _ in range(views)]

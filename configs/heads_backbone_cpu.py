@@ -1,9 +1,7 @@
 """Fits the embedded heads backbone: a small EG3D, from z ~ N(0, I) to the renders of the heads world.
 
-Command: python -m dnerf_jax.pretrain --config configs/heads_backbone.py --workdir out/heads_backbone
-Hardware: two CPU cores, 11 GB of memory (most of it mapped renders), 9 GB of disk; about 22 minutes for the renders, 98
-for the two stages.
-Result on held-out heads: 24.5 dB at 128 pixels, 27.5 dB at the 64 of the neural rendering (see the README).
+Command: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir out/heads_backbone
+Hardware: two CPU cores, resumable.
 """
 
 from ml_collections import ConfigDict
@@ -17,11 +15,11 @@ def get_config():
         dict(
             seed=0,
             generator=dict(
-                z_dim=48,
+                z_dim=52,
                 c_dim=0,
                 w_dim=128,
                 mapping_layers=2,
-                plane_resolution=64,
+                plane_resolution=128,
                 plane_channels=24,
                 plane_axes=triplane.ORTHOGONAL_AXES,
                 channel_base=3072,
@@ -29,9 +27,9 @@ def get_config():
                 conv_clamp=256.0,
                 feature_channels=32,
                 decoder_hidden=64,
-                neural_rendering_resolution=64,
+                neural_rendering_resolution=128,
                 superresolution=dict(
-                    input_resolution=64, widths=(32, 32), upsample=(False, True), resize_larger=True
+                    input_resolution=128, widths=(32, 16), upsample=(False, True), resize_larger=True
                 ),
                 rendering=dict(
                     depth_resolution=24,
@@ -42,9 +40,10 @@ def get_config():
                     white_back=True,
                 ),
             ),
-            data=dict(identities=10000, views=8, resolution=128, held_out=200, processes=2),
-            steps=12500,
+            data=dict(identities=12000, views=2, resolution=256, held_out=200, processes=2),
+            steps=24000,
             superresolution_steps=700,
+            refine_at=(2000, 11000),
             identities_per_step=12,
             rays_per_identity=192,
             stratified_samples=10,
