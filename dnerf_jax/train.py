@@ -110,8 +110,8 @@ def train(run, workdir, name):
     grid, size = model.config.neural_rendering_resolution, model.config.image_resolution
     if run.patch is not None and (not 0 < run.patch <= grid or size % grid):
         raise ValueError(
-            f"config.patch is {run.patch}: this generator renders {grid} x {grid} rays for images of {size} pixels. Take "
-            f"1 to {grid} if the one divides the other, or None for whole views."
+            f"config.patch is {run.patch}: this generator renders {grid} x {grid} rays for images of {size} pixels. "
+            f"Take 1 to {grid} if the one divides the other, or None for whole views."
         )
     runs.remember(workdir, run, inputs={"generator": model.fingerprint}, may_change=("save_every",))
     print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)

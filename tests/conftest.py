@@ -33,7 +33,13 @@ ROOT = Path(__file__).parent.parent
 # What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
 TINY = {
     "heads.py": {
-        "semantic": {"num_classes": 5, "samples_kept": 6, "hidden": 16, "feature_channels": 8, "superresolution_width": 8},
+        "semantic": {
+            "num_classes": 5,
+            "samples_kept": 6,
+            "hidden": 16,
+            "feature_channels": 8,
+            "superresolution_width": 8,
+        },
         "steps": 20,
         "views_per_step": 4,
         "patch": 6,

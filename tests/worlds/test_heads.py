@@ -1,10 +1,12 @@
 """The heads world: what its renders promise about frame, labels, depth, determinism and continuity."""
 
+import json
 import pathlib
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnerf_jax import cameras
 from dnerf_jax.worlds import head_attributes, head_shards, head_table, heads
@@ -296,6 +298,23 @@ def test_missing_or_foreign_table_is_named(tmp_path):
     (tmp_path / "broken.npz").write_bytes(head_table.PATH.read_bytes()[:1000])
     with pytest.raises(ValueError, match="not a heads table"):
         head_table.load(tmp_path / "broken.npz")
+
+
+def test_the_command_writes_posed_labelled_renders(tmp_path, monkeypatch):
+    options = {"--out": tmp_path, "--num": 2, "--views": 2, "--seed": 3, "--resolution": 32}
+    monkeypatch.setattr("sys.argv", ["heads", *(f"{name}={value}" for name, value in options.items())])
+    heads.main()
+    cameras = json.loads((tmp_path / "cameras.json").read_text())
+    assert len(cameras) == 4 and len(list(tmp_path.iterdir())) == 3 * 4 + 1
+    rng = np.random.Generator(np.random.PCG64([3, 1]))
+    head = heads.build(rng.standard_normal(heads.Z_DIM))
+    for number in range(2):
+        view = heads.render(head, *heads.sample_camera(rng), 32)
+        name = f"00001_{number:02d}"
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}_image.png")), view.image)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}_mask.png")), view.mask)
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}_depth.npy"), view.depth_z)
+        assert cameras[name]["metres_per_unit"] == head.metres_per_unit
 
 
 def test_missing_embree_names_the_extra(monkeypatch):
