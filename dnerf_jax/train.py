@@ -93,8 +93,11 @@ def main(config, workdir: str, checkpoint: str = "heads"):
     train(run, Path(workdir), checkpoint)
 
 
-def train(run, workdir, name):
-    """Runs the training and returns the model with its branch, which is also written to workdir/model."""
+def train(run, workdir, name, samples=None):
+    """Runs the training and returns the model with its branch, which is also written to workdir/model.
+
+    samples: what `freeze_samples` found for the pack, if it is known.
+    """
     model = checkpoint.load(name)
     pack = annotations.load(run.annotations, model)
     if pack.label_map.num_classes != run.semantic.num_classes:
@@ -115,7 +118,7 @@ def train(run, workdir, name):
         )
     runs.remember(workdir, run, inputs={"generator": model.fingerprint}, may_change=("save_every",))
     print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
-    frozen = freeze(run, model, pack)
+    frozen = freeze(run, model, pack, samples)
     state = create_state(run, model.config)
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters to train", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
@@ -141,25 +144,39 @@ def create_state(run, generator_config):
     return State(params, _optimizer(run).init(params), jnp.zeros((), jnp.int32), jnp.asarray(run.seed, jnp.int32))
 
 
-def freeze(run, model, pack):
-    """Computes `Frozen` for all views of a pack, one view at a time."""
-    unique, latent = np.unique(pack.latent_id, return_inverse=True)
-    first = [int(np.argmax(pack.latent_id == i)) for i in unique]
-    features, views = [], [None] * len(pack)
-    for row, z in enumerate(pack.z[first]):
-        planes, selected = _latent(run.semantic, model, z)
-        features.append(selected)
-        for view in np.flatnonzero(latent == row):
-            camera = cameras.Camera(pack.cam2world[view], pack.intrinsics[view])
-            views[view] = _view(run.semantic, model, planes, camera)
-    stack = lambda *parts: jnp.asarray(np.stack([np.asarray(part) for part in parts]))  # noqa: E731
+def freeze(run, model, pack, samples=None):
+    """Computes `Frozen` for all views of a pack, one view at a time.
+
+    samples: what `freeze_samples` found for the same pack, if it is known.
+    """
+    samples = samples or freeze_samples(run.semantic, model, pack)
+    _, first, latent = np.unique(pack.latent_id, return_index=True, return_inverse=True)
+    features = [jax.tree.map(np.asarray, _features(run.semantic, model, z)) for z in pack.z[first]]
     return Frozen(
-        features=jax.tree.map(stack, *features),
+        features=jax.tree.map(_stack, *features),
         latent=jnp.asarray(latent),
-        **jax.tree.map(stack, *views),
         masks=jnp.asarray(pack.masks),
         class_weights=jnp.asarray(class_weights(pack.masks, run.semantic.num_classes, run.class_balance)),
+        **samples,
     )
+
+
+def freeze_samples(config, model, pack):
+    """points, weights, depths and order of `Frozen`, by name.
+
+    They depend on the generator and, of the branch, on `density_prior` and `samples_kept` alone.
+    """
+    views = []
+    for i in range(len(pack)):
+        if i == 0 or not np.array_equal(pack.z[i], pack.z[i - 1]):
+            planes = _planes(model, pack.z[i])
+        camera = cameras.Camera(pack.cam2world[i], pack.intrinsics[i])
+        views.append(jax.tree.map(np.asarray, _samples(config, model, planes, camera)))
+    return jax.tree.map(_stack, *views)
+
+
+def _stack(*parts):
+    return jnp.asarray(np.stack(parts))
 
 
 def class_weights(masks, num_classes, balance):
@@ -229,15 +246,20 @@ def predict(config, generator_config, params, frozen):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _latent(config, model, z):
-    """Planes (3, R, R, C) and the selected features of one latent."""
-    one = scene.synthesize(model, z)
-    outputs = generator.synthesize_planes(model.config, model.variables, one.ws)
-    return one.planes, semantic.select_features(config, outputs)
+def _features(config, model, z):
+    """The selected features of one latent."""
+    ws = scene.synthesize(model, z).ws
+    return semantic.select_features(config, generator.synthesize_planes(model.config, model.variables, ws))
+
+
+@jax.jit
+def _planes(model, z):
+    """Planes (3, R, R, C) of one latent."""
+    return scene.synthesize(model, z).planes
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _view(config, model, planes, camera):
+def _samples(config, model, planes, camera):
     """What `Frozen` keeps of the samples of one view, by name."""
     rays = cameras.rays(camera, model.config.neural_rendering_resolution)
     samples = generator.march(model.config, model.variables, planes, rays)
