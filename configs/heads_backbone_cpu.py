@@ -34,9 +34,9 @@ def get_config():
                 rendering=dict(
                     depth_resolution=24,
                     depth_resolution_importance=24,
-                    ray_start=2.2,
-                    ray_end=3.2,
-                    box_warp=1.0,
+                    ray_start=2.27,
+                    ray_end=3.15,
+                    box_warp=0.84,
                     white_back=True,
                 ),
             ),

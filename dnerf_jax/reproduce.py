@@ -172,7 +172,8 @@ def measure(model, base, name):
     frozen = train.freeze(run, model, views, known_samples(run.semantic, model, name))
     counts = 0
     for i in range(len(views)):
-        logits = _predict(model.semantic_config, model.config, model.semantic_params, train.choose(frozen, np.array([i])))
+        one = train.choose(frozen, np.array([i]))
+        logits = _predict(model.semantic_config, model.config, model.semantic_params, one)
         mask = jnp.argmax(logits[0], axis=-1)
         counts = counts + np.asarray(metrics.confusion(views.masks[i], mask, model.label_map.num_classes), np.int64)
     return metrics.scores(counts, model.label_map.names) | {"views": len(views)}
