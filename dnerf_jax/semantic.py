@@ -28,6 +28,7 @@ import numpy as np
 from flax import linen as nn
 
 from dnerf_jax import triplane, volume
+from dnerf_jax.networks.decoders import add_planes
 from dnerf_jax.networks.stylegan2 import FullyConnected, block_resolutions, convolve, leaky_relu
 from dnerf_jax.networks.superresolution import resize
 
@@ -171,7 +172,7 @@ class SemanticBranch(nn.Module):
     def hidden(self, planes, points, plane_axes, box_warp):
         """Hidden activations (..., N, hidden) at points (..., N, 3) of projected planes (..., 3, R, R, hidden)."""
         sampled = triplane.sample(planes, points, plane_axes=plane_axes, box_warp=box_warp)
-        return jax.nn.softplus(jnp.sum(sampled, axis=-3) + self.first_bias)
+        return jax.nn.softplus(add_planes(sampled) + self.first_bias)
 
     def own_density(self, hidden):
         """Raw density (..., N) of the branch's own, where it does not use the generator's."""
@@ -289,7 +290,7 @@ def render_own_density(config, generator_config, params, planes, points, depths,
         hidden = hidden.reshape(points.shape[:-1] + hidden.shape[-1:])
         sigma = jnp.take_along_axis(module.own_density(hidden), order, axis=-1)
         weights = volume.sample_weights(volume.weights_from_density(sigma, depths))
-        return module.feature_map(hidden, jnp.take_along_axis(weights, jnp.argsort(order, axis=-1), axis=-1))
+        return module.feature_map(hidden, jnp.take_along_axis(weights, volume.invert_permutation(order), axis=-1))
 
     return nn.apply(run, module)({"params": params})
 

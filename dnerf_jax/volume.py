@@ -100,10 +100,24 @@ def importance_depths(key, depths, weights, num, *, uniforms=None):
 
 
 def merge_sorted(depths_a, depths_b):
-    """All depths (..., A + B) in increasing order, and the permutation that sorts the concatenation."""
+    """All depths (..., A + B) in increasing order, and the permutation that sorts the concatenation, stably.
+
+    So few are ranked faster by comparing all pairs than by sorting.
+    """
     depths = jnp.concatenate([depths_a, depths_b], axis=-1)
-    order = jnp.argsort(depths, axis=-1)
+    this, other = depths[..., :, None], depths[..., None, :]
+    index = jnp.arange(depths.shape[-1])
+    rank = jnp.sum((other < this) | ((other == this) & (index < index[:, None])), axis=-1)
+    order = invert_permutation(rank)
     return jnp.take_along_axis(depths, order, axis=-1), order
+
+
+def invert_permutation(order):
+    """The permutation (..., S) that undoes `order` (..., S)."""
+    rows = jnp.reshape(order, (-1, order.shape[-1]))
+    index = jnp.broadcast_to(jnp.arange(rows.shape[-1], dtype=rows.dtype), rows.shape)
+    undone = jnp.zeros_like(rows).at[jnp.arange(len(rows))[:, None], rows].set(index, unique_indices=True)
+    return undone.reshape(order.shape)
 
 
 def midpoints(x, axis=-1):

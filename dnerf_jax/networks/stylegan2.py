@@ -67,8 +67,8 @@ def upsample(image):
 def convolve(x, weight):
     """Correlates x (N, H, W, I) with weight (k, k, I, O), k odd, same size, zero padding.
 
-    The gradient in the weight is written as one matrix product per entry of the kernel: XLA's own takes nearly twice the
-    time on CPUs. Being custom, it serves reverse-mode differentiation of any order, but not forward mode.
+    The gradient in the weight is written as one matrix product per entry of the kernel: XLA's own takes nearly twice
+    the time on CPUs. Being custom, it serves reverse-mode differentiation of any order, but not forward mode.
     """
     return jax.lax.conv_general_dilated(
         x, weight, window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
