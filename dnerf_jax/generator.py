@@ -251,7 +251,7 @@ def march(config, variables, planes, rays, *, key=None, uniforms=None):
     weights = volume.weights_from_density(sigma, depths)
     distance, opacity = volume.expected_depth(weights, depths)
     # Weights go back to the order in which samples were decoded: cheaper than sorting their features.
-    in_order = jnp.take_along_axis(volume.sample_weights(weights), jnp.argsort(order, axis=-1), axis=-1)
+    in_order = jnp.take_along_axis(volume.sample_weights(weights), volume.invert_permutation(order), axis=-1)
     return Samples(points, in_order, features, depths, order, distance, opacity)
 
 

@@ -100,10 +100,24 @@ def importance_depths(key, depths, weights, num, *, uniforms=None):
 
 
 def merge_sorted(depths_a, depths_b):
-    """All depths (..., A + B) in increasing order, and the permutation that sorts the concatenation."""
+    """All depths (..., A + B) in increasing order, and the permutation that sorts the concatenation, stably.
+
+    So few are ranked faster by comparing all pairs than by sorting.
+    """
     depths = jnp.concatenate([depths_a, depths_b], axis=-1)
-    order = jnp.argsort(depths, axis=-1)
+    this, other = depths[..., :, None], depths[..., None, :]
+    index = jnp.arange(depths.shape[-1])
+    rank = jnp.sum((other < this) | ((other == this) & (index < index[:, None])), axis=-1)
+    order = invert_permutation(rank)
     return jnp.take_along_axis(depths, order, axis=-1), order
+
+
+def invert_permutation(order):
+    """The permutation (..., S) that undoes `order` (..., S)."""
+    rows = jnp.reshape(order, (-1, order.shape[-1]))
+    index = jnp.broadcast_to(jnp.arange(rows.shape[-1], dtype=rows.dtype), rows.shape)
+    undone = jnp.zeros_like(rows).at[jnp.arange(len(rows))[:, None], rows].set(index, unique_indices=True)
+    return undone.reshape(order.shape)
 
 
 def midpoints(x, axis=-1):
@@ -131,6 +145,19 @@ def sample_weights(weights):
     """
     ends = [(0, 0)] * (weights.ndim - 1)
     return (jnp.pad(weights, ends + [(1, 0)]) + jnp.pad(weights, ends + [(0, 1)])) / 2
+
+
+def heaviest(weights, values, keep):
+    """The `keep` heaviest samples of every ray: weights (..., keep), scaled to the same sum, and values (..., keep, C).
+
+    In no particular order. All of them, as they are, if there are no more.
+    """
+    if keep >= weights.shape[-1]:
+        return weights, values
+    opacity = jnp.sum(weights, axis=-1, keepdims=True)
+    weights, index = jax.lax.top_k(weights, keep)
+    weights = weights * opacity / jnp.maximum(jnp.sum(weights, axis=-1, keepdims=True), 1e-8)
+    return weights, jnp.take_along_axis(values, index[..., None], axis=-2)
 
 
 def blend(weights, values):

@@ -66,6 +66,30 @@ def test_an_interval_counts_half_to_each_end():
     np.testing.assert_allclose(volume.blend(shared, values), expected, atol=1e-5)
 
 
+def test_merged_depths_are_sorted_stably_and_the_permutation_can_be_undone():
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 9, (2, 5, 7)), rng.integers(0, 9, (2, 5, 6))  # with ties
+    depths, order = jax.jit(volume.merge_sorted)(a.astype(np.float32), b.astype(np.float32))
+    both = np.concatenate([a, b], axis=-1)
+    np.testing.assert_array_equal(order, np.argsort(both, axis=-1, kind="stable"))
+    np.testing.assert_array_equal(depths, np.sort(both, axis=-1))
+    np.testing.assert_array_equal(jax.jit(volume.invert_permutation)(order), np.argsort(order, axis=-1))
+
+
+def test_the_heaviest_samples_keep_the_opacity_and_their_values(key):
+    weights = jax.random.uniform(key, (4, 5, 9)) / 9
+    values = jnp.stack([weights, 2 * weights], axis=-1)
+    kept, found = volume.heaviest(weights, values, 3)
+    top = np.sort(weights, axis=-1)[..., -3:]
+    np.testing.assert_allclose(np.sort(found[..., 0], axis=-1), top)
+    np.testing.assert_array_equal(found[..., 1], 2 * found[..., 0])
+    np.testing.assert_allclose(kept.sum(-1), weights.sum(-1), rtol=1e-6)
+    share = lambda x: np.sort(x, axis=-1) / np.sum(x, axis=-1, keepdims=True)  # noqa: E731
+    np.testing.assert_allclose(share(kept), share(top), rtol=1e-5)
+    assert volume.heaviest(weights, values, 9)[0] is weights
+    np.testing.assert_array_equal(volume.heaviest(0 * weights, values, 3)[0], 0)
+
+
 def test_blend_does_not_depend_on_the_order_of_samples():
     sigma, depths = image_samples()
     values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)
@@ -154,13 +178,6 @@ def test_importance_depths_pass_no_gradient():
         return jnp.sum(volume.importance_depths(None, depths, weights, 4, uniforms=draws))
 
     np.testing.assert_array_equal(jax.jit(jax.grad(total))(sigma), 0)
-
-
-def test_merge_sorts_and_tells_how():
-    a, b = np.array([[1.0, 3.0, 5.0]]), np.array([[4.0, 0.0]])
-    depths, order = volume.merge_sorted(a, b)
-    np.testing.assert_array_equal(depths, [[0, 1, 3, 4, 5]])
-    np.testing.assert_array_equal(np.concatenate([a, b], -1)[0, np.array(order[0])], depths[0])
 
 
 def test_expected_depth_of_a_wall_is_where_it_stands():

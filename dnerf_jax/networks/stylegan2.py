@@ -63,11 +63,33 @@ def upsample(image):
     return image
 
 
+@jax.custom_vjp
 def convolve(x, weight):
-    """Correlates x (N, H, W, I) with weight (k, k, I, O), same size, zero padding."""
+    """Correlates x (N, H, W, I) with weight (k, k, I, O), k odd, same size, zero padding.
+
+    The gradient in the weight is written as one matrix product per entry of the kernel: XLA's own takes nearly twice
+    the time on CPUs. Being custom, it serves reverse-mode differentiation of any order, but not forward mode.
+    """
     return jax.lax.conv_general_dilated(
         x, weight, window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+def _convolve_forward(x, weight):
+    return convolve(x, weight), (x, weight)
+
+
+def _convolve_backward(kept, out):
+    x, weight = kept
+    size, (_, height, width, inputs) = weight.shape[0], x.shape
+    ends = (size // 2, size // 2)
+    padded, flat = jnp.pad(x, ((0, 0), ends, ends, (0, 0))), out.reshape(-1, out.shape[-1])
+    entry = lambda i, j: padded[:, i : i + height, j : j + width].reshape(-1, inputs).T @ flat  # noqa: E731
+    in_weight = jnp.stack([jnp.stack([entry(i, j) for j in range(size)]) for i in range(size)])
+    return convolve(out, weight[::-1, ::-1].swapaxes(2, 3)), in_weight
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def convolve_upsampling(x, weight):

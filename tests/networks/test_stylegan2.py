@@ -184,3 +184,21 @@ def test_synthesis_refuses_unknown_noise():
     for mode, message in [("constant", "'const', 'random', 'none'.*'constant'"), ("random", "needs a key")]:
         with pytest.raises(ValueError, match=message):
             jax.eval_shape(lambda mode=mode: synthesis.init(jax.random.key(0), jnp.zeros((1, 2, 5)), mode))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_gradients_of_a_convolution_are_xlas_own_to_second_order(key, size):
+    keys = jax.random.split(key, 3)
+    x, weight = jax.random.normal(keys[0], (2, 5, 6, 4)), jax.random.normal(keys[1], (size, size, 4, 3))
+    direction = jax.random.normal(keys[2], (2, 5, 6, 3))
+    plain = lambda x, weight: jax.lax.conv_general_dilated(  # noqa: E731
+        x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+    def gradients(convolve):
+        first = jax.grad(lambda x, weight: jnp.sum(jnp.sin(convolve(x, weight)) * direction), (0, 1))
+        second = jax.grad(lambda x, weight: sum(jnp.sum(jnp.cos(part)) for part in first(x, weight)), (0, 1))
+        return jax.jit(first)(x, weight), jax.jit(second)(x, weight)
+
+    close = lambda found, expected: np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)  # noqa: E731
+    jax.tree.map(close, gradients(stylegan2.convolve), gradients(plain))
