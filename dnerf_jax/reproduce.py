@@ -26,6 +26,7 @@ from dnerf_jax import (
     consistency,
     evaluate,
     files,
+    metrics,
     pack,
     pictures,
     runs,
@@ -119,7 +120,10 @@ def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads",
 
 def make_table(table, base, name, seeds, out):
     """Trains and scores what is missing of a table, prints it, writes table<N>.json and table<N>.md; returns it."""
-    scores = {row.name: [score(row, base, name, seed, out) for seed in seeds] for row in TABLES[table]}
+    # Seed by seed: rows with the same labelled views follow each other.
+    order = sorted(TABLES[table], key=lambda row: row.views)
+    found = {(row.name, seed): score(row, base, name, seed, out) for seed in seeds for row in order}
+    scores = {row.name: [found[row.name, seed] for seed in seeds] for row in TABLES[table]}
     rows = [
         {
             "name": row.name,
@@ -149,8 +153,7 @@ def score(row, base, name, seed, out):
     """Scores of one row and seed on the embedded test packs, trained unless they are there already."""
     model, folder, path = branch(row, base, name, seed, out)
     if not path.exists():
-        packs = {on: annotations.load(pack_name, model) for on, pack_name in evaluate.EMBEDDED.items()}
-        found = {on: evaluate.evaluate(model, views) for on, views in packs.items()}
+        found = {on: measure(model, base, pack_name) for on, pack_name in evaluate.EMBEDDED.items()}
         with files.atomic_file(path) as file:
             file.write_text(json.dumps(found, indent=1) + "\n")
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the run is over
@@ -158,6 +161,34 @@ def score(row, base, name, seed, out):
     single, video = found["single"], found["video"]
     print(f"{row.name} seed {seed}: single {single['miou']:.4f}, video {video['miou']:.4f}", flush=True)
     return found
+
+
+def measure(model, base, name):
+    """Scores of a branch on a labelled pack, as `evaluate.evaluate` has them, but for the images, which rows share."""
+    views = annotations.load(name, model)
+    if not model.semantic_config.density_prior:
+        return evaluate.evaluate(model, views)
+    run = dataclasses.replace(base, semantic=model.semantic_config)
+    frozen = train.freeze(run, model, views, known_samples(run.semantic, model, name))
+    counts = 0
+    for i in range(len(views)):
+        one = train.choose(frozen, np.array([i]))
+        logits = _predict(model.semantic_config, model.config, model.semantic_params, one)
+        mask = jnp.argmax(logits[0], axis=-1)
+        counts = counts + np.asarray(metrics.confusion(views.masks[i], mask, model.label_map.num_classes), np.int64)
+    return metrics.scores(counts, model.label_map.names) | {"views": len(views)}
+
+
+def known_samples(config, model, name):
+    """`train.freeze_samples` of a pack: what all rows share that render with the generator's density."""
+    if not config.density_prior:
+        return None
+    key = (model.fingerprint, name, config.samples_kept)
+    if key not in _known:
+        while len(_known) > 2:  # the packs of the scores, and the one that was trained on last
+            del _known[next(k for k in _known if k[1] not in evaluate.EMBEDDED.values())]
+        _known[key] = train.freeze_samples(config, model, annotations.load(name, model))
+    return _known[key]
 
 
 def branch(row, base, name, seed, out):
@@ -173,7 +204,8 @@ def branch(row, base, name, seed, out):
     run = dataclasses.replace(
         base, seed=seed, annotations=str(labels), semantic=dataclasses.replace(base.semantic, **row.changes)
     )
-    return train.train(run, folder, name), folder, folder / "scores.json"
+    samples = known_samples(run.semantic, generator, run.annotations)
+    return train.train(run, folder, name, samples), folder, folder / "scores.json"
 
 
 def labelled_views(model, latents, views, seed):
@@ -279,6 +311,8 @@ def film(model, views, key=None):
     return np.stack(images), np.stack(masks)
 
 
+_known = {}
+_predict = jax.jit(train.predict, static_argnums=(0, 1))
 _load = checkpoint.load  # the door has a parameter of this module's name
 _synthesize, _render = jax.jit(scene.synthesize, static_argnames="noise_mode"), jax.jit(scene.render)
 

@@ -129,11 +129,11 @@ def _render_one(model, scene, camera, key, resolution):
     samples = generator.march(config, model.variables, scene.planes, rays, key=key)
     phi = None
     if scene.semantic_planes is not None:
-        arguments = (model.semantic_config, config, model.semantic_params, scene.semantic_planes, samples.points)
+        arguments = (model.semantic_config, config, model.semantic_params, scene.semantic_planes)
         if model.semantic_config.density_prior:
-            phi = semantic.render(*arguments, samples.weights)
+            phi = semantic.render(*arguments, *semantic.select_samples(model.semantic_config, samples))
         else:
-            phi = semantic.render_own_density(*arguments, samples.depths, samples.order)
+            phi = semantic.render_own_density(*arguments, samples.points, samples.depths, samples.order)
     return generator.feature_image(config, samples), phi, samples.distance, samples.opacity
 
 

@@ -28,6 +28,7 @@ import numpy as np
 from flax import linen as nn
 
 from dnerf_jax import triplane, volume
+from dnerf_jax.networks.decoders import add_planes
 from dnerf_jax.networks.stylegan2 import FullyConnected, block_resolutions, convolve, leaky_relu
 from dnerf_jax.networks.superresolution import resize
 
@@ -47,6 +48,8 @@ class SemanticConfig:
       aggregation: what becomes of a point's features on the three planes: their "sum" (the paper), their "mean", or
         "none": they stay apart, side by side, so that W_1 has rows of its own for every plane.
       density_prior: render with the generator's density (the paper), or with one that the branch learns.
+      samples_kept: how many samples of a ray are composited, the heaviest, in training and in rendering; None is all of
+        them (the paper). A branch with its own density, which has to be learned everywhere, keeps all.
       hidden: width of the decoder's hidden layer.
       feature_channels: channels of the rendered feature map.
       superresolution_width: channels within U_s.
@@ -57,6 +60,7 @@ class SemanticConfig:
     channels: Literal["split", "concatenated", "all"] = "split"
     aggregation: Literal["sum", "mean", "none"] = "sum"
     density_prior: bool = True
+    samples_kept: int | None = None
     hidden: int = 64
     feature_channels: int = 32
     superresolution_width: int = 32
@@ -74,6 +78,14 @@ def select_features(config, outputs):
         hidden = by_resolution(outputs.hidden) if config.features != "last" else []
         chosen = hidden + ([outputs.last] if "last" in config.features else [])
     return [x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=(-3, -2, -1), keepdims=True) + 1e-8) for x in chosen]
+
+
+def select_samples(config, samples):
+    """Points (..., S, 3) and weights (..., S) of the `generator.Samples` that are composited."""
+    if config.samples_kept is None:
+        return samples.points, samples.weights
+    weights, points = volume.heaviest(samples.weights, samples.points, config.samples_kept)
+    return points, weights
 
 
 def plane_slices(config, widths):
@@ -160,7 +172,7 @@ class SemanticBranch(nn.Module):
     def hidden(self, planes, points, plane_axes, box_warp):
         """Hidden activations (..., N, hidden) at points (..., N, 3) of projected planes (..., 3, R, R, hidden)."""
         sampled = triplane.sample(planes, points, plane_axes=plane_axes, box_warp=box_warp)
-        return jax.nn.softplus(jnp.sum(sampled, axis=-3) + self.first_bias)
+        return jax.nn.softplus(add_planes(sampled) + self.first_bias)
 
     def own_density(self, hidden):
         """Raw density (..., N) of the branch's own, where it does not use the generator's."""
@@ -221,9 +233,10 @@ class Convolution(nn.Module):
         return convolve(x, weight / np.sqrt(9 * x.shape[-1])) + bias
 
 
-def branch(config, generator_config):
-    """The Linen module of a branch on generators of this configuration."""
-    return SemanticBranch(config, feature_widths(config, generator_config), generator_config.image_resolution)
+def branch(config, generator_config, resolution=None):
+    """The Linen module of a branch on generators of this configuration; its logits have their images' resolution."""
+    widths = feature_widths(config, generator_config)
+    return SemanticBranch(config, widths, resolution or generator_config.image_resolution)
 
 
 def feature_widths(config, generator_config):
@@ -277,15 +290,18 @@ def render_own_density(config, generator_config, params, planes, points, depths,
         hidden = hidden.reshape(points.shape[:-1] + hidden.shape[-1:])
         sigma = jnp.take_along_axis(module.own_density(hidden), order, axis=-1)
         weights = volume.sample_weights(volume.weights_from_density(sigma, depths))
-        return module.feature_map(hidden, jnp.take_along_axis(weights, jnp.argsort(order, axis=-1), axis=-1))
+        return module.feature_map(hidden, jnp.take_along_axis(weights, volume.invert_permutation(order), axis=-1))
 
     return nn.apply(run, module)({"params": params})
 
 
-def super_resolve(config, generator_config, params, phi):
-    """Raw semantic map (..., h, w, C) and logits (..., R, R, C) of a feature map (..., h, w, F)."""
+def super_resolve(config, generator_config, params, phi, resolution=None):
+    """Raw semantic map (..., h, w, C) and logits (..., R, R, C) of a feature map (..., h, w, F).
+
+    resolution: R; None is the final image's. A patch of a feature map has a part of it.
+    """
     batch = phi.shape[:-3]
-    raw, logits = branch(config, generator_config).apply(
+    raw, logits = branch(config, generator_config, resolution).apply(
         {"params": params}, phi.reshape((-1,) + phi.shape[-3:]), method=SemanticBranch.logits
     )
     return raw.reshape(batch + raw.shape[1:]), logits.reshape(batch + logits.shape[1:])

@@ -30,7 +30,8 @@ class Settings:
       annotations: folder of the labelled pack, or the name of an embedded one.
       semantic: the branch.
       steps, views_per_step: length and batch.
-      samples_kept: the heaviest samples kept of every ray; their weights are scaled so that the opacity stays.
+      patch: side of the square patches that a step renders of its views, in pixels of the neural rendering, each at a
+        random place; None is whole views.
       coarse_dropout: share of the channels of scales up to COARSE that a step leaves out, drawn for every latent: such
         features tell latents apart rather than places, and a few labelled latents are easily learned by heart.
       class_balance: exponent of the rarity by which a class counts more; 0 is the paper's plain mean over pixels.
@@ -43,7 +44,7 @@ class Settings:
     semantic: semantic.SemanticConfig
     steps: int
     views_per_step: int
-    samples_kept: int
+    patch: int | None
     coarse_dropout: float
     class_balance: float
     learning_rate: float
@@ -56,15 +57,15 @@ class Frozen:
     """What training needs of the generator, for N views of L latents.
 
     features: selected block outputs of the latents, a list of (L, R, R, channels). latent: (N,) index into them.
-    points (N, h, w, S, 3), and weights (N, h, w, S) of the samples kept; with a density of the branch's own all
-    samples are kept, and depths and order (N, h, w, S) say how they lie along the ray. masks: (N, R, R) labels.
+    points (N, h, w, S, 3), and weights (N, h, w, S) of the samples kept; with a density of the branch's own instead
+    depths and order (N, h, w, S), which say how all samples lie along the ray. masks: (N, R, R) labels.
     class_weights: (C,) of the loss.
     """
 
     features: list[jax.Array]
     latent: jax.Array
     points: jax.Array
-    weights: jax.Array
+    weights: jax.Array | None
     depths: jax.Array | None
     order: jax.Array | None
     masks: jax.Array
@@ -92,8 +93,11 @@ def main(config, workdir: str, checkpoint: str = "heads"):
     train(run, Path(workdir), checkpoint)
 
 
-def train(run, workdir, name):
-    """Runs the training and returns the model with its branch, which is also written to workdir/model."""
+def train(run, workdir, name, samples=None):
+    """Runs the training and returns the model with its branch, which is also written to workdir/model.
+
+    samples: what `freeze_samples` found for the pack, if it is known.
+    """
     model = checkpoint.load(name)
     pack = annotations.load(run.annotations, model)
     if pack.label_map.num_classes != run.semantic.num_classes:
@@ -106,9 +110,15 @@ def train(run, workdir, name):
             f"config.views_per_step is {run.views_per_step}, but the pack {pack.name!r} has only {len(pack)} views: "
             "a step draws different ones, so take fewer."
         )
+    grid, size = model.config.neural_rendering_resolution, model.config.image_resolution
+    if run.patch is not None and (not 0 < run.patch <= grid or size % grid):
+        raise ValueError(
+            f"config.patch is {run.patch}: this generator renders {grid} x {grid} rays for images of {size} pixels. "
+            f"Take 1 to {grid} if the one divides the other, or None for whole views."
+        )
     runs.remember(workdir, run, inputs={"generator": model.fingerprint}, may_change=("save_every",))
     print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
-    frozen = freeze(run, model, pack)
+    frozen = freeze(run, model, pack, samples)
     state = create_state(run, model.config)
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters to train", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
@@ -134,30 +144,39 @@ def create_state(run, generator_config):
     return State(params, _optimizer(run).init(params), jnp.zeros((), jnp.int32), jnp.asarray(run.seed, jnp.int32))
 
 
-def freeze(run, model, pack):
-    """Computes `Frozen` for all views of a pack, one view at a time."""
-    keep = run.samples_kept if run.semantic.density_prior else None
-    unique, latent = np.unique(pack.latent_id, return_inverse=True)
-    first = [int(np.argmax(pack.latent_id == i)) for i in unique]
-    features, views = [], [None] * len(pack)
-    for row, z in enumerate(pack.z[first]):
-        planes, selected = _latent(run.semantic, model, z)
-        features.append(selected)
-        for view in np.flatnonzero(latent == row):
-            camera = cameras.Camera(pack.cam2world[view], pack.intrinsics[view])
-            views[view] = _view(model, planes, camera, keep)
-    stack = lambda parts: jnp.asarray(np.stack([np.asarray(part) for part in parts]))  # noqa: E731
-    points, weights, depths, order = zip(*views, strict=True)
+def freeze(run, model, pack, samples=None):
+    """Computes `Frozen` for all views of a pack, one view at a time.
+
+    samples: what `freeze_samples` found for the same pack, if it is known.
+    """
+    samples = samples or freeze_samples(run.semantic, model, pack)
+    _, first, latent = np.unique(pack.latent_id, return_index=True, return_inverse=True)
+    features = [jax.tree.map(np.asarray, _features(run.semantic, model, z)) for z in pack.z[first]]
     return Frozen(
-        features=[stack(scale) for scale in zip(*features, strict=True)],
+        features=jax.tree.map(_stack, *features),
         latent=jnp.asarray(latent),
-        points=stack(points),
-        weights=stack(weights),
-        depths=None if keep else stack(depths),
-        order=None if keep else stack(order),
         masks=jnp.asarray(pack.masks),
         class_weights=jnp.asarray(class_weights(pack.masks, run.semantic.num_classes, run.class_balance)),
+        **samples,
     )
+
+
+def freeze_samples(config, model, pack):
+    """points, weights, depths and order of `Frozen`, by name.
+
+    They depend on the generator and, of the branch, on `density_prior` and `samples_kept` alone.
+    """
+    views = []
+    for i in range(len(pack)):
+        if i == 0 or not np.array_equal(pack.z[i], pack.z[i - 1]):
+            planes = _planes(model, pack.z[i])
+        camera = cameras.Camera(pack.cam2world[i], pack.intrinsics[i])
+        views.append(jax.tree.map(np.asarray, _samples(config, model, planes, camera)))
+    return jax.tree.map(_stack, *views)
+
+
+def _stack(*parts):
+    return jnp.asarray(np.stack(parts))
 
 
 def class_weights(masks, num_classes, balance):
@@ -171,14 +190,14 @@ def train_step(run, generator_config, frozen, state):
     """One step on views drawn by the step's own key; returns the state and the metrics."""
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     views = jax.random.choice(key, len(frozen.latent), (run.views_per_step,), replace=False)
-    frozen = frozen.replace(features=drop_coarse(key, frozen.features, run.coarse_dropout))
+    chosen = frozen.replace(features=drop_coarse(key, frozen.features, run.coarse_dropout))
+    chosen = choose(chosen, views, run.patch, key)
 
     def loss_of(params):
-        logits = predict(run.semantic, generator_config, params, frozen, views)
-        masks = frozen.masks[views]
+        logits, masks = predict(run.semantic, generator_config, params, chosen), chosen.masks
         right, known = jnp.argmax(logits, axis=-1) == masks, masks != LabelMap.IGNORE
         accuracy = jnp.sum(right) / jnp.maximum(jnp.sum(known), 1)
-        loss = losses.cross_entropy(logits, masks, class_weights=frozen.class_weights)
+        loss = losses.cross_entropy(logits, masks, class_weights=chosen.class_weights)
         return loss, {"loss": loss, "accuracy": accuracy}
 
     grads, report = jax.grad(loss_of, has_aux=True)(state.params)
@@ -195,38 +214,59 @@ def drop_coarse(key, features, rate):
     return [x * kept(i, x) / (1 - rate) if x.shape[1] <= COARSE else x for i, x in enumerate(features)]
 
 
-def predict(config, generator_config, params, frozen, views):
-    """Logits (B, R, R, C) of labelled views (B,) from what is frozen."""
-    selected = [scale[frozen.latent[views]] for scale in frozen.features]
+def choose(frozen, views, patch=None, key=None):
+    """What is frozen of the views (B,) alone, or of a patch of each at random, `patch` rays wide and high."""
+    arrays = {name: getattr(frozen, name) for name in ("points", "weights", "depths", "order", "masks")}
+    chosen = {name: None if array is None else array[views] for name, array in arrays.items()}
+    if patch:
+        grid = frozen.points.shape[1]
+        corners = jax.random.randint(key, (len(views), 2), 0, grid - patch + 1)
+
+        def crop(array, corner):
+            scale = array.shape[0] // grid  # labels are finer than rays
+            rest = (0,) * (array.ndim - 2)
+            return jax.lax.dynamic_slice(array, (*(scale * corner), *rest), (scale * patch,) * 2 + array.shape[2:])
+
+        chosen = {name: None if x is None else jax.vmap(crop)(x, corners) for name, x in chosen.items()}
+    return frozen.replace(latent=frozen.latent[views], **chosen)
+
+
+def predict(config, generator_config, params, frozen):
+    """Logits (N, R, R, C) of all views, or patches of views, that are frozen."""
+    selected = [scale[frozen.latent] for scale in frozen.features]
     planes = semantic.project(config, generator_config, params, selected)
     if config.density_prior:
-        arrays = planes, frozen.points[views], frozen.weights[views]
+        arrays = planes, frozen.points, frozen.weights
         one = functools.partial(semantic.render, config, generator_config, params)
     else:
-        arrays = planes, frozen.points[views], frozen.depths[views], frozen.order[views]
+        arrays = planes, frozen.points, frozen.depths, frozen.order
         one = functools.partial(semantic.render_own_density, config, generator_config, params)
-    return semantic.super_resolve(config, generator_config, params, jax.vmap(one)(*arrays))[1]
+    phi = jax.vmap(one)(*arrays)
+    return semantic.super_resolve(config, generator_config, params, phi, frozen.masks.shape[-1])[1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _latent(config, model, z):
-    """Planes (3, R, R, C) and the selected features of one latent."""
-    one = scene.synthesize(model, z)
-    outputs = generator.synthesize_planes(model.config, model.variables, one.ws)
-    return one.planes, semantic.select_features(config, outputs)
+def _features(config, model, z):
+    """The selected features of one latent."""
+    ws = scene.synthesize(model, z).ws
+    return semantic.select_features(config, generator.synthesize_planes(model.config, model.variables, ws))
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _view(model, planes, camera, keep):
-    """Points, weights, depths and order of one view's samples; of the `keep` heaviest only, if given."""
+@jax.jit
+def _planes(model, z):
+    """Planes (3, R, R, C) of one latent."""
+    return scene.synthesize(model, z).planes
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _samples(config, model, planes, camera):
+    """What `Frozen` keeps of the samples of one view, by name."""
     rays = cameras.rays(camera, model.config.neural_rendering_resolution)
     samples = generator.march(model.config, model.variables, planes, rays)
-    if keep is None:
-        return samples.points, samples.weights, samples.depths, samples.order
-    weights, index = jax.lax.top_k(samples.weights, min(keep, samples.weights.shape[-1]))
-    kept = jnp.sum(weights, axis=-1, keepdims=True)
-    weights = weights * samples.opacity[..., None] / jnp.maximum(kept, 1e-8)
-    return jnp.take_along_axis(samples.points, index[..., None], axis=-2), weights, None, None
+    if not config.density_prior:
+        return {"points": samples.points, "weights": None, "depths": samples.depths, "order": samples.order}
+    points, weights = semantic.select_samples(config, samples)
+    return {"points": points, "weights": weights, "depths": None, "order": None}
 
 
 def _optimizer(run):

@@ -33,10 +33,16 @@ ROOT = Path(__file__).parent.parent
 # What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
 TINY = {
     "heads.py": {
-        "semantic": {"num_classes": 5, "hidden": 16, "feature_channels": 8, "superresolution_width": 8},
+        "semantic": {
+            "num_classes": 5,
+            "samples_kept": 6,
+            "hidden": 16,
+            "feature_channels": 8,
+            "superresolution_width": 8,
+        },
         "steps": 20,
         "views_per_step": 4,
-        "samples_kept": 6,
+        "patch": 6,
         "coarse_dropout": 0.2,
         "save_every": 5,
     },
@@ -56,6 +62,7 @@ TINY = {
         "data": {"identities": 5, "views": 2, "resolution": 16, "held_out": 1, "processes": 1},
         "steps": 3,
         "superresolution_steps": 2,
+        "refine_at": (1,),
         "identities_per_step": 2,
         "rays_per_identity": 16,
         "warmup_steps": 1,

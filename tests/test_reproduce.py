@@ -1,5 +1,6 @@
 """The ablations in small: rows are trained once, spreads and verdicts follow from them, the paper stands apart."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnerf_jax import checkpoint, files, pack, reproduce, semantic, settings, train
+from dnerf_jax import annotations, checkpoint, evaluate, files, pack, reproduce, semantic, settings, train
 from dnerf_jax.worlds import heads
 
 
@@ -21,6 +22,12 @@ def in_small(shrunk, tiny_assets, tiny_pack, monkeypatch):
     choose = lambda model, latents, views, seed: tiny_pack[3 * (seed % 2) : 3 * (seed % 2) + 3]  # noqa: E731
     monkeypatch.setattr(reproduce, "labelled_views", choose)
     configuration.views_per_step = 2
+
+
+@pytest.fixture
+def run(shrunk):
+    """The settings of configs/heads.py for the tiny generator."""
+    return settings.as_dataclass(shrunk("heads.py"), train.Settings)
 
 
 def test_rows_are_variations_that_the_branch_knows():
@@ -62,6 +69,33 @@ def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, ca
     monkeypatch.setattr(train, "train", trained)
     reproduce.main(str(tmp_path), table="4", seeds=2)
     assert json.loads((tmp_path / "table4.json").read_text()) == result
+
+
+@pytest.mark.parametrize("density_prior", [True, False])
+def test_scores_are_those_of_evaluate(in_small, run, tiny_model, density_prior):
+    config = dataclasses.replace(run.semantic, density_prior=density_prior)
+    params = semantic.init(config, tiny_model.config, jax.random.key(2))
+    model = tiny_model.replace(semantic_config=config, semantic_params=params)
+    views = annotations.load("heads_video", model)
+    expected = evaluate.evaluate(model, views)
+    found = reproduce.measure(model, run, "heads_video")
+    assert found["views"] == len(views)
+    for name in ("label_pixels", "prediction_pixels", "per_class", "miou", "accuracy"):
+        assert found[name] == expected[name], name
+
+
+def test_what_rows_share_is_computed_once(in_small, run, tiny_model, monkeypatch):
+    monkeypatch.setattr(reproduce, "_known", {})
+    computed = []
+    monkeypatch.setattr(train, "freeze_samples", lambda *arguments: computed.append(arguments) or {})
+    for name in ("heads_test", "heads_video", "heads_train", "heads_test", "heads_video"):
+        for changes in ({}, {"features": "last"}):
+            reproduce.known_samples(dataclasses.replace(run.semantic, **changes), tiny_model, name)
+    assert len(computed) == 3
+    assert reproduce.known_samples(dataclasses.replace(run.semantic, density_prior=False), tiny_model, "x") is None
+    for pack_name in ("heads_train", "heads_train"):
+        reproduce.known_samples(dataclasses.replace(run.semantic, samples_kept=4), tiny_model, pack_name)
+    assert len(reproduce._known) == 3 and len(computed) == 4
 
 
 def test_results_of_another_generator_are_not_mixed_in(in_small, tiny_model, tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def straight(shrunk, tiny_assets, tmp_path_factory):
 @pytest.fixture(scope="module")
 def frozen(run, tiny_model, tiny_pack):
     """What is frozen for the views of the training pack, by whether the generator's density is used."""
-    everything = dataclasses.replace(run, samples_kept=12)
+    everything = dataclasses.replace(run, semantic=dataclasses.replace(run.semantic, samples_kept=12))
     without = dataclasses.replace(run, semantic=dataclasses.replace(run.semantic, density_prior=False))
     return {
         prior: train.freeze(settings, tiny_model, tiny_pack[:6])
@@ -49,7 +49,7 @@ def test_the_branch_learns_and_the_generator_stays(run, straight, frozen, tiny_m
 
     @jax.jit
     def loss_of(params):
-        logits = train.predict(run.semantic, tiny_model.config, params, frozen[True], jnp.arange(6))
+        logits = train.predict(run.semantic, tiny_model.config, params, frozen[True])
         return losses.cross_entropy(logits, frozen[True].masks)
 
     before = loss_of(train.create_state(run, tiny_model.config).params)
@@ -87,18 +87,40 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(run, tiny_as
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("density_prior", [True, False])
-def test_what_is_trained_is_what_is_rendered(run, own_density, frozen, tiny_model, tiny_pack, density_prior):
-    config = (run if density_prior else own_density).semantic
+@pytest.mark.parametrize("change", [{}, {"samples_kept": None}, {"density_prior": False}])
+def test_what_is_trained_is_what_is_rendered(run, tiny_model, tiny_pack, change):
+    config = dataclasses.replace(run.semantic, **change)
+    frozen = train.freeze(dataclasses.replace(run, semantic=config), tiny_model, tiny_pack[:6])
     params = semantic.init(config, tiny_model.config, jax.random.key(3))
     views = jnp.array([1, 5])
     predict = jax.jit(train.predict, static_argnums=(0, 1))
-    logits = predict(config, tiny_model.config, params, frozen[density_prior], views)
+    logits = predict(config, tiny_model.config, params, train.choose(frozen, views))
     model = tiny_model.replace(semantic_config=config, semantic_params=params, label_map=tiny_pack.label_map)
     for view, found in zip(views, logits, strict=True):
         one = jax.jit(scene.synthesize)(model, tiny_pack.z[view])
         expected = jax.jit(scene.render)(model, one, tiny_pack.camera[view]).logits
         assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+def test_a_patch_is_a_part_of_its_view_and_of_its_labels(run, frozen):
+    views = jnp.array([4, 4, 1])
+    whole, part = train.choose(frozen[True], views), train.choose(frozen[True], views, 3, jax.random.key(1))
+    grid, scale = whole.points.shape[1], whole.masks.shape[1] // whole.points.shape[1]
+    corners = set()
+    for i in range(len(views)):
+        places = [
+            (row, column)
+            for row in range(grid - 2)
+            for column in range(grid - 2)
+            if np.array_equal(whole.points[i, row : row + 3, column : column + 3], part.points[i])
+        ]
+        (row, column) = places[0]
+        corners.add((row, column))
+        rows, columns = (slice(scale * x, scale * (x + 3)) for x in (row, column))
+        np.testing.assert_array_equal(part.masks[i], whole.masks[i, rows, columns])
+        np.testing.assert_array_equal(part.weights[i], whole.weights[i, row : row + 3, column : column + 3])
+    assert len(corners) > 1
+    np.testing.assert_array_equal(part.latent, whole.latent)
 
 
 def test_rare_classes_count_more_where_that_is_asked_for():
@@ -110,9 +132,9 @@ def test_rare_classes_count_more_where_that_is_asked_for():
 def test_few_samples_keep_the_opacity(run, frozen, tiny_model, tiny_pack):
     few = train.freeze(run, tiny_model, tiny_pack[:1]).weights[0]
     every = frozen[True].weights[0]
-    assert few.shape[-1] == run.samples_kept < every.shape[-1] == 12
+    assert few.shape[-1] == run.semantic.samples_kept < every.shape[-1] == 12
     np.testing.assert_allclose(few.sum(-1), every.sum(-1), rtol=1e-4, atol=1e-6)
-    heaviest = np.sort(np.asarray(every), axis=-1)[..., ::-1][..., : run.samples_kept]
+    heaviest = np.sort(np.asarray(every), axis=-1)[..., ::-1][..., : run.semantic.samples_kept]
     share = heaviest / np.maximum(heaviest.sum(-1, keepdims=True), 1e-8)
     np.testing.assert_allclose(few, share * np.asarray(every).sum(-1, keepdims=True), rtol=1e-3, atol=1e-5)
 
@@ -148,10 +170,10 @@ def test_coarse_channels_are_dropped_whole_and_the_others_make_up_for_them():
 
 
 def test_pixels_without_a_label_count_for_nothing(run, tiny_model, tiny_pack):
-    config, run = tiny_model.config, dataclasses.replace(run, coarse_dropout=0.0)
+    config, run = tiny_model.config, dataclasses.replace(run, coarse_dropout=0.0, patch=None)
     frozen = train.freeze(run, tiny_model, tiny_pack[:6])
     state = train.create_state(run, config)
-    logits = jax.jit(train.predict, static_argnums=(0, 1))(run.semantic, config, state.params, frozen, jnp.arange(6))
+    logits = jax.jit(train.predict, static_argnums=(0, 1))(run.semantic, config, state.params, frozen)
     right = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
     every_other = (jnp.arange(right.size) % 2 == 0).reshape(right.shape)
     masks = jnp.where(every_other, right, 255).astype(jnp.uint8)
@@ -165,6 +187,7 @@ def test_pixels_without_a_label_count_for_nothing(run, tiny_model, tiny_pack):
     [
         ({"classes": 12}, "'tiny' has 5 classes, config.semantic.num_classes is 12: set it to 5"),
         ({"views_per_step": 7}, "views_per_step is 7, but the pack 'tiny' has only 6 views"),
+        ({"patch": 9}, "config.patch is 9: this generator renders 8 x 8 rays for images of 16 pixels"),
     ],
 )
 def test_settings_that_do_not_fit_the_pack_are_refused(run, straight, tiny_assets, tmp_path, change, message):
