@@ -45,6 +45,7 @@ def get_config():
             data=dict(identities=10000, views=8, resolution=128, held_out=200, processes=2),
             steps=12500,
             superresolution_steps=700,
+            refine_at=(),
             identities_per_step=12,
             rays_per_identity=192,
             stratified_samples=10,

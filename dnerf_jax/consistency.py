@@ -1,8 +1,8 @@
-"""How consistent the frames of a video are: labels carried along by exact depth, and spatiotemporal line textures.
+"""How consistent the frames of a video are: what warping by exact depth finds, and spatiotemporal line textures.
 
-Frames (T, H, W, ...) show a still scene from a moving camera (T). With the scene's exact distance along every ray, a
-pixel of one frame can be found in the next, and what the two say about it compared. A line texture (paper, figure
-S10) stacks the same row of every frame: whatever is fixed in 3D draws smooth curves, what flickers is ragged.
+Frames (T, H, W, ...) show a still scene from a moving camera (T). With the scene's distance along every ray, a pixel
+of one frame can be found in the next, and what the two say about it compared. A line texture (paper, figure S10)
+stacks the same row of every frame: whatever is fixed in 3D draws smooth curves, what flickers is ragged.
 """
 
 import jax.numpy as jnp
@@ -26,13 +26,34 @@ def warped_agreement(masks, distance, camera):
     Returns:
       The share in [0, 1], NaN if no point is seen twice, and how many were compared.
     """
-    masks, distance = np.asarray(masks), np.asarray(distance, np.float32)
-    size = masks.shape[-1]
+    here, there = _seen_twice(np.asarray(masks), distance, camera)
+    return (float(np.mean(here == there)) if len(here) else float("nan")), len(here)
+
+
+def warped_psnr(images, distance, camera, *, peak=2.0):
+    """PSNR in dB between what the pixels of a frame and the same surface points in the next one show.
+
+    As `warped_agreement`, of images (T, H, W, C) in a range of width `peak`. The nearest pixel lies up to half a pixel
+    beside the point, so even exact renders have a finite value; compare with theirs.
+    """
+    here, there = _seen_twice(np.asarray(images, np.float32), distance, camera)
+    return float(10 * np.log10(peak**2 / np.mean((here - there) ** 2))) if len(here) else float("nan")
+
+
+def line_texture(frames, row):
+    """Row `row` of every frame (T, H, W, ...), one below the other: (T, W, ...)."""
+    return np.asarray(frames)[:, row]
+
+
+def _seen_twice(frames, distance, camera):
+    """The values (n, ...) of frames at pixels whose surface the next frame sees too, and those of its pixels there."""
+    distance = np.asarray(distance, np.float32)
+    size = distance.shape[-1]
     rays = cameras.rays(camera, size)
     solid = np.isfinite(distance) & (distance > 0)
     points = np.asarray(rays.origins + np.where(solid, distance, 0)[..., None] * rays.directions)
-    same = compared = 0
-    for t in range(len(masks) - 1):
+    pairs = []
+    for t in range(len(frames) - 1):
         seen = points[t][solid[t]]
         uv = np.asarray(cameras.project(camera[t + 1], jnp.asarray(seen))[0])
         column, row = np.floor(uv * size).astype(int).T
@@ -41,11 +62,5 @@ def warped_agreement(masks, distance, camera):
         there = np.linalg.norm(seen - np.asarray(camera.cam2world[t + 1])[:3, 3], axis=-1)
         visible = inside & solid[t + 1, row, column]
         visible &= np.abs(distance[t + 1, row, column] - there) < OCCLUDED * there
-        same += int((masks[t][solid[t]] == masks[t + 1, row, column])[visible].sum())
-        compared += int(visible.sum())
-    return (same / compared if compared else float("nan")), compared
-
-
-def line_texture(frames, row):
-    """Row `row` of every frame (T, H, W, ...), one below the other: (T, W, ...)."""
-    return np.asarray(frames)[:, row]
+        pairs.append((frames[t][solid[t]][visible], frames[t + 1, row, column][visible]))
+    return tuple(np.concatenate(part) for part in zip(*pairs, strict=True))

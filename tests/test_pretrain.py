@@ -10,6 +10,7 @@ import pytest
 from interruption import kill
 
 from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, settings
+from dnerf_jax.networks import stylegan2
 from dnerf_jax.worlds import head_batches, head_shards, heads
 
 
@@ -44,12 +45,14 @@ def test_losses_and_scores_are_finite_and_the_renders_are_shown(straight):
     records = runs.read_metrics(straight / "metrics.jsonl")
     steps = {record["step"] for record in records}
     assert steps == {2, 4, 5}
-    # What is not finite is written as None; there may be no opaque pixel yet, whose depth could be compared.
-    assert all(value is not None for r in records for name, value in r.items() if name != "depth_error_median")
+    # What is not finite is written as None; there may be no opaque pixel yet, whose depth or colour could be compared.
+    nothing = ("depth_error_median", "consistency")
+    assert all(value is not None for r in records for name, value in r.items() if name not in nothing)
     by_step = [set().union(*(record for record in records if record["step"] == step)) for step in (2, 4, 5)]
     assert {"color", "opacity", "depth", "loss"} <= by_step[0]
     assert {"image", "gradient"} <= by_step[1]
-    assert {"psnr", "psnr_raw", "opacity_iou", "depth_error_median"} <= by_step[2]
+    scores = {"psnr", "psnr_foreground", "ssim", "psnr_raw", "opacity_iou", "depth_error_median", "consistency"}
+    assert scores <= by_step[2]
     assert (straight / "sheets" / "000005.png").stat().st_size > 0
 
 
@@ -89,6 +92,33 @@ def test_each_stage_trains_its_own_part(run, straight):
     assert moved["mapping"]["fc0"]["weight"] > 0
     assert moved["synthesis"]["b16"]["conv1"]["weight"] > 0
     assert moved["superresolution"]["block1"]["conv1"]["weight"] > 0
+
+
+def test_planes_are_refined_and_a_block_that_joins_changes_nothing_yet(run):
+    run = dataclasses.replace(run, refine_at=(2, 5))
+    assert [run.plane_resolution(step) for step in range(1, 8)] == [4, 4, 8, 8, 8, 16, 16]
+    variables = pretrain.initial_variables(run)
+    ws = jax.random.normal(jax.random.key(0), (1, run.generator.num_ws, run.generator.w_dim))
+    planes = {}
+    for resolution in (4, 8, 16):
+        config = dataclasses.replace(run.generator, plane_resolution=resolution)
+        planes[resolution] = generator.synthesize_planes(config, variables, ws[:, : config.num_ws]).last
+    np.testing.assert_allclose(planes[16], stylegan2.upsample(stylegan2.upsample(planes[4])), atol=1e-6)
+    assert np.abs(planes[4]).max() > 0.01
+
+
+def test_coarse_steps_leave_the_fine_blocks_as_they_are(run, shards):
+    variables = pretrain.initial_variables(run)
+    before = jax.tree.map(np.asarray, variables["params"]["synthesis"])
+    state = pretrain.create_state(run, variables["params"])
+    batch = pretrain.ray_batch(run, shards, 1)
+    for _ in range(2):
+        state, _ = pretrain.ray_step(run, 8, variables["buffers"], state, batch)
+    after = state.params["synthesis"]
+    jax.tree.map(np.testing.assert_array_equal, after["b16"], before["b16"])
+    assert np.abs(after["b8"]["conv1"]["weight"] - before["b8"]["conv1"]["weight"]).max() > 0
+    state, _ = pretrain.ray_step(run, 16, variables["buffers"], state, pretrain.ray_batch(run, shards, 2))
+    assert np.abs(state.params["synthesis"]["b16"]["torgb"]["weight"]).max() > 0
 
 
 def test_a_batch_depends_on_seed_and_step_alone(run, shards):
@@ -154,7 +184,7 @@ def test_samples_lie_where_the_batch_says_or_where_a_ray_meets_density(run, shar
     shape = batch.alpha.shape
     along = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), shape + (3,))
     batch = batch.replace(rays=cameras.Rays(2.7 * along, -along), guide=jnp.full(shape, guide))
-    render = jax.jit(lambda batch, key: pretrain.render_guided(run, pretrain.initial_variables(run), batch, key))
+    render = jax.jit(lambda batch, key: pretrain.render_guided(run, 16, pretrain.initial_variables(run), batch, key))
     found = render(batch, jax.random.key(0))
     # Spread over all of the limits, only a third of the samples would be within the ball.
     assert np.mean(np.sum((found["depths"] > low) & (found["depths"] < high), axis=-1)) > 0.8 * 32

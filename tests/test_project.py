@@ -22,7 +22,7 @@ FLOORS = [
     {"networks", "volume", "triplane", "cameras", "labels", "losses", "pictures", "ply"},
     {"generator", "semantic", "worlds", "metrics", "consistency", "report"},
     {"scene", "checkpoint"},
-    {"pointcloud", "annotations", "annotation_checks", "converters", "factory"},
+    {"pointcloud", "annotations", "annotation_checks", "converters", "factory", "heldout"},
     {"settings", "runs"},
     {"train", "pretrain", "pack", "evaluate", "generate", "invert", "edit", "demo", "reproduce"},
 ]

@@ -1,0 +1,80 @@
+"""How well a backbone renders identities that it was not trained on, while it is being trained: scores and a sheet."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from dnerf_jax import cameras, consistency, generator, metrics, pictures, scene, triplane
+from dnerf_jax.networks.superresolution import resize
+
+
+def evaluate(config, variables, views, sheet, *, final):
+    """Scores of views of several identities, and a sheet of the first eight: true, rendered, depth.
+
+    psnr_raw: of the neural rendering. opacity_iou, depth_error_median (world units) at its resolution. consistency:
+    `consistency.warped_psnr` between neural renderings of one identity, 4 degrees apart. With `final` also of the
+    final image: psnr, psnr_foreground (of pixels that the head covers whole), ssim.
+
+    Args:
+      views: (z, camera, image, alpha, distance) of B views, as `head_batches.views` reads them.
+      sheet: path of the picture.
+      final: score and show the final image, not the neural rendering: its super-resolution is trained.
+    """
+    z, camera, image, alpha, distance = views
+    features, ws, found_distance, opacity = map(np.asarray, render_features(config, variables, z, camera))
+    true = image.astype(np.float32) / 127.5 - 1
+    small = lambda x: np.asarray(resize(jnp.asarray(x), features.shape[1], antialias=True))  # noqa: E731
+    solid = small(alpha[..., None].astype(np.float32) / 255)[..., 0]
+    both = (solid > 0.999) & (opacity > 0.5)
+    error = np.abs(found_distance - small(distance[..., None].astype(np.float32))[..., 0])[both]
+    scores = {
+        "psnr_raw": np.mean(metrics.psnr(features[..., :3], small(true))),
+        "opacity_iou": ((solid > 0.5) & (opacity > 0.5)).sum() / ((solid > 0.5) | (opacity > 0.5)).sum(),
+        "depth_error_median": np.median(error) if error.size else float("nan"),
+        "consistency": _consistency(config, variables, z[0]),
+    }
+    if final:
+        resolve = lambda one: generator.super_resolve(config, variables, *one)  # noqa: E731
+        shown = np.clip(jax.lax.map(resolve, (features, ws)), -1, 1)
+        covered = (alpha == 255)[..., None]
+        error = np.sum(np.square(shown - true) * covered, axis=(1, 2, 3)) / (3 * covered.sum((1, 2, 3)))
+        scores["psnr"] = np.mean(metrics.psnr(shown, true))
+        scores["psnr_foreground"] = np.mean(10 * np.log10(4 / error))
+        scores["ssim"] = np.mean(metrics.ssim(shown, true))
+    else:
+        shown = np.asarray(resize(features[:8, ..., :3], true.shape[1], antialias=False))
+    options = config.rendering
+    depth = [
+        pictures.depth_picture(np.where(o > 0.5, d, 0), near=options.ray_start, far=options.ray_end)
+        for d, o in zip(found_distance[:8], opacity[:8], strict=True)
+    ]
+    rows = [[pictures.to_uint8(x) for x in true[:8]], [pictures.to_uint8(x) for x in shown[:8]], depth]
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pictures.sheet(rows)).save(sheet)
+    return {name: float(score) for name, score in scores.items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def render_features(config, variables, z, camera):
+    """Feature images (B, h, w, F) in [-1, 1], ws, distance and opacity of latents z (B, Z) from cameras (B)."""
+    ws = generator.map_latents(config, variables, z)
+    outputs = generator.synthesize_planes(config, variables, ws)
+    planes = triplane.split_channels(outputs.last, len(config.plane_axes))
+    rays = cameras.rays(camera, config.neural_rendering_resolution)
+    # One image at a time: a batch of samples would not fit beside the training state on a small machine.
+    samples = lambda one: generator.march(config, variables, one[0], one[1])  # noqa: E731
+    render = lambda one: (lambda s: (generator.feature_image(config, s), s.distance, s.opacity))(samples(one))  # noqa: E731
+    features, distance, opacity = jax.lax.map(render, (planes, rays))
+    return features, ws, distance, opacity
+
+
+def _consistency(config, variables, z):
+    """Agreement in dB of neighbouring neural renderings of one latent z (Z,)."""
+    camera = scene.default_camera(config, yaw=np.radians([-6.0, -2.0, 2.0, 6.0]))
+    features, _, distance, opacity = map(
+        np.asarray, render_features(config, variables, np.broadcast_to(z, (4, len(z))), camera)
+    )
+    return consistency.warped_psnr(features[..., :3], np.where(opacity > 0.5, distance, 0), camera)
