@@ -1,14 +1,71 @@
-"""How well a backbone renders identities that it was not trained on, while it is being trained: scores and a sheet."""
+"""How well a backbone renders heads that it was not trained on: python -m dnerf_jax.heldout --out DIR
+
+Scores and a sheet of latents that no other pack or training render has, from poses within +-30 degrees. Pretraining
+scores its held-out identities with the same functions as it goes.
+"""
 
 import functools
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from dnerf_jax import cameras, consistency, generator, metrics, pictures, scene, triplane
+from dnerf_jax import (
+    cameras,
+    checkpoint,
+    consistency,
+    files,
+    generator,
+    metrics,
+    pictures,
+    runs,
+    scene,
+    settings,
+    triplane,
+)
 from dnerf_jax.networks.superresolution import resize
+from dnerf_jax.worlds import heads
+
+SEED = 105  # of the latents; the packs have others
+
+
+def main(out: str, checkpoint: str = "heads", count: int = 90):
+    """Scores a generator of the heads world, with a trained super-resolution, on views that nothing else has.
+
+    out: folder for heldout.json and heldout.png
+    checkpoint: the generator
+    count: how many latents, one view each
+    """
+    if count < 1:
+        raise ValueError(f"--count is {count}: scores need at least one view.")
+    runs.prepare_process()
+    model, out = _load(checkpoint), Path(out)
+    if model.config.z_dim != heads.Z_DIM:
+        raise ValueError(
+            f"{checkpoint} takes latents of {model.config.z_dim} numbers, the heads world's have {heads.Z_DIM}: score "
+            "a generator that was fitted to it."
+        )
+    views = world_views(range(count), model.config.image_resolution)
+    scores = evaluate(model.config, model.variables, views, out / "heldout.png", final=True) | {"views": count}
+    with files.atomic_file(out / "heldout.json") as file:
+        file.write_text(json.dumps(scores, indent=1) + "\n")
+    print("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+
+
+def world_views(latents, resolution):
+    """z, camera, image, alpha and distance of one view, rendered by the world, of each latent of this stream."""
+    parts = []
+    for number in latents:
+        rng = np.random.default_rng([SEED, number, 1])
+        z = rng.standard_normal(heads.Z_DIM).astype(np.float32)
+        pose = heads.sample_camera(rng)
+        view = heads.render(heads.build(z), *pose, resolution)
+        parts.append((z, *pose, view.image, np.round(view.alpha * 255).astype(np.uint8), view.distance))
+    z, cam2world, intrinsics, image, alpha, distance = (np.stack(part) for part in zip(*parts, strict=True))
+    return z, cameras.Camera(cam2world, intrinsics), image, alpha, distance
 
 
 def evaluate(config, variables, views, sheet, *, final):
@@ -16,7 +73,7 @@ def evaluate(config, variables, views, sheet, *, final):
 
     psnr_raw: of the neural rendering. opacity_iou, depth_error_median (world units) at its resolution. consistency:
     `consistency.warped_psnr` between neural renderings of one identity, 4 degrees apart. With `final` also of the
-    final image: psnr, psnr_foreground (of pixels that the head covers whole), ssim.
+    final image: psnr and its standard error, psnr_foreground (of pixels that the head covers whole), ssim.
 
     Args:
       views: (z, camera, image, alpha, distance) of B views, as `head_batches.views` reads them.
@@ -41,19 +98,19 @@ def evaluate(config, variables, views, sheet, *, final):
         shown = np.clip(jax.lax.map(resolve, (features, ws)), -1, 1)
         covered = (alpha == 255)[..., None]
         error = np.sum(np.square(shown - true) * covered, axis=(1, 2, 3)) / (3 * covered.sum((1, 2, 3)))
-        scores["psnr"] = np.mean(metrics.psnr(shown, true))
+        psnr = metrics.psnr(shown, true)
+        scores["psnr"], scores["psnr_standard_error"] = np.mean(psnr), np.std(psnr) / len(psnr) ** 0.5
         scores["psnr_foreground"] = np.mean(10 * np.log10(4 / error))
         scores["ssim"] = np.mean(metrics.ssim(shown, true))
     else:
         shown = np.asarray(resize(features[:8, ..., :3], true.shape[1], antialias=False))
-    options = config.rendering
-    depth = [
-        pictures.depth_picture(np.where(o > 0.5, d, 0), near=options.ray_start, far=options.ray_end)
-        for d, o in zip(found_distance[:8], opacity[:8], strict=True)
-    ]
+    limits = {"near": config.rendering.ray_start, "far": config.rendering.ray_end}
+    depth = np.where(opacity > 0.5, found_distance, 0)[:8]
+    times = true.shape[1] // depth.shape[1]
+    depth = [pictures.enlarge(pictures.depth_picture(one, **limits), times) for one in depth]
     rows = [[pictures.to_uint8(x) for x in true[:8]], [pictures.to_uint8(x) for x in shown[:8]], depth]
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pictures.sheet(rows)).save(sheet)
+    with files.atomic_file(sheet) as file:
+        Image.fromarray(pictures.sheet(rows)).save(file)
     return {name: float(score) for name, score in scores.items()}
 
 
@@ -78,3 +135,10 @@ def _consistency(config, variables, z):
         np.asarray, render_features(config, variables, np.broadcast_to(z, (4, len(z))), camera)
     )
     return consistency.warped_psnr(features[..., :3], np.where(opacity > 0.5, distance, 0), camera)
+
+
+_load = checkpoint.load  # the door has a parameter of this module's name
+
+
+if __name__ == "__main__":
+    settings.door(main)

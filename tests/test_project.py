@@ -22,9 +22,9 @@ FLOORS = [
     {"networks", "volume", "triplane", "cameras", "labels", "losses", "pictures", "ply"},
     {"generator", "semantic", "worlds", "metrics", "consistency", "report"},
     {"scene", "checkpoint"},
-    {"pointcloud", "annotations", "annotation_checks", "converters", "factory", "heldout"},
+    {"pointcloud", "annotations", "annotation_checks", "converters", "factory"},
     {"settings", "runs"},
-    {"train", "pretrain", "pack", "evaluate", "generate", "invert", "edit", "demo", "reproduce"},
+    {"train", "pretrain", "heldout", "pack", "evaluate", "generate", "invert", "edit", "demo", "reproduce"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
