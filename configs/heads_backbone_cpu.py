@@ -45,7 +45,7 @@ def get_config():
             superresolution_steps=700,
             refine_at=(1500, 9000),
             identities_per_step=12,
-            rays_per_identity=192,
+            rays_per_identity=256,
             stratified_samples=10,
             guided_samples=10,
             guide_spread=0.025,

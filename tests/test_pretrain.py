@@ -121,11 +121,16 @@ def test_coarse_steps_leave_the_fine_blocks_as_they_are(run, shards):
     assert np.abs(state.params["synthesis"]["b16"]["torgb"]["weight"]).max() > 0
 
 
-def test_few_rays_are_empty(run, shards):
-    batch = head_batches.rays(shards, np.arange(4), np.random.default_rng(0), 400, 8)
-    share = np.mean([shards[i]["alpha"].reshape(-1, 2, 8, 2).mean((1, 3)) == 0 for i in range(4)])
-    drawn = np.mean(batch.alpha == 0)
-    assert 0.2 < share and 0.15 * share < drawn < 0.75 * share
+def test_few_rays_are_empty_and_many_show_what_is_small(run, shards):
+    batch = head_batches.rays(shards, np.arange(4), np.random.default_rng(0), 400, 16)
+    masks = np.stack([shards[i]["mask"] for i in range(4)])
+    empty, details = np.mean(masks == 0), np.isin(masks, [heads.LABELS.names.index(x) for x in head_batches.DETAILS])
+    drawn = np.mean(batch.distance == 0)
+    assert 0.2 < empty and 0.15 * empty < drawn < 0.75 * empty
+    # An eye's or a nose's ray ends at the colour of a pixel that is one.
+    small = np.stack([shards[i]["image"] for i in range(4)])[details] / 255
+    known = np.abs(batch.rgb.reshape(-1, 1, 3) - small[None]).max(-1).min(1) < 1e-6
+    assert known.mean() > 2 * details.mean()
 
 
 def test_a_batch_depends_on_seed_and_step_alone(run, shards):
