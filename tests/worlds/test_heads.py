@@ -200,7 +200,7 @@ def test_hair_grows_from_none_through_zero_to_long():
     assert np.all(np.diff(lowest) >= 0) and lowest[-1] > lowest[2] + 10, lowest
 
 
-def test_what_stands_off_the_skin_is_hair_and_its_border_is_of_two_colours():
+def test_what_stands_off_the_skin_is_hair():
     """Every point of the shell well above the skin is labelled hair, whatever the wave, volume and fringe."""
     for seed in range(4):
         z = latent(40 + seed)
