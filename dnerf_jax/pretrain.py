@@ -47,7 +47,8 @@ class Settings:
       identities_per_step, rays_per_identity: the batch of the first stage.
       stratified_samples, guided_samples: samples per ray, spread over the limits and around the surface.
       guide_spread: standard deviation of the guided samples, in world units.
-      learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then one cosine (Adam, equalised weights).
+      learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then exponential decay (Adam, equalised
+        weights): steps soon have to be small, for each sees few heads.
       style_init: factor on the initial weights that turn w into styles.
       mapping_boost: factor on the mapping network's steps.
       ema_decay: of the moving average of the parameters, which is what is kept.
@@ -348,8 +349,12 @@ def _ema_rate(run, step):
 
 
 def _optimizer(run):
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, run.learning_rate, run.warmup_steps, run.steps, run.final_learning_rate
+    schedule = optax.warmup_exponential_decay_schedule(
+        init_value=0.0,
+        peak_value=run.learning_rate,
+        warmup_steps=run.warmup_steps,
+        transition_steps=run.steps - run.warmup_steps,
+        decay_rate=run.final_learning_rate / run.learning_rate,
     )
     # The mapping's own multiplier of 0.01, which steadies adversarial training, would all but freeze it here.
     boost = optax.masked(optax.scale(run.mapping_boost), lambda tree: {name: name == "mapping" for name in tree})
