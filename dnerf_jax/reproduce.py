@@ -7,6 +7,9 @@ and order of views, so the spread tells what another choice of labels would have
 scores stay in `out`; a command that was stopped continues, and tables share rows.
 
 The paper's numbers stand beside ours for the direction alone: they are of AFHQ cats, inverted photos and drawn labels.
+
+Two tables are ours: `--table tuning`, what configs/heads.py was chosen from, on views that are in no other pack; and
+`--table ceiling`, the same branch with ever more labels, which tells what the labels limit from what the backbone does.
 """
 
 import dataclasses
@@ -37,7 +40,7 @@ from dnerf_jax import (
 from dnerf_jax.worlds import heads
 
 CONFIG = Path(__file__).parent.parent / "configs" / "heads.py"
-LATENTS_PER_SEED = 300  # of the training packs' stream; seeds have different ones
+LATENTS_PER_SEED = 1000  # of the training packs' stream; seeds have different ones
 LINE = 0.47  # height of the row of figure S10 in the image: through the eyes
 PAPER_FORM = {"features": "hidden", "channels": "split", "aggregation": "sum"}
 
@@ -48,12 +51,14 @@ class Row:
 
     views: latents x views of each; views of one each look from the left, the front and the right in turn.
     paper: (mIoU, accuracy) on (single images, video), where the paper has them.
+    training: changes to the other settings of `train`.
     """
 
     name: str
     changes: dict
     views: tuple[int, int] = (30, 3)
     paper: tuple = (None, None)
+    training: dict = dataclasses.field(default_factory=dict)
 
 
 TABLES = {
@@ -80,9 +85,30 @@ TABLES = {
         Row("90x1", PAPER_FORM, (90, 1)),
         Row("300x1", PAPER_FORM, (300, 1)),
     ),
+    "ceiling": (
+        Row("default", {}),
+        Row("default-90x1", {}, (90, 1)),
+        Row("default-300x1", {}, (300, 1), training={"steps": 1200}),
+        Row("default-1000x1", {}, (1000, 1), training={"steps": 2000}),
+    ),
+    "tuning": (
+        Row("default", {}),
+        *(Row(f"learning_rate-{x}", {}, training={"learning_rate": x}) for x in (5e-3, 2e-2)),
+        *(Row(f"steps-{x}", {}, training={"steps": x}) for x in (200, 800)),
+        *(Row(f"class_balance-{x}", {}, training={"class_balance": x}) for x in (0.0, 0.2, 0.6)),
+        *(Row(f"coarse_dropout-{x}", {}, training={"coarse_dropout": x}) for x in (0.0, 0.25)),
+        *(Row(f"hidden-{x}", {"hidden": x}) for x in (32, 128)),
+        *(Row(f"superresolution_width-{x}", {"superresolution_width": x}) for x in (16, 64)),
+        *(Row(f"samples_kept-{x}", {"samples_kept": x}) for x in (3, 10)),
+    ),
 }
+# What the rows of a table are scored on: names of embedded packs, or one to render.
+VALIDATION = pack.Pack("validation", 104, 60, None)
+SETS = {"tuning": {"validation": VALIDATION}}
 # What the paper claims: the first row is better than the second.
 CLAIMS = {
+    "ceiling": {"more labels help": ("default-1000x1", "default")},
+    "tuning": {},
     "4": {
         "multiscale features help": ("hidden", "last"),
         "the density prior helps": ("hidden", "no-prior"),
@@ -92,18 +118,18 @@ CLAIMS = {
 
 
 def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads", seeds: int = 3):
-    """Reproduces a table (4 or 5) or a figure (S10) of the paper.
+    """Reproduces a table (4 or 5) or a figure (S10) of the paper, or makes one of ours (ceiling, tuning).
 
     out: folder for trained branches, scores and tables; what is there is kept
-    table: 4 or 5
+    table: 4, 5, ceiling or tuning
     figure: S10
     checkpoint: the generator, trained on the heads world
     seeds: how many runs of every row
     """
     if table not in ("", *TABLES) or figure not in ("", "S10") or not (table or figure):
         raise ValueError(
-            f"--table is {table!r}, --figure {figure!r}: give --table 4, --table 5 or --figure S10; the paper's other "
-            "tables need datasets that are not here."
+            f"--table is {table!r}, --figure {figure!r}: give --table {', '.join(TABLES)} or --figure S10; the paper's "
+            "other tables need datasets that are not here."
         )
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}: a table needs at least one run of every row.")
@@ -120,14 +146,15 @@ def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads",
 
 def make_table(table, base, name, seeds, out):
     """Trains and scores what is missing of a table, prints it, writes table<N>.json and table<N>.md; returns it."""
+    sets = scored_on(table, name, out)
     # Seed by seed: rows with the same labelled views follow each other.
     order = sorted(TABLES[table], key=lambda row: row.views)
-    found = {(row.name, seed): score(row, base, name, seed, out) for seed in seeds for row in order}
+    found = {(row.name, seed): score(row, base, name, seed, out, sets) for seed in seeds for row in order}
     scores = {row.name: [found[row.name, seed] for seed in seeds] for row in TABLES[table]}
     rows = [
         {
             "name": row.name,
-            "changes": row.changes,
+            "changes": row.changes | row.training,
             "latents": row.views[0],
             "views_per_latent": row.views[1],
             "paper": dict(zip(evaluate.EMBEDDED, row.paper, strict=True)),
@@ -136,7 +163,7 @@ def make_table(table, base, name, seeds, out):
         for row in TABLES[table]
     ]
     verdicts = {
-        claim: {on: verdict(scores[better], scores[worse], on) for on in evaluate.EMBEDDED}
+        claim: {on: verdict(scores[better], scores[worse], on) for on in sets}
         for claim, (better, worse) in CLAIMS[table].items()
     }
     result = {"table": table, "rows": rows, "claims": verdicts}
@@ -149,18 +176,29 @@ def make_table(table, base, name, seeds, out):
     return result
 
 
-def score(row, base, name, seed, out):
-    """Scores of one row and seed on the embedded test packs, trained unless they are there already."""
+def scored_on(table, name, out):
+    """The packs that a table's rows are scored on, by what they are called: embedded ones, or made in `out`."""
+    sets = {}
+    for on, views in SETS.get(table, evaluate.EMBEDDED).items():
+        sets[on] = views if isinstance(views, str) else str(out / views.name)
+        if not isinstance(views, str) and not (out / views.name).exists():
+            generator = checkpoint.load(name)
+            annotations.save(out / views.name, pack.make(views, generator, generator.config.image_resolution))
+    return sets
+
+
+def score(row, base, name, seed, out, sets):
+    """Scores of one row and seed on the packs `sets`, trained and scored unless that is done already."""
     model, folder, path = branch(row, base, name, seed, out)
-    if not path.exists():
-        found = {on: measure(model, base, pack_name) for on, pack_name in evaluate.EMBEDDED.items()}
+    found = json.loads(path.read_text()) if path.exists() else {}
+    missing = {on: measure(model, base, views) for on, views in sets.items() if on not in found}
+    if missing:
+        found |= missing
         with files.atomic_file(path) as file:
             file.write_text(json.dumps(found, indent=1) + "\n")
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the run is over
-    found = json.loads(path.read_text())
-    single, video = found["single"], found["video"]
-    print(f"{row.name} seed {seed}: single {single['miou']:.4f}, video {video['miou']:.4f}", flush=True)
-    return found
+    print(f"{row.name} seed {seed}: " + ", ".join(f"{on} {found[on]['miou']:.4f}" for on in sets), flush=True)
+    return {on: found[on] for on in sets}
 
 
 def measure(model, base, name):
@@ -185,10 +223,13 @@ def known_samples(config, model, name):
         return None
     key = (model.fingerprint, name, config.samples_kept)
     if key not in _known:
-        while len(_known) > 2:  # the packs of the scores, and the one that was trained on last
-            del _known[next(k for k in _known if k[1] not in evaluate.EMBEDDED.values())]
-        _known[key] = train.freeze_samples(config, model, annotations.load(name, model))
-    return _known[key]
+        found = train.freeze_samples(config, model, annotations.load(name, model))
+    else:
+        found = _known.pop(key)
+    _known[key] = found  # the last used are the last
+    while len(_known) > 3:  # two packs to score on, and one to train on
+        del _known[next(iter(_known))]
+    return found
 
 
 def branch(row, base, name, seed, out):
@@ -201,9 +242,8 @@ def branch(row, base, name, seed, out):
     generator = checkpoint.load(name)
     if not labels.exists():
         annotations.save(labels, labelled_views(generator, latents, views, seed))
-    run = dataclasses.replace(
-        base, seed=seed, annotations=str(labels), semantic=dataclasses.replace(base.semantic, **row.changes)
-    )
+    branch = dataclasses.replace(base.semantic, **row.changes)
+    run = dataclasses.replace(base, seed=seed, annotations=str(labels), semantic=branch, **row.training)
     samples = known_samples(run.semantic, generator, run.annotations)
     return train.train(run, folder, name, samples), folder, folder / "scores.json"
 
@@ -233,30 +273,29 @@ def verdict(better, worse, on):
 
 def markdown(result):
     """A table of a result of `make_table`, means and standard deviations over seeds, and the verdicts."""
-    count = len(result["rows"][0]["seeds"])
-    lines = [
-        f"Table {result['table']}, mean ± standard deviation over {count} seeds. The paper's numbers (other images, "
-        "inverted latents, drawn labels) are in the last columns.",
-        "",
-        "| row | views | single mIoU | single acc. | video mIoU | video acc. | paper, single | paper, video |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    count, sets = len(result["rows"][0]["seeds"]), list(result["rows"][0]["seeds"][0])
+    paper = [on for on in evaluate.EMBEDDED if any(row["paper"][on] for row in result["rows"])]
+    columns = ["row", "views", *(f"{on} {measure}" for on in sets for measure in ("mIoU", "acc."))]
+    columns += [f"paper, {on}" for on in paper]
+    about = f"Table {result['table']}, mean ± standard deviation over {count} seeds."
+    if paper:
+        about += " The paper's numbers (other images, inverted latents, drawn labels) are in the last columns."
+    lines = [about, "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for row in result["rows"]:
         cells = [row["name"], f"{row['latents']} x {row['views_per_latent']}"]
-        for on in evaluate.EMBEDDED:
+        for on in sets:
             for measure in ("miou", "accuracy"):
                 values = [found[on][measure] for found in row["seeds"]]
                 cells.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1) if count > 1 else 0:.3f}")
-        for on in evaluate.EMBEDDED:
-            paper = row["paper"][on]
-            cells.append("" if paper is None else f"{paper[0]:.3f}, {paper[1]:.3f}")
+        known = [row["paper"][on] for on in paper]
+        cells += ["" if pair is None else f"{pair[0]:.3f}, {pair[1]:.3f}" for pair in known]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
     for claim, verdicts in result["claims"].items():
         for on, found in verdicts.items():
             differences = ", ".join(f"{value:+.3f}" for value in found["differences"])
             lines.append(f"- {claim}, {on}: {found['verdict']} (differences in mIoU by seed: {differences})")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def make_figure(base, name, out):

@@ -31,10 +31,10 @@ def run(shrunk):
 
 
 def test_rows_are_variations_that_the_branch_knows():
-    fields = set(semantic.SemanticConfig.__dataclass_fields__)
+    fields, others = set(semantic.SemanticConfig.__dataclass_fields__), set(train.Settings.__dataclass_fields__)
     for rows in reproduce.TABLES.values():
         assert len({row.name for row in rows}) == len(rows)
-        assert all(set(row.changes) <= fields for row in rows)
+        assert all(set(row.changes) <= fields and set(row.training) <= others for row in rows)
         assert all(row.views[0] <= reproduce.LATENTS_PER_SEED and row.views[1] in (1, 3) for row in rows)
     for table, claims in reproduce.CLAIMS.items():
         assert {name for pair in claims.values() for name in pair} <= {row.name for row in reproduce.TABLES[table]}
@@ -75,13 +75,29 @@ def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, ca
 def test_scores_are_those_of_evaluate(in_small, run, tiny_model, density_prior):
     config = dataclasses.replace(run.semantic, density_prior=density_prior)
     params = semantic.init(config, tiny_model.config, jax.random.key(2))
-    model = tiny_model.replace(semantic_config=config, semantic_params=params)
-    views = annotations.load("heads_video", model)
+    views = annotations.load("heads_video", tiny_model)
+    model = tiny_model.replace(semantic_config=config, semantic_params=params, label_map=views.label_map)
     expected = evaluate.evaluate(model, views)
     found = reproduce.measure(model, run, "heads_video")
     assert found["views"] == len(views)
     for name in ("label_pixels", "prediction_pixels", "per_class", "miou", "accuracy"):
         assert found[name] == expected[name], name
+
+
+def test_tuning_is_scored_on_views_of_its_own(in_small, tiny_pack, tmp_path, monkeypatch):
+    rows = (reproduce.TABLES["tuning"][0], reproduce.Row("faster", {"hidden": 8}, training={"steps": 2}))
+    monkeypatch.setitem(reproduce.TABLES, "tuning", rows)
+    made = []
+    monkeypatch.setattr(pack, "make", lambda views, model, resolution: made.append((views, resolution)) or tiny_pack)
+    reproduce.main(str(tmp_path), table="tuning", seeds=1)
+    assert made == [(reproduce.VALIDATION, 16)]
+    assert reproduce.VALIDATION.seed not in {embedded.seed for embedded in pack.PACKS}
+    result = json.loads((tmp_path / "tabletuning.json").read_text())
+    assert [set(found) for row in result["rows"] for found in row["seeds"]] == [{"validation"}] * 2
+    assert result["rows"][1]["changes"] == {"hidden": 8, "steps": 2}
+    text = (tmp_path / "tabletuning.md").read_text()
+    assert "paper" not in text and "| faster | 30 x 3 |" in text
+    assert checkpoint.load(tmp_path / "faster_30x3_seed0" / "model").semantic_config.hidden == 8
 
 
 def test_what_rows_share_is_computed_once(in_small, run, tiny_model, monkeypatch):
@@ -93,9 +109,9 @@ def test_what_rows_share_is_computed_once(in_small, run, tiny_model, monkeypatch
             reproduce.known_samples(dataclasses.replace(run.semantic, **changes), tiny_model, name)
     assert len(computed) == 3
     assert reproduce.known_samples(dataclasses.replace(run.semantic, density_prior=False), tiny_model, "x") is None
-    for pack_name in ("heads_train", "heads_train"):
-        reproduce.known_samples(dataclasses.replace(run.semantic, samples_kept=4), tiny_model, pack_name)
-    assert len(reproduce._known) == 3 and len(computed) == 4
+    # A fourth takes the place of the one that was not used for the longest time.
+    reproduce.known_samples(dataclasses.replace(run.semantic, samples_kept=4), tiny_model, "heads_train")
+    assert [key[1:] for key in reproduce._known] == [("heads_test", 6), ("heads_video", 6), ("heads_train", 4)]
 
 
 def test_results_of_another_generator_are_not_mixed_in(in_small, tiny_model, tmp_path, monkeypatch):
