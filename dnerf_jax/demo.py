@@ -48,7 +48,7 @@ def main(workdir: str = "out/demo", seed: int = 0):
 
 
 def show_scene(model, dataset):
-    """A turntable strip of image, mask and depth, and two pictures of the fused labelled cloud, of one new latent."""
+    """A turntable strip of image, mask, depth and cloud, and the fused cloud from further away, of one new latent."""
     z, _ = generate.draw(dataset, model.config, dataset.latents)
     one = jax.jit(scene.synthesize)(model, z)
     camera = scene.default_camera(model.config, jnp.radians(jnp.asarray(TURNTABLE_YAWS)))
@@ -59,14 +59,13 @@ def show_scene(model, dataset):
     rows.append(list(pictures.depth_picture(depth)))
     cloud = generate.fused_cloud(views, model.label_map, dataset.voxel_size)
     colors = (cloud.colors, model.label_map.colorize(cloud.labels[None])[0])
-    around = scene.default_camera(model.config, jnp.radians(jnp.array([-40.0, 10.0, 55.0])), jnp.radians(12.0))
-    clouds = [
-        [
-            pictures.cloud_picture(cloud.points, color, around.cam2world[i], around.intrinsics[i], 320, radius=2)
-            for i in range(3)
-        ]
-        for color in colors
+    draw = lambda color, camera, size: [  # noqa: E731
+        pictures.cloud_picture(cloud.points, color, *pose, size, radius=2)
+        for pose in zip(camera.cam2world, camera.intrinsics, strict=True)
     ]
+    rows.append(draw(colors[1], camera, views.image.shape[1]))
+    around = scene.default_camera(model.config, jnp.radians(jnp.array([-40.0, 10.0, 55.0])), jnp.radians(12.0))
+    clouds = [draw(color, around, 320) for color in colors]
     print(f"clouds of neighbouring views: {describe_agreement(cloud_agreement(views, model.label_map))}")
     return pictures.sheet(rows), pictures.sheet(clouds)
 
@@ -117,7 +116,7 @@ def write_report(workdir, model, run, scores, turntable, clouds):
                 }
             ),
             report.heading("A new head from all sides"),
-            report.figure(turntable, "One latent that no label was made for: image, mask, depth."),
+            report.figure(turntable, "One latent that no label was made for: image, mask, depth, labelled points."),
             report.figure(clouds, "Its point cloud, fused from seven views: colours and labels."),
             report.heading("Per class"),
             report.table(
