@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from dnerf_jax import cameras, consistency, generator, metrics, pictures, scene, triplane
+from dnerf_jax import cameras, consistency, files, generator, metrics, pictures, scene, triplane
 from dnerf_jax.networks.superresolution import resize
 
 
@@ -52,8 +52,8 @@ def evaluate(config, variables, views, sheet, *, final):
         for d, o in zip(found_distance[:8], opacity[:8], strict=True)
     ]
     rows = [[pictures.to_uint8(x) for x in true[:8]], [pictures.to_uint8(x) for x in shown[:8]], depth]
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pictures.sheet(rows)).save(sheet)
+    with files.atomic_file(sheet) as file:
+        Image.fromarray(pictures.sheet(rows)).save(file)
     return {name: float(score) for name, score in scores.items()}
 
 
