@@ -41,7 +41,7 @@ def get_config():
                 ),
             ),
             data=dict(identities=12000, views=2, resolution=256, held_out=200, processes=2),
-            steps=22000,
+            steps=13500,
             superresolution_steps=700,
             refine_at=(1500, 9000),
             identities_per_step=12,

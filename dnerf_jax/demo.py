@@ -40,8 +40,8 @@ def main(workdir: str = "out/demo", seed: int = 0):
     dataset = dataclasses.replace(dataset, seed=seed, latents=4)
     generate.generate(dataset, model, workdir / "dataset")
     turntable, clouds = show_scene(model, dataset)
-    with files.atomic_file(workdir / "turntable.png") as file:
-        Image.fromarray(turntable).save(file, optimize=True)
+    with files.atomic_file(workdir / "turntable.jpg") as file:
+        Image.fromarray(turntable).save(file, quality=90)
     write_report(workdir, model, run, scores, turntable, clouds)
     minutes = (time.monotonic() - begun) / 60
     print(f"done in {minutes:.1f} min; open {workdir / 'report.html'}")

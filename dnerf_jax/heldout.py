@@ -35,7 +35,7 @@ SEED = 105  # of the latents; the packs have others
 def main(out: str, checkpoint: str = "heads", count: int = 90):
     """Scores a generator of the heads world, with a trained super-resolution, on views that nothing else has.
 
-    out: folder for heldout.json and heldout.png
+    out: folder for heldout.json and heldout.jpg
     checkpoint: the generator
     count: how many latents, one view each
     """
@@ -49,7 +49,7 @@ def main(out: str, checkpoint: str = "heads", count: int = 90):
             "a generator that was fitted to it."
         )
     views = world_views(range(count), model.config.image_resolution)
-    scores = evaluate(model.config, model.variables, views, out / "heldout.png", final=True) | {"views": count}
+    scores = evaluate(model.config, model.variables, views, out / "heldout.jpg", final=True) | {"views": count}
     with files.atomic_file(out / "heldout.json") as file:
         file.write_text(json.dumps(scores, indent=1) + "\n")
     print("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
@@ -110,7 +110,7 @@ def evaluate(config, variables, views, sheet, *, final):
     depth = [pictures.enlarge(pictures.depth_picture(one, **limits), times) for one in depth]
     rows = [[pictures.to_uint8(x) for x in true[:8]], [pictures.to_uint8(x) for x in shown[:8]], depth]
     with files.atomic_file(sheet) as file:
-        Image.fromarray(pictures.sheet(rows)).save(file)
+        Image.fromarray(pictures.sheet(rows)).save(file, quality=90)
     return {name: float(score) for name, score in scores.items()}
 
 

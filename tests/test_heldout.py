@@ -24,7 +24,7 @@ def test_the_door_scores_and_shows(model, tmp_path, capsys):
     scores = json.loads((tmp_path / "scores" / "heldout.json").read_text())
     assert scores["views"] == 3 and f"psnr {scores['psnr']:.4g}" in capsys.readouterr().out
     assert scores["psnr"] < 20 and 0 < scores["psnr_standard_error"] < 20
-    width, height = Image.open(tmp_path / "scores" / "heldout.png").size
+    width, height = Image.open(tmp_path / "scores" / "heldout.jpg").size
     assert width >= 3 * 16 and height >= 3 * 16
 
 
