@@ -1,7 +1,9 @@
 """Fits the embedded heads backbone: a small EG3D, from z ~ N(0, I) to the renders of the heads world.
 
 Command: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir out/heads_backbone
-Hardware: two CPU cores, resumable.
+Hardware: two CPU cores; 38 minutes to render the views, some 2 hours for the rays, 10 minutes for the super-resolution,
+resumable. Result: 23.5 dB on held-out heads (python -m dnerf_jax.heldout). The embedded weights' learning rate decayed
+towards 22,000 steps until step 2,250 and towards 15,000 until 11,000: a clean run gives a similar model, not this one.
 """
 
 from ml_collections import ConfigDict
