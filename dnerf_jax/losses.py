@@ -21,6 +21,16 @@ def mean_squared_error(prediction, target):
     return jnp.mean(jnp.square(prediction - target))
 
 
+def binary_cross_entropy(opacity, alpha, *, smallest=1e-4):
+    """Mean cross-entropy of opacities in [0, 1] against coverages alpha in [0, 1].
+
+    A ray that is opaque by mistake is -log(1 - opacity) in error, its optical depth, which keeps pulling where its
+    opacity no longer changes with the density. `smallest` bounds opacity and transparency from below.
+    """
+    through, stopped = jnp.maximum(1 - opacity, smallest), jnp.maximum(opacity, smallest)
+    return -jnp.mean(alpha * jnp.log(stopped) + (1 - alpha) * jnp.log(through))
+
+
 def gradient_difference(prediction, target):
     """Mean absolute difference of the finite differences of two images (..., H, W, C): punishes blur."""
     total = 0.0

@@ -45,7 +45,8 @@ class Settings:
       steps, superresolution_steps: of the two stages.
       refine_at: steps of the first stage after which the planes' resolution doubles; it ends at the generator's.
       identities_per_step, rays_per_identity: the batch of the first stage.
-      stratified_samples, guided_samples: samples per ray, spread over the limits and around the surface.
+      stratified_samples, importance_samples, guided_samples: samples per ray, spread over the limits, where the model
+        has density, and around the surface.
       guide_spread: standard deviation of the guided samples, in world units.
       learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then exponential decay (Adam, equalised
         weights): steps soon have to be small, for each sees few heads.
@@ -65,6 +66,7 @@ class Settings:
     identities_per_step: int
     rays_per_identity: int
     stratified_samples: int
+    importance_samples: int
     guided_samples: int
     guide_spread: float
     learning_rate: float
@@ -179,7 +181,7 @@ def ray_step(run, plane_resolution, buffers, state, batch):
         rendered = render_guided(run, plane_resolution, variables, batch, key)
         parts = {
             "color": losses.mean_squared_error(rendered["rgb"], batch.rgb),
-            "opacity": jnp.mean(jnp.abs(rendered["opacity"] - batch.alpha)),
+            "opacity": losses.binary_cross_entropy(rendered["opacity"], batch.alpha),
             "depth": losses.depth_spread(
                 rendered["weights"], rendered["depths"], batch.distance, (batch.alpha > 0.99).astype(jnp.float32)
             ),
@@ -206,7 +208,7 @@ def render_guided(run, plane_resolution, variables, batch, key):
     there, but not the loss.
     """
     config = dataclasses.replace(run.generator, plane_resolution=plane_resolution)
-    options, keys = config.rendering, jax.random.split(key, 3)
+    options, keys = config.rendering, jax.random.split(key, 4)
     shape = batch.alpha.shape
     ws = generator.map_latents(config, variables, batch.z)
     outputs = generator.synthesize_planes(config, variables, ws)
@@ -221,10 +223,12 @@ def render_guided(run, plane_resolution, variables, batch, key):
     coarse = volume.stratified_depths(keys[0], start, end, run.stratified_samples)
     coarse_sigma, coarse_rgb = decode(coarse)
     found = volume.importance_depths(
-        keys[1], coarse, volume.weights_from_density(coarse_sigma, coarse), run.guided_samples
+        keys[1], coarse, volume.weights_from_density(coarse_sigma, coarse), run.importance_samples
     )
     guide = batch.guide[..., None]
-    fine = jnp.where(guide > 0, guide + run.guide_spread * jax.random.normal(keys[2], found.shape), found)
+    guided = guide + run.guide_spread * jax.random.normal(keys[2], shape + (run.guided_samples,))
+    spread = volume.stratified_depths(keys[3], start, end, run.guided_samples)
+    fine = jnp.concatenate([found, jnp.where(guide > 0, guided, spread)], axis=-1)
     fine_sigma, fine_rgb = decode(fine)
 
     depths, order = volume.merge_sorted(coarse, fine)

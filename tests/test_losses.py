@@ -50,6 +50,18 @@ def test_squared_differences():
     np.testing.assert_allclose(losses.mean_squared_error(a, b), 5 / 3, rtol=1e-6)
 
 
+def test_binary_cross_entropy_is_the_likelihood_of_stopped_and_passing_rays():
+    opacity, alpha = np.array([0.2, 0.9, 0.5]), np.array([0.0, 1.0, 0.25])
+    expected = -(np.log(0.8) + np.log(0.9) + 0.25 * np.log(0.5) + 0.75 * np.log(0.5)) / 3
+    np.testing.assert_allclose(losses.binary_cross_entropy(opacity, alpha), expected, rtol=1e-6)
+    assert np.isfinite(losses.binary_cross_entropy(np.array([0.0, 1.0]), np.array([1.0, 0.0])))
+
+
+def test_binary_cross_entropy_pulls_at_rays_that_are_opaque_by_mistake():
+    error = lambda depth: losses.binary_cross_entropy(1 - jnp.exp(-depth), 0.0)  # noqa: E731
+    np.testing.assert_allclose([jax.grad(error)(depth) for depth in (0.1, 1.0, 5.0)], 1, rtol=1e-3)
+
+
 def test_gradient_difference_ignores_brightness_and_sees_blur():
     image = draw(2, 6, 7, 3)
     np.testing.assert_allclose(losses.gradient_difference(image + 3, image), 0, atol=1e-5)

@@ -10,8 +10,8 @@ from dnerf_jax.worlds import heads
 NEAR = 8  # rendered pixels within which a passing ray looks for a surface
 TRIES = 12  # how many of them it looks at
 DRAWN = 4  # pixels looked at for every ray that is kept
-SKIPPED = 2 / 3  # of those that show nothing but background
-DETAILS = ("brow", "eye", "nose", "upper_lip", "lower_lip", "mouth", "ear")  # all of these are kept
+SKIPPED = 0.9  # of those with nothing but background around
+DETAILS = ("brow", "eye", "upper_lip", "lower_lip", "mouth")  # all that are near these are kept
 JUMP = 0.03  # world units; distances that differ by more are of two surfaces
 
 
@@ -34,7 +34,9 @@ class RayBatch:
 def rays(shards, identities, draws, count, grid):
     """`count` random rays of every identity (B,), drawn from the NumPy generator `draws`.
 
-    Few of them are empty, and more than their share, of 1 in 20, show what is small in a face.
+    Few of them are far from anything, and four times their share show what is small in a face or lies beside it.
+    What lies on both sides of an edge keeps its share: with less background beside a silhouette, all that is unsure
+    there would come out opaque.
 
     grid: the rays are those of views of grid x grid pixels; what such a pixel shows is the mean of the rendered
         pixels within it, so that what is learned is smooth at the scale at which it will be rendered
@@ -65,11 +67,20 @@ def _draw(entries, draws, count, views, grid):
     shape = (len(entries), DRAWN * count)
     view, row, column = draws.integers(views, size=shape), *draws.integers(grid, size=(2, *shape))
     middle = [(2 * x + 1) * entries[0]["alpha"].shape[-1] // (2 * grid) for x in (row, column)]
-    label = np.stack([entry["mask"][view[i], middle[0][i], middle[1][i]] for i, entry in enumerate(entries)])
-    detail = np.isin(label, [heads.LABELS.names.index(name) for name in DETAILS])
-    last = (label == 0) & (draws.random(shape) < SKIPPED)
+    around = _labels_around(entries, view, *middle)
+    detail = np.isin(around, [heads.LABELS.names.index(name) for name in DETAILS]).any(axis=-1)
+    last = ~around.any(axis=-1) & (draws.random(shape) < SKIPPED)
     chosen = np.argsort(np.where(last, 2, ~detail), axis=1, kind="stable")[:, :count]
     return tuple(np.take_along_axis(x, chosen, axis=1) for x in (view, row, column))
+
+
+def _labels_around(entries, view, row, column):
+    """Label ids (B, M, 17) at pixels (B, M), and NEAR and half as far from them in eight directions."""
+    last = entries[0]["mask"].shape[-1] - 1
+    reach = (-NEAR, -NEAR // 2, 0, NEAR // 2, NEAR)
+    steps = np.array([(i, j) for i in reach for j in reach if abs(i) == abs(j) or not i * j]).T
+    rows, columns = (np.clip(x[..., None] + step, 0, last) for x, step in zip((row, column), steps, strict=True))
+    return np.stack([entry["mask"][view[i][:, None], rows[i], columns[i]] for i, entry in enumerate(entries)])
 
 
 def _middle(distance):
