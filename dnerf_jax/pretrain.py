@@ -1,8 +1,8 @@
 """Fits an EG3D generator to a world: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir DIR
 
 Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread
-over its limits and partly where the surface is, or where the ray passes it closely, so that few of them are enough.
-Colour, opacity and the distance of the weight from the surface are supervised. Most of a step is the synthesis of
+over its limits, partly where the model has density, and partly where the surface is, or where the ray passes it
+closely, so that few of them are enough. Colour, opacity and the distance of the weight from the surface are supervised. Most of a step is the synthesis of
 planes, so the first steps make do with coarse ones, and the finer blocks join later. Then images: the backbone is
 frozen at its moving average, and the super-resolution learns from feature images rendered once.
 
@@ -203,9 +203,9 @@ def ray_step(run, plane_resolution, buffers, state, batch):
 def render_guided(run, plane_resolution, variables, batch, key):
     """Renders the rays of a batch: rgb (B, N, 3), opacity (B, N), sample weights and depths (B, N, S).
 
-    Further samples lie around the true distance. On rays that pass a silhouette they lie at its distance, and on all
-    others where the model has density, as in `generator.march`: the final renderer would otherwise see what is left
-    there, but not the loss.
+    Further samples lie where the model has density, as in `generator.march`: the final renderer would otherwise see
+    what is left there, but not the loss. And they lie around the true distance or, on rays that pass a silhouette,
+    around that of the silhouette; where there is neither, they are spread too.
     """
     config = dataclasses.replace(run.generator, plane_resolution=plane_resolution)
     options, keys = config.rendering, jax.random.split(key, 4)

@@ -30,7 +30,7 @@ from flax import linen as nn
 from dnerf_jax import triplane, volume
 from dnerf_jax.networks.decoders import add_planes
 from dnerf_jax.networks.stylegan2 import FullyConnected, block_resolutions, convolve, leaky_relu
-from dnerf_jax.networks.superresolution import resize
+from dnerf_jax.networks.superresolution import add_resized, resize
 
 NUM_PLANES = 3
 
@@ -159,15 +159,15 @@ class SemanticBranch(nn.Module):
         """The projected tri-plane (N, 3, R, R, hidden) of the selected features, without ever upsampling them."""
         layout, _ = plane_slices(self.config, self.widths)
         resolution = max(feature.shape[-2] for feature in features)
-        planes = 0.0
+        scales = []
         for feature, pieces in zip(features, layout, strict=True):
             own = [0.0] * NUM_PLANES
             for plane, begin, end, row in pieces:
                 weight = self.first[row : row + end - begin] * self.first_gain
                 own[plane] = own[plane] + feature[..., begin:end] @ weight
-            small = jnp.stack(jnp.broadcast_arrays(*own), axis=-4)
-            planes = planes + resize(small, resolution, antialias=False)
-        return planes
+            scales.append(jnp.stack(jnp.broadcast_arrays(*own), axis=-4))
+        planes = add_resized([x.reshape((-1,) + x.shape[-3:]) for x in scales], resolution)
+        return planes.reshape((-1, NUM_PLANES) + planes.shape[1:])
 
     def hidden(self, planes, points, plane_axes, box_warp):
         """Hidden activations (..., N, hidden) at points (..., N, 3) of projected planes (..., 3, R, R, hidden)."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnerf_jax.networks.superresolution import PRESETS, Superresolution, SuperresolutionConfig, resize
+from dnerf_jax.networks.superresolution import PRESETS, Superresolution, SuperresolutionConfig, add_resized, resize
 
 SIZES = {
     "SuperresolutionHybrid8XDC": (128, 256, 512),
@@ -97,6 +97,14 @@ def test_resize_is_bilinear_between_pixel_centres():
     thin = np.zeros((1, 16, 16, 1), np.float32)
     thin[:, :, 4] = 1  # between the samples of the plain filter
     assert np.max(resize(thin, 4, antialias=False)) == 0 < np.max(resize(thin, 4, antialias=True))
+
+
+@pytest.mark.parametrize("sizes", [(4, 8, 16, 16), (4, 8), (16,), (32, 16)])
+def test_the_sum_of_resized_images_is_the_sum_of_their_resizes(sizes):
+    rng = np.random.default_rng(0)
+    images = [rng.standard_normal((3, size, size, 5)).astype(np.float32) for size in sizes]
+    total = sum(resize(image, 16, antialias=False) for image in images)
+    np.testing.assert_allclose(add_resized(images, 16), total, atol=1e-5)
 
 
 def test_unpublished_noise_modes_reach_the_blocks(random_arrays):
