@@ -1,10 +1,10 @@
 """Fits an EG3D generator to a world: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir DIR
 
-Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread
-over its limits, partly where the model has density, and partly where the surface is, or where the ray passes it
-closely, so that few of them are enough. Colour, opacity and the distance of the weight from the surface are supervised. Most of a step is the synthesis of
-planes, so the first steps make do with coarse ones, and the finer blocks join later. Then images: the backbone is
-frozen at its moving average, and the super-resolution learns from feature images rendered once.
+Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread over
+its limits, partly where the model has density, and partly where the surface is, or where the ray passes it closely, so
+that few of them are enough. Colour, opacity and the distance of the weight from the surface are supervised. Most of a
+step is the synthesis of planes, so the first steps make do with coarse ones, and the finer blocks join later. Then
+images: the backbone is frozen at its moving average, and the super-resolution learns from feature images rendered once.
 
 The batch of a step depends on the seed and the step alone, so a run that was killed resumes with equal results.
 """
