@@ -151,9 +151,8 @@ def freeze(run, model, pack, samples=None):
     """
     samples = samples or freeze_samples(run.semantic, model, pack)
     _, first, latent = np.unique(pack.latent_id, return_index=True, return_inverse=True)
-    features = [jax.tree.map(np.asarray, _features(run.semantic, model, z)) for z in pack.z[first]]
     return Frozen(
-        features=jax.tree.map(_stack, *features),
+        features=_collect(lambda i: _features(run.semantic, model, pack.z[first[i]]), len(first)),
         latent=jnp.asarray(latent),
         masks=jnp.asarray(pack.masks),
         class_weights=jnp.asarray(class_weights(pack.masks, run.semantic.num_classes, run.class_balance)),
@@ -166,17 +165,25 @@ def freeze_samples(config, model, pack):
 
     They depend on the generator and, of the branch, on `density_prior` and `samples_kept` alone.
     """
-    views = []
-    for i in range(len(pack)):
-        if i == 0 or not np.array_equal(pack.z[i], pack.z[i - 1]):
-            planes = _planes(model, pack.z[i])
+    planes = functools.lru_cache(maxsize=1)(lambda first: _planes(model, pack.z[first]))
+    _, first, latent = np.unique(pack.latent_id, return_index=True, return_inverse=True)
+
+    def samples(i):
         camera = cameras.Camera(pack.cam2world[i], pack.intrinsics[i])
-        views.append(jax.tree.map(np.asarray, _samples(config, model, planes, camera)))
-    return jax.tree.map(_stack, *views)
+        return _samples(config, model, planes(first[latent[i]]), camera)
+
+    return _collect(samples, len(pack))
 
 
-def _stack(*parts):
-    return jnp.asarray(np.stack(parts))
+def _collect(make, count):
+    """The trees of arrays make(0), make(1), ... stacked, without keeping them one by one."""
+    for i in range(count):
+        one = make(i)
+        if i == 0:
+            whole = jax.tree.map(lambda x: np.empty((count, *x.shape), x.dtype), one)
+        for array, part in zip(jax.tree.leaves(whole), jax.tree.leaves(one), strict=True):
+            array[i] = part
+    return jax.tree.map(jnp.asarray, whole)
 
 
 def class_weights(masks, num_classes, balance):
