@@ -19,6 +19,7 @@ import numpy as np
 import optax
 from clu import parameter_overview
 from flax import struct, traverse_util
+from optax import contrib
 
 from dnerf_jax import checkpoint, generator, heldout, losses, runs, settings, triplane, volume
 from dnerf_jax.worlds import head_batches, head_shards, heads
@@ -48,8 +49,8 @@ class Settings:
       stratified_samples, importance_samples, guided_samples: samples per ray, spread over the limits, where the model
         has density, and around the surface.
       guide_spread: standard deviation of the guided samples, in world units.
-      learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then exponential decay (Adam, equalised
-        weights): steps soon have to be small, for each sees few heads.
+      learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then exponential decay (Muon, Adam for what
+        is no matrix, equalised weights): steps soon have to be small, for each sees few heads.
       style_init: factor on the initial weights that turn w into styles.
       mapping_boost: factor on the mapping network's steps.
       ema_decay: of the moving average of the parameters, which is what is kept.
@@ -192,7 +193,7 @@ def ray_step(run, plane_resolution, buffers, state, batch):
 
     params = _backbone(state.params)
     grads, report = jax.grad(loss_of, has_aux=True)(params)
-    updates, optimizer = _optimizer(run).update(grads, state.optimizer)
+    updates, optimizer = _optimizer(run).update(grads, state.optimizer, params)
     params = optax.apply_updates(params, updates)
     ema = optax.incremental_update(params, _backbone(state.ema), _ema_rate(run, state.step))
     return state.replace(
@@ -360,9 +361,19 @@ def _optimizer(run):
         transition_steps=run.steps - run.warmup_steps,
         decay_rate=run.final_learning_rate / run.learning_rate,
     )
+    # Steps of equal size in all directions of a weight: by Adam's, hair would crowd the small parts out of w.
+    muon = contrib.muon(
+        schedule, adam_b1=0.9, adam_b2=0.99, consistent_rms=1.0, muon_weight_dimension_numbers=_matrices
+    )
     # The mapping's own multiplier of 0.01, which steadies adversarial training, would all but freeze it here.
     boost = optax.masked(optax.scale(run.mapping_boost), lambda tree: {name: name == "mapping" for name in tree})
-    return optax.chain(optax.scale_by_adam(b1=0.9, b2=0.99), boost, optax.scale_by_learning_rate(schedule))
+    return optax.chain(muon, boost)
+
+
+def _matrices(params):
+    """Which axes of a parameter are a matrix's rows, and which its columns; None where it is none."""
+    axes = {2: contrib.MuonDimensionNumbers(0, 1), 4: contrib.MuonDimensionNumbers((0, 1, 2), 3)}
+    return jax.tree.map(lambda x: axes.get(x.ndim), params)
 
 
 def _superresolution_optimizer(run):
