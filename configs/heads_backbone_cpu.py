@@ -1,7 +1,7 @@
 """Fits the embedded heads backbone: a small EG3D, from z ~ N(0, I) to the renders of the heads world.
 
 Command: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir out/heads_backbone
-Hardware: two CPU cores; 38 minutes to render the views, some 100 for the rays, 18 for the super-resolution, resumable.
+Hardware: two CPU cores; 38 minutes to render the views, some 100 for the rays, 14 for the super-resolution, resumable.
 Result: 24.9 dB on held-out heads (python -m dnerf_jax.heldout). The embedded weights are this run's, but for the
 learning rate, which until step 4,500 fell as for 8,500 steps and until 4,750 as for 7,500.
 """
