@@ -98,13 +98,14 @@ class Samples:
     """What one pass along the rays of an image leaves for every modality to composite.
 
     points: (..., H, W, S, 3) world positions. weights: (..., H, W, S) of the samples, summing to the opacity.
-    features: (..., H, W, S, F) decoded colour features, or None. depths: (..., H, W, S) sorted along the ray, and
-    order: (..., H, W, S) the permutation that sorts the samples. distance, opacity: (..., H, W).
+    features: the decoded colour features (..., H, W, S', F) of coarse and of fine samples, a tuple. depths:
+    (..., H, W, S) sorted along the ray, and order: (..., H, W, S) the permutation that sorts the samples.
+    distance, opacity: (..., H, W).
     """
 
     points: jax.Array
     weights: jax.Array
-    features: jax.Array
+    features: tuple[jax.Array, ...]
     depths: jax.Array
     order: jax.Array
     distance: jax.Array
@@ -138,7 +139,7 @@ class Generator(nn.Module):
         ws = jnp.broadcast_to(w[:, None], (w.shape[0], config.num_ws, w.shape[-1]))
         outputs = self.synthesis(ws, "none")
         planes = triplane.split_channels(outputs.last, len(config.plane_axes))
-        self.decoder(planes[..., :1, :1, :].reshape(planes.shape[:2] + (1, -1)))
+        self.decoder(planes[:, 0, :1, 0])
         size = config.superresolution.input_resolution
         return self.superresolution(jnp.zeros((w.shape[0], size, size, config.feature_channels)), w)
 
@@ -207,45 +208,53 @@ def synthesize_planes(config, variables, ws, *, noise_mode="const", key=None):
 
 def decode(config, variables, planes, points):
     """Raw density (..., N) and colour features (..., N, F) at world points (..., N, 3) of planes (..., P, H, W, C)."""
-    features = triplane.sample(
-        planes, points, plane_axes=config.plane_axes, box_warp=config.rendering.box_warp
-    )
-    return Generator(config).apply(variables, features, method=lambda g, x: g.decoder(x))
+    features = triplane.sample(planes, points, plane_axes=config.plane_axes, box_warp=config.rendering.box_warp)
+    return Generator(config).apply(variables, features / planes.shape[-4], method=lambda g, x: g.decoder(x))
 
 
-def march(config, variables, planes, rays, *, key=None, uniforms=None):
+def draw_uniforms(config, shape, key=None):
+    """What places the samples of rays of `shape`: (coarse (*shape, S), fine (*shape, S')) numbers in [0, 1).
+
+    key: draws them at random, as EG3D does; None gives fixed quantiles, which do not flicker.
+    """
+    coarse, fine = config.rendering.depth_resolution, config.rendering.depth_resolution_importance
+    if key is None:
+        quantiles = (jnp.arange(fine) + 0.5) / max(fine, 1)
+        return jnp.full(shape + (coarse,), 0.5), jnp.broadcast_to(quantiles, shape + (fine,))
+    keys = jax.random.split(key)
+    return jax.random.uniform(keys[0], shape + (coarse,)), jax.random.uniform(keys[1], shape + (fine,))
+
+
+def ray_limits(config, rays):
+    """Where along the rays of an image sampling starts and ends, each (..., h, w)."""
+    options = config.rendering
+    return volume.ray_limits(rays, options.ray_start, options.ray_end, options.box_warp)
+
+
+def march(config, variables, planes, rays, *, key=None, uniforms=None, limits=None):
     """Samples the rays of one image through one scene: the density once, for every modality (`Samples`).
 
     Args:
       planes: (P, H, W, C) of one scene.
       rays: `Rays` (h, w, 3) of one camera.
-      key: draws depths at random, as EG3D does; None places them at fixed quantiles, which does not flicker.
-      uniforms: (coarse (h, w, S), fine (h, w, S')) numbers in [0, 1) to use instead.
+      key: draws depths at random (`draw_uniforms`).
+      uniforms: what `draw_uniforms` returns, to use instead.
+      limits: what `ray_limits` returns, for rays that are a part of an image.
     """
     options = config.rendering
-    shape = rays.directions.shape[:-1]
     coarse, fine = options.depth_resolution, options.depth_resolution_importance
-    if uniforms is not None:
-        u_coarse, u_fine = uniforms
-    elif key is not None:
-        keys = jax.random.split(key)
-        u_coarse = jax.random.uniform(keys[0], shape + (coarse,))
-        u_fine = jax.random.uniform(keys[1], shape + (fine,))
-    else:
-        u_coarse = jnp.full(shape + (coarse,), 0.5)
-        u_fine = jnp.broadcast_to((jnp.arange(fine) + 0.5) / max(fine, 1), shape + (fine,))
-
-    start, end = volume.ray_limits(rays, options.ray_start, options.ray_end, options.box_warp)
+    u_coarse, u_fine = uniforms or draw_uniforms(config, rays.directions.shape[:-1], key)
+    start, end = limits or ray_limits(config, rays)
     depths = volume.stratified_depths(
         None, start, end, coarse, disparity=options.disparity_space_sampling, uniforms=u_coarse
     )
     points, sigma, features = _decode_along(config, variables, planes, rays, depths)
-    order = jnp.broadcast_to(jnp.arange(coarse), depths.shape)
+    features, order = (features,), jnp.broadcast_to(jnp.arange(coarse), depths.shape)
     if fine:
         weights = volume.weights_from_density(sigma, depths)
         fine_depths = volume.importance_depths(None, depths, weights, fine, uniforms=u_fine)
         more = _decode_along(config, variables, planes, rays, fine_depths)
-        points, features = (jnp.concatenate([a, b], axis=-2) for a, b in ((points, more[0]), (features, more[2])))
+        points, features = jnp.concatenate([points, more[0]], axis=-2), (*features, more[2])
         depths, order = volume.merge_sorted(depths, fine_depths)
         sigma = jnp.take_along_axis(jnp.concatenate([sigma, more[1]], axis=-1), order, axis=-1)
     weights = volume.weights_from_density(sigma, depths)

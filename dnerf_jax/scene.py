@@ -7,6 +7,10 @@ Both are pure and differentiable, run under `jit` (the model is a pytree), and t
 No sample depends on the batch that it is in.
 """
 
+import functools
+import math
+import os
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -80,20 +84,26 @@ def default_camera(config, yaw=0.0, pitch=0.0):
     return cameras.orbit(yaw, pitch, radius=options.avg_camera_radius, pivot=options.avg_camera_pivot)
 
 
-def render(model, scene, camera, *, key=None, resolution=None):
+def render(model, scene, camera, *, key=None, resolution=None, rows_at_once=None):
     """What `camera` sees of `scene`; their leading dimensions agree, or either has none.
 
     Args:
       key: of the batch's shape, draws the depths of samples at random as EG3D does. None places them at fixed
         quantiles: deterministic, and without flicker between views.
       resolution: of the neural rendering; None is the checkpoint's.
+      rows_at_once: how many rows of rays of every view are rendered together, a divisor of the resolution; None is as
+        many as fit an eighth of the memory. The result does not depend on it.
     """
+    resolution = resolution or model.config.neural_rendering_resolution
     batch = jnp.broadcast_shapes(scene.ws.shape[:-2], camera.cam2world.shape[:-2])
     scene = jax.tree.map(lambda x, d: jnp.broadcast_to(x, batch + x.shape[x.ndim - d :]), scene, _dims(scene))
     camera = cameras.Camera(
         jnp.broadcast_to(camera.cam2world, batch + (4, 4)), jnp.broadcast_to(camera.intrinsics, batch + (3, 3))
     )
-    one = lambda scene, camera, key: _render_one(model, scene, camera, key, resolution)  # noqa: E731
+    rows = rows_at_once or _rows_that_fit(model, scene, resolution, math.prod(batch))
+    if resolution % rows:
+        raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
+    one = lambda scene, camera, key: _render_one(model, scene, camera, key, resolution, rows)  # noqa: E731
     for _ in batch:
         one = jax.vmap(one, in_axes=(0, 0, None if key is None else 0))
     features, phi, distance, opacity = one(scene, camera, key)
@@ -122,11 +132,26 @@ def render(model, scene, camera, *, key=None, resolution=None):
     )
 
 
-def _render_one(model, scene, camera, key, resolution):
+def _render_one(model, scene, camera, key, resolution, rows):
     """Feature image, semantic feature map or None, distance and opacity of one scene from one camera."""
     config = model.config
-    rays = cameras.rays(camera, resolution or config.neural_rendering_resolution)
-    samples = generator.march(config, model.variables, scene.planes, rays, key=key)
+    rays = cameras.rays(camera, resolution)
+    uniforms = generator.draw_uniforms(config, (resolution, resolution), key)
+    some = functools.partial(_render_rows, model, scene)
+    if rows == resolution:
+        return some((rays, uniforms, generator.ray_limits(config, rays)))
+    parts = jax.tree.map(
+        lambda x: x.reshape((-1, rows) + x.shape[1:]), (rays, uniforms, generator.ray_limits(config, rays))
+    )
+    # What a part needed on the way is computed again for its gradient.
+    return jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), jax.lax.map(jax.checkpoint(some), parts))
+
+
+def _render_rows(model, scene, rows):
+    """As `_render_one`, for rays, their uniforms and their limits."""
+    config = model.config
+    rays, uniforms, limits = rows
+    samples = generator.march(config, model.variables, scene.planes, rays, uniforms=uniforms, limits=limits)
     phi = None
     if scene.semantic_planes is not None:
         arguments = (model.semantic_config, config, model.semantic_params, scene.semantic_planes)
@@ -135,6 +160,26 @@ def _render_one(model, scene, camera, key, resolution):
         else:
             phi = semantic.render_own_density(*arguments, samples.points, samples.depths, samples.order)
     return generator.feature_image(config, samples), phi, samples.distance, samples.opacity
+
+
+def _rows_that_fit(model, scene, resolution, views):
+    """The largest divisor of the resolution so many rows of which, of all views, fit an eighth of the memory."""
+    config = model.config
+    samples = config.rendering.depth_resolution + config.rendering.depth_resolution_importance
+    # What a sample occupies: its planes' features and hidden layer before and after, its features, and scalars.
+    floats = config.plane_channels + 2 * config.decoder_hidden + 2 * config.feature_channels + 32
+    if scene.semantic_planes is not None and model.semantic_config.samples_kept is None:
+        floats += 2 * model.semantic_config.hidden
+    row = 4 * floats * samples * resolution * views
+    divisors = [rows for rows in range(1, resolution + 1) if resolution % rows == 0]
+    return max([rows for rows in divisors if rows * row <= _memory() / 8], default=1)
+
+
+@functools.cache
+def _memory():
+    """Bytes of memory of the first device, or of the machine if the device does not say."""
+    known = jax.local_devices()[0].memory_stats() or {}
+    return known.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _upsample_distance(distance, opacity, resolution):

@@ -28,7 +28,7 @@ import numpy as np
 from flax import linen as nn
 
 from dnerf_jax import triplane, volume
-from dnerf_jax.networks.decoders import add_planes
+from dnerf_jax.networks.decoders import softplus
 from dnerf_jax.networks.stylegan2 import FullyConnected, block_resolutions, convolve, leaky_relu
 from dnerf_jax.networks.superresolution import add_resized, resize
 
@@ -172,7 +172,7 @@ class SemanticBranch(nn.Module):
     def hidden(self, planes, points, plane_axes, box_warp):
         """Hidden activations (..., N, hidden) at points (..., N, 3) of projected planes (..., 3, R, R, hidden)."""
         sampled = triplane.sample(planes, points, plane_axes=plane_axes, box_warp=box_warp)
-        return jax.nn.softplus(add_planes(sampled) + self.first_bias)
+        return softplus(sampled + self.first_bias)
 
     def own_density(self, hidden):
         """Raw density (..., N) of the branch's own, where it does not use the generator's."""

@@ -88,36 +88,50 @@ def importance_depths(key, depths, weights, num, *, uniforms=None):
     cdf = jnp.concatenate([jnp.zeros_like(pdf[..., :1]), jnp.cumsum(pdf, axis=-1)], axis=-1)
     if uniforms is None:
         uniforms = jax.random.uniform(key, depths.shape[:-1] + (num,))
-    # How many edges of the cdf lie at or below each draw: a comparison is cheaper than a search for so few bins.
-    above = jnp.sum(cdf[..., None, :] <= uniforms[..., :, None], axis=-1)
-    low = jnp.maximum(above - 1, 0)
-    high = jnp.minimum(above, pdf.shape[-1])
-    take = lambda x, i: jnp.take_along_axis(x, i, axis=-1)  # noqa: E731
-    span = take(cdf, high) - take(cdf, low)
-    fraction = (uniforms - take(cdf, low)) / jnp.where(span < 1e-5, 1.0, span)
-    drawn = take(bins, low) + fraction * (take(bins, high) - take(bins, low))
+    below, above = _between(cdf, bins, uniforms)
+    span = above[0] - below[0]
+    drawn = below[1] + (uniforms - below[0]) / jnp.where(span < 1e-5, 1.0, span) * (above[1] - below[1])
     return jax.lax.stop_gradient(drawn)
+
+
+def _between(edges, values, x):
+    """Of increasing edges (..., E) with values (..., E), the last at or below x (..., N) and the first above it.
+
+    Returns two pairs (edge, value) of shape (..., N); where there is none above, the last edge.
+    Unrolled, so that XLA makes one loop of it without gathers: there are so few edges.
+    """
+    every = [(edges[..., i, None], values[..., i, None]) for i in range(edges.shape[-1])]
+    below, above = every[0], every[-1]
+    for edge in every:
+        below = tuple(jnp.where(edge[0] <= x, new, old) for new, old in zip(edge, below, strict=True))
+    for edge in reversed(every):
+        above = tuple(jnp.where(edge[0] <= x, old, new) for new, old in zip(edge, above, strict=True))
+    return below, above
 
 
 def merge_sorted(depths_a, depths_b):
     """All depths (..., A + B) in increasing order, and the permutation that sorts the concatenation, stably.
 
-    So few are ranked faster by comparing all pairs than by sorting.
+    depths_a must be sorted; depths_b need not be. So few are ranked faster by comparing all pairs than by sorting.
     """
+    a = [depths_a[..., i, None] for i in range(depths_a.shape[-1])]
+    b = [depths_b[..., i, None] for i in range(depths_b.shape[-1])]
+    rank_a = jnp.arange(len(a)) + sum((other < depths_a).astype(jnp.int32) for other in b)
+    before = lambda i, other: (other < depths_b) | ((other == depths_b) & (i < jnp.arange(len(b))))  # noqa: E731
+    rank_b = sum((other <= depths_b).astype(jnp.int32) for other in a)
+    rank_b = rank_b + sum(before(i, other).astype(jnp.int32) for i, other in enumerate(b))
+    order = invert_permutation(jnp.concatenate([rank_a, rank_b], axis=-1))
     depths = jnp.concatenate([depths_a, depths_b], axis=-1)
-    this, other = depths[..., :, None], depths[..., None, :]
-    index = jnp.arange(depths.shape[-1])
-    rank = jnp.sum((other < this) | ((other == this) & (index < index[:, None])), axis=-1)
-    order = invert_permutation(rank)
     return jnp.take_along_axis(depths, order, axis=-1), order
 
 
 def invert_permutation(order):
     """The permutation (..., S) that undoes `order` (..., S)."""
-    rows = jnp.reshape(order, (-1, order.shape[-1]))
-    index = jnp.broadcast_to(jnp.arange(rows.shape[-1], dtype=rows.dtype), rows.shape)
-    undone = jnp.zeros_like(rows).at[jnp.arange(len(rows))[:, None], rows].set(index, unique_indices=True)
-    return undone.reshape(order.shape)
+    places = jnp.arange(order.shape[-1], dtype=order.dtype)
+    undone = jnp.zeros_like(order)
+    for i in range(order.shape[-1]):  # faster than a scatter, for so few
+        undone = jnp.where(order[..., i, None] == places, i, undone)
+    return undone
 
 
 def midpoints(x, axis=-1):
@@ -161,9 +175,19 @@ def heaviest(weights, values, keep):
 
 
 def blend(weights, values):
-    """The ray's value (..., C): the sum of sample values (..., S, C) times sample weights (..., S), in any order."""
-    chex.assert_equal_shape_prefix([weights, values], weights.ndim)
-    return einsum("...s,...sc->...c", weights, values)
+    """The ray's value (..., C): the sum of sample values (..., S, C) times sample weights (..., S), in any order.
+
+    values: an array, or several whose samples follow each other: so they need not be joined first.
+    """
+    values = values if isinstance(values, tuple) else (values,)
+    total, start = 0.0, 0
+    for part in values:
+        some = weights[..., start : start + part.shape[-2]]
+        chex.assert_equal_shape_prefix([some, part], weights.ndim)
+        total, start = total + einsum("...s,...sc->...c", some, part), start + part.shape[-2]
+    if start != weights.shape[-1]:
+        raise ValueError(f"{weights.shape[-1]} weights for {start} samples.")
+    return total
 
 
 def expected_depth(weights, depths, *, clamp="image"):

@@ -1,6 +1,7 @@
 """Scenes and views: the same whatever the batch, geometry that agrees with the camera, one frame for all."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -182,6 +183,43 @@ def test_the_rendering_resolution_can_be_chosen(tiny_model, scenes, poses):
     finer = jax.eval_shape(lambda: scene.render(tiny_model, one, poses[1], resolution=12))
     assert finer.image_raw.shape == (12, 12, 3) and finer.image.shape == (16, 16, 3)
     assert finer.depth_z.shape == finer.opacity.shape == (16, 16)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_views_do_not_depend_on_how_many_rows_are_rendered_at_once(rows, tiny_semantic_model, scenes, poses, views):
+    render_rows = jax.jit(partial(scene.render, rows_at_once=rows))
+    assert_same_view(render_rows(tiny_semantic_model, scenes, poses), views)
+
+
+def test_gradients_do_not_depend_on_how_many_rows_are_rendered_at_once(tiny_semantic_model, scenes, poses):
+    def gradient(rows):
+        def total(planes, camera):
+            one = jax.tree.map(lambda x: x[0], scenes).replace(planes=planes)
+            view = scene.render(tiny_semantic_model, one, camera, key=jax.random.key(3), rows_at_once=rows)
+            return jnp.mean(view.image**2) + jnp.mean(view.logits**2)
+
+        return jax.jit(jax.grad(total, argnums=(0, 1)))(scenes.planes[0], poses[0])
+
+    for ours, whole in zip(jax.tree.leaves(gradient(2)), jax.tree.leaves(gradient(8)), strict=True):
+        assert np.linalg.norm(ours - whole) <= 1e-4 * np.linalg.norm(whole)
+
+
+def test_rows_are_as_many_as_fit_the_memory(tiny_semantic_model, scenes, poses, monkeypatch):
+    fit = lambda views: scene._rows_that_fit(tiny_semantic_model, scenes, 8, views)  # noqa: E731
+    monkeypatch.setattr(scene, "_memory", lambda: 1e12)
+    assert fit(4) == 8
+    monkeypatch.setattr(scene, "_memory", lambda: 2e6)
+    assert 1 <= fit(4) < fit(1) < 8
+    assert fit(10**6) == 1
+    with pytest.raises(ValueError, match="rows_at_once is 3: it must divide the 8 rows"):
+        scene.render(tiny_semantic_model, scenes, poses, rows_at_once=3)
+
+
+def test_another_latent_or_camera_compiles_nothing(tiny_semantic_model, scenes, poses):
+    compiled, pick = jax.jit(lambda *parts: scene.render(*parts)), lambda tree, i: jax.tree.map(lambda x: x[i], tree)
+    for i, j in ((0, 1), (2, 3)):
+        compiled(tiny_semantic_model, pick(scenes, i), pick(poses, j))
+    assert compiled._cache_size() == 1
 
 
 def test_a_branch_with_its_own_density_is_rendered_with_it(tiny_semantic_model, scenes, poses, views, random_arrays):

@@ -68,7 +68,7 @@ def test_an_interval_counts_half_to_each_end():
 
 def test_merged_depths_are_sorted_stably_and_the_permutation_can_be_undone():
     rng = np.random.default_rng(1)
-    a, b = rng.integers(0, 9, (2, 5, 7)), rng.integers(0, 9, (2, 5, 6))  # with ties
+    a, b = np.sort(rng.integers(0, 9, (2, 5, 7))), rng.integers(0, 9, (2, 5, 6))  # with ties
     depths, order = jax.jit(volume.merge_sorted)(a.astype(np.float32), b.astype(np.float32))
     both = np.concatenate([a, b], axis=-1)
     np.testing.assert_array_equal(order, np.argsort(both, axis=-1, kind="stable"))
@@ -98,6 +98,16 @@ def test_blend_does_not_depend_on_the_order_of_samples():
     np.testing.assert_allclose(
         volume.blend(weights[..., order], values[..., order, :]), volume.blend(weights, values), atol=1e-6
     )
+
+
+def test_blend_takes_samples_in_parts():
+    sigma, depths = image_samples()
+    values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)
+    weights = np.asarray(volume.sample_weights(weights_from_density(sigma, depths)))
+    parts = (values[..., :2, :], values[..., 2:, :])
+    np.testing.assert_allclose(volume.blend(weights, parts), volume.blend(weights, values), atol=1e-6)
+    with pytest.raises(ValueError, match="6 weights for 2 samples"):
+        volume.blend(weights, parts[:1])
 
 
 def test_gradients_are_finite_even_where_nothing_or_everything_stops_the_ray():
