@@ -28,7 +28,7 @@ def get_config():
             views_per_step=4,
             patch=64,
             coarse_dropout=0.5,
-            class_balance=0.4,
+            class_balance=0.2,
             learning_rate=1e-2,
             final_learning_rate=2e-4,
             save_every=100,

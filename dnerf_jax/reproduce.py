@@ -117,7 +117,7 @@ CLAIMS = {
 }
 
 
-def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads", seeds: int = 3):
+def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads", seeds: int = 3, rows: str = ""):
     """Reproduces a table (4 or 5) or a figure (S10) of the paper, or makes one of ours (ceiling, tuning).
 
     out: folder for trained branches, scores and tables; what is there is kept
@@ -125,6 +125,7 @@ def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads",
     figure: S10
     checkpoint: the generator, trained on the heads world
     seeds: how many runs of every row
+    rows: names of the table's rows to make, separated by commas; all of them unless said
     """
     if table not in ("", *TABLES) or figure not in ("", "S10") or not (table or figure):
         raise ValueError(
@@ -133,24 +134,33 @@ def main(out: str, table: str = "", figure: str = "", checkpoint: str = "heads",
         )
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}: a table needs at least one run of every row.")
+    wanted = [name for name in rows.split(",") if name]
+    unknown = sorted(set(wanted) - {row.name for row in TABLES.get(table, ())})
+    if unknown:
+        known = ", ".join(row.name for row in TABLES.get(table, ())) or "none without --table"
+        raise ValueError(f"--rows names {', '.join(unknown)}; there are: {known}.")
     runs.prepare_process()
     out = Path(out)
     base = settings.as_dataclass(settings.load_config(CONFIG), train.Settings)
     # What is kept in `out` is of one generator and one configuration.
     runs.remember(out, base, inputs={"generator": _load(checkpoint).fingerprint})
     if table:
-        make_table(table, base, checkpoint, range(seeds), out)
+        make_table(table, base, checkpoint, range(seeds), out, wanted)
     if figure:
         make_figure(base, checkpoint, out)
 
 
-def make_table(table, base, name, seeds, out):
-    """Trains and scores what is missing of a table, prints it, writes table<N>.json and table<N>.md; returns it."""
+def make_table(table, base, name, seeds, out, wanted=()):
+    """Trains and scores what is missing of a table, prints it, writes table<N>.json and table<N>.md; returns it.
+
+    wanted: names of its rows; none for all.
+    """
     sets = scored_on(table, name, out)
+    chosen = [row for row in TABLES[table] if not wanted or row.name in wanted]
     # Seed by seed: rows with the same labelled views follow each other.
-    order = sorted(TABLES[table], key=lambda row: row.views)
+    order = sorted(chosen, key=lambda row: row.views)
     found = {(row.name, seed): score(row, base, name, seed, out, sets) for seed in seeds for row in order}
-    scores = {row.name: [found[row.name, seed] for seed in seeds] for row in TABLES[table]}
+    scores = {row.name: [found[row.name, seed] for seed in seeds] for row in chosen}
     rows = [
         {
             "name": row.name,
@@ -160,11 +170,12 @@ def make_table(table, base, name, seeds, out):
             "paper": dict(zip(evaluate.EMBEDDED, row.paper, strict=True)),
             "seeds": scores[row.name],
         }
-        for row in TABLES[table]
+        for row in chosen
     ]
     verdicts = {
         claim: {on: verdict(scores[better], scores[worse], on) for on in sets}
         for claim, (better, worse) in CLAIMS[table].items()
+        if {better, worse} <= set(scores)
     }
     result = {"table": table, "rows": rows, "claims": verdicts}
     text = markdown(result)
@@ -189,11 +200,13 @@ def scored_on(table, name, out):
 
 def score(row, base, name, seed, out, sets):
     """Scores of one row and seed on the packs `sets`, trained and scored unless that is done already."""
-    model, folder, path = branch(row, base, name, seed, out)
+    folder = run_folder(row, seed, out)
+    path = folder / "scores.json"
     found = json.loads(path.read_text()) if path.exists() else {}
-    missing = {on: measure(model, base, views) for on, views in sets.items() if on not in found}
+    missing = [on for on in sets if on not in found]
     if missing:
-        found |= missing
+        model = branch(row, base, name, seed, out)
+        found |= {on: measure(model, base, sets[on]) for on in missing}
         with files.atomic_file(path) as file:
             file.write_text(json.dumps(found, indent=1) + "\n")
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the run is over
@@ -232,12 +245,17 @@ def known_samples(config, model, name):
     return found
 
 
-def branch(row, base, name, seed, out):
-    """The model of a row and seed, its run's folder, and where its scores lie."""
+def run_folder(row, seed, out):
+    """Where the run of a row and seed lies."""
     latents, views = row.views
-    folder = out / f"{row.name}_{latents}x{views}_seed{seed}"
+    return out / f"{row.name}_{latents}x{views}_seed{seed}"
+
+
+def branch(row, base, name, seed, out):
+    """The model of a row and seed, trained unless it is there."""
+    folder, (latents, views) = run_folder(row, seed, out), row.views
     if (folder / "model").exists():
-        return checkpoint.load(folder / "model"), folder, folder / "scores.json"
+        return checkpoint.load(folder / "model")
     labels = out / f"views_{latents}x{views}_seed{seed}"
     generator = checkpoint.load(name)
     if not labels.exists():
@@ -245,7 +263,7 @@ def branch(row, base, name, seed, out):
     branch = dataclasses.replace(base.semantic, **row.changes)
     run = dataclasses.replace(base, seed=seed, annotations=str(labels), semantic=branch, **row.training)
     samples = known_samples(run.semantic, generator, run.annotations)
-    return train.train(run, folder, name, samples), folder, folder / "scores.json"
+    return train.train(run, folder, name, samples)
 
 
 def labelled_views(model, latents, views, seed):
@@ -303,7 +321,7 @@ def make_figure(base, name, out):
 
     Writes figureS10.png and figureS10.json; returns what the latter holds.
     """
-    model, _, _ = branch(TABLES["4"][-1], base, name, 0, out)
+    model = branch(TABLES["4"][-1], base, name, 0, out)
     views = annotations.load(evaluate.EMBEDDED["video"], model)
     distance = exact_distance(views)
     videos = {

@@ -161,13 +161,15 @@ class SemanticBranch(nn.Module):
         resolution = max(feature.shape[-2] for feature in features)
         scales = []
         for feature, pieces in zip(features, layout, strict=True):
-            own = [0.0] * NUM_PLANES
+            shared = {}  # planes on which the same channels lie take one product
             for plane, begin, end, row in pieces:
-                weight = self.first[row : row + end - begin] * self.first_gain
-                own[plane] = own[plane] + feature[..., begin:end] @ weight
-            scales.append(jnp.stack(jnp.broadcast_arrays(*own), axis=-4))
-        planes = add_resized([x.reshape((-1,) + x.shape[-3:]) for x in scales], resolution)
-        return planes.reshape((-1, NUM_PLANES) + planes.shape[1:])
+                shared.setdefault((begin, end), {})[plane] = self.first[row : row + end - begin] * self.first_gain
+            own = dict.fromkeys(range(NUM_PLANES), jnp.zeros(feature.shape[:-1] + (self.config.hidden,)))
+            for (begin, end), weights in shared.items():
+                values = feature[..., begin:end] @ jnp.concatenate(list(weights.values()), axis=1)
+                own |= zip(weights, jnp.split(values, len(weights), axis=-1), strict=True)
+            scales.append(jnp.concatenate([own[plane] for plane in range(NUM_PLANES)], axis=-1))
+        return triplane.split_channels(add_resized(scales, resolution))
 
     def hidden(self, planes, points, plane_axes, box_warp):
         """Hidden activations (..., N, hidden) at points (..., N, 3) of projected planes (..., 3, R, R, hidden)."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -67,8 +68,14 @@ def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, ca
         raise AssertionError("what is there was trained again")
 
     monkeypatch.setattr(train, "train", trained)
+    shutil.rmtree(tmp_path / "last_30x3_seed1" / "model")  # scores alone are enough
     reproduce.main(str(tmp_path), table="4", seeds=2)
     assert json.loads((tmp_path / "table4.json").read_text()) == result
+    reproduce.main(str(tmp_path), table="4", seeds=2, rows="last")
+    some = json.loads((tmp_path / "table4.json").read_text())
+    assert some["rows"] == result["rows"][:1] and some["claims"] == {}
+    with pytest.raises(ValueError, match="--rows names first, lst; there are: last, no-prior"):
+        reproduce.main(str(tmp_path), table="4", rows="lst,first")
 
 
 @pytest.mark.parametrize("density_prior", [True, False])
