@@ -29,7 +29,7 @@ def get_config():
             patch=64,
             coarse_dropout=0.5,
             class_balance=0.2,
-            learning_rate=1e-2,
+            learning_rate=2e-2,
             final_learning_rate=2e-4,
             save_every=100,
         )

@@ -93,9 +93,9 @@ TABLES = {
     ),
     "tuning": (
         Row("default", {}),
-        *(Row(f"learning_rate-{x}", {}, training={"learning_rate": x}) for x in (5e-3, 2e-2)),
+        *(Row(f"learning_rate-{x}", {}, training={"learning_rate": x}) for x in (1e-2, 4e-2)),
         *(Row(f"steps-{x}", {}, training={"steps": x}) for x in (200, 800)),
-        *(Row(f"class_balance-{x}", {}, training={"class_balance": x}) for x in (0.0, 0.2, 0.6)),
+        *(Row(f"class_balance-{x}", {}, training={"class_balance": x}) for x in (0.0, 0.1, 0.4)),
         *(Row(f"coarse_dropout-{x}", {}, training={"coarse_dropout": x}) for x in (0.0, 0.25)),
         *(Row(f"hidden-{x}", {"hidden": x}) for x in (32, 128)),
         *(Row(f"superresolution_width-{x}", {"superresolution_width": x}) for x in (16, 64)),

@@ -1,0 +1,204 @@
+"""EG3D's stages, ours and PyTorch's: python -m benchmarks.eg3d [--eg3d PATH] [--size 512-128] [--json FILE]
+
+Random weights at full size, one image, float32 on a CPU. PATH is a checkout of the public PyTorch EG3D (and `torch`
+is installed): then both are timed in turn, with as many threads. "labelled view" is image, mask, depth and points with
+a semantic branch, from the latent on; "4 labelled views" are of one latent.
+"""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import measure
+from dnerf_jax import cameras, generator, runs, scene, semantic, settings
+from dnerf_jax.checkpoint import Model
+from dnerf_jax.generator import GeneratorConfig, RenderingConfig
+from dnerf_jax.networks.superresolution import PRESETS
+
+RENDERING = RenderingConfig(avg_camera_pivot=(0.0, 0.0, 0.2))
+# By image and neural rendering resolution, as the published models are called: EG3D's class, and the backbone's widths.
+SIZES = {
+    "512-128": ("SuperresolutionHybrid8XDC", 128, 32768),
+    "512-64": ("SuperresolutionHybrid8X", 64, 32768),
+    "128-64": ("SuperresolutionHybrid2X", 64, 32768),
+}
+SEMANTIC = semantic.SemanticConfig(num_classes=19, samples_kept=8)
+COLUMNS = {
+    "stage": "stage",
+    "median_s": "ours, s",
+    "min_s": "least",
+    "max_s": "most",
+    "first_call_s": "first call",
+    "gflop": "GFLOP",
+    "of_peak": "of the peak",
+    "peak_mib": "memory added, MiB",
+    "eg3d_s": "EG3D, s",
+    "eg3d_min_s": "least",
+    "eg3d_peak_mib": "memory added, MiB",
+    "ratio": "EG3D / ours",
+}
+
+
+def main(eg3d: str = "", size: str = "512-128", json: str = "", repeats: int = 5, dtype: str = "float32"):
+    """Times every stage of EG3D.
+
+    eg3d: checkout of the public PyTorch EG3D to compare with
+    size: 512-128, 512-64 or 128-64: the sides of image and neural rendering
+    json: file for the numbers
+    repeats: timed calls of every stage
+    dtype: of our convolutions, float32 or bfloat16
+    """
+    if size not in SIZES:
+        raise ValueError(f"--size is {size!r}: there are {', '.join(SIZES)}.")
+    if repeats < 1:
+        raise ValueError(f"--repeats is {repeats}: a median needs at least one timed call.")
+    if eg3d and not (Path(eg3d) / "eg3d" / "training" / "triplane.py").exists():
+        raise ValueError(f"--eg3d is {eg3d!r}: expected a checkout of the public EG3D, with eg3d/training/triplane.py.")
+    runs.prepare_process()
+    name, neural, base = SIZES[size]
+    config = GeneratorConfig(
+        channel_base=base, neural_rendering_resolution=neural, superresolution=PRESETS[name], rendering=RENDERING,
+        dtype=dtype,
+    )
+    ours = our_stages(config)
+    theirs = their_stages(Path(eg3d) / "eg3d", config, name) if eg3d else {}
+    run(ours, theirs, {"size": size, "dtype": dtype, "batch": 1, "repeats": repeats}, repeats, json)
+
+
+def run(ours, theirs, sizes, repeats, path):
+    """Times stages in turn, prints and writes them; stages are {name: (function, jitted or None, arguments)}."""
+    rows = []
+    for stage, (function, *counted) in ours.items():
+        functions = {"ours": function}
+        # Ours of labelled views is compared with their images: labels are what they lack.
+        other = {"labelled view": "image", "4 labelled views": "image"}.get(stage, stage)
+        if other in theirs:
+            functions["theirs"] = theirs[other]
+        timed = measure.take_turns(functions, repeats)
+        row = {"stage": stage} | timed["ours"] | measure.costs(*counted) if counted else {"stage": stage} | timed["ours"]
+        row["peak_mib"] = measure.peak_mib(function)
+        if other in theirs:
+            row |= {"eg3d_s": timed["theirs"]["median_s"], "eg3d_min_s": timed["theirs"]["min_s"]}
+            row["eg3d_peak_mib"] = measure.peak_mib(theirs[other])
+            views = 4 if stage.startswith("4") else 1
+            row["ratio"] = views * row["eg3d_s"] / row["median_s"]
+        rows.append(row)
+        print(f"{stage}: {row['median_s']:.3f} s" + (f", EG3D {row['eg3d_s']:.3f} s" if theirs else ""), flush=True)
+    peak = measure.machine()["peak_gflops"]
+    for row in rows:
+        if "gflop" in row:
+            row["of_peak"] = row["gflop"] / row["median_s"] / peak
+    return measure.report("benchmarks.eg3d", sizes, rows, COLUMNS, path)
+
+
+def our_stages(config):
+    """Our stages, on random weights."""
+    variables = generator.init(config, jax.random.key(0))
+    params = semantic.init(SEMANTIC, config, jax.random.key(1))
+    plain = Model(config=config, variables=variables)
+    labelled = dataclasses.replace(plain, semantic_config=SEMANTIC, semantic_params=params)
+    z = jax.random.normal(jax.random.key(2), (config.z_dim,))
+    c = cameras.to_eg3d(scene.default_camera(config))
+    camera = scene.default_camera(config, yaw=0.3)
+    around = scene.default_camera(config, yaw=jnp.array([-0.3, -0.1, 0.1, 0.3]))
+    resolution = config.neural_rendering_resolution
+
+    mapping = jax.jit(lambda variables, z: generator.map_latents(config, variables, z, c))
+    ws = mapping(variables, z)
+    backbone = jax.jit(lambda variables, ws: generator.synthesize_planes(config, variables, ws).last)
+    made = jax.jit(lambda model, ws: scene.synthesize(model, ws=ws))(plain, ws)
+
+    def rendered(variables, planes, camera):
+        samples = generator.march(config, variables, planes, cameras.rays(camera, resolution))
+        return generator.feature_image(config, samples), samples.distance
+
+    rendering = jax.jit(rendered)
+    features, _ = rendering(variables, made.planes, camera)
+    finish = jax.jit(lambda variables, features, ws: generator.super_resolve(config, variables, features, ws))
+    image = jax.jit(lambda model, z, camera: scene.render(model, scene.synthesize(model, z), camera).image)
+
+    def labels(model, z, cameras):
+        view = scene.render(model, scene.synthesize(model, z), cameras)
+        return view.image, view.mask, view.depth_z, view.points
+
+    label = jax.jit(labels)
+
+    def stage(function, *arguments):
+        return (lambda: function(*arguments)), function, *arguments
+
+    return {
+        "mapping": stage(mapping, variables, z),
+        "backbone": stage(backbone, variables, ws),
+        "rendering": stage(rendering, variables, made.planes, camera),
+        "super-resolution": stage(finish, variables, features, ws),
+        "image": stage(image, plain, z, camera),
+        "labelled view": stage(label, labelled, z, camera),
+        "4 labelled views": stage(label, labelled, z, around),
+    }
+
+
+def their_stages(path, config, superresolution):
+    """The same stages of the public PyTorch EG3D, on random weights; it runs as it is."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ValueError("--eg3d needs PyTorch, which is not installed: pip install torch") from None
+    sys.path.insert(0, str(path.absolute()))
+    from training.triplane import TriPlaneGenerator
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_grad_enabled(False)
+    options = dataclasses.asdict(config.rendering)
+    options |= {
+        "superresolution_module": f"training.superresolution.{superresolution}",
+        "clamp_mode": "softplus",
+        "c_gen_conditioning_zero": False,
+        "c_scale": 1,
+        "decoder_lr_mul": 1,
+        "sr_antialias": True,
+        "superresolution_noise_mode": "none",
+    }
+    network = TriPlaneGenerator(
+        config.z_dim, config.c_dim, config.w_dim, config.image_resolution, 3, sr_num_fp16_res=4,
+        mapping_kwargs={"num_layers": config.mapping_layers}, rendering_kwargs=options,
+        sr_kwargs={"channel_base": config.channel_base, "channel_max": config.channel_max},
+        channel_base=config.channel_base, channel_max=config.channel_max, num_fp16_res=0, conv_clamp=None,
+    ).eval().to(device)  # fmt: skip
+    side = network.neural_rendering_resolution = config.neural_rendering_resolution
+    to_torch = lambda x: torch.from_numpy(np.array(x)).to(device)  # noqa: E731
+    z = to_torch(jax.random.normal(jax.random.key(2), (1, config.z_dim)))
+    c = to_torch(cameras.to_eg3d(scene.default_camera(config, yaw=0.3))[None])
+    ws = network.mapping(z, c)
+    planes = network.backbone.synthesis(ws, noise_mode="const")
+    planes = planes.view(len(planes), 3, config.plane_channels, *planes.shape[-2:])
+    rays = network.ray_sampler(c[:, :16].view(-1, 4, 4), c[:, 16:25].view(-1, 3, 3), side)
+    found = network.renderer(planes, network.decoder, *rays, network.rendering_kwargs)[0]
+    features = found.permute(0, 2, 1).reshape(1, -1, side, side).contiguous()
+
+    def waited(function):
+        def call():
+            result = function()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            del result  # jax.block_until_ready should not see tensors
+
+        return call
+
+    stages = {
+        "mapping": lambda: network.mapping(z, c),
+        "backbone": lambda: network.backbone.synthesis(ws, noise_mode="const"),
+        "rendering": lambda: network.renderer(planes, network.decoder, *rays, network.rendering_kwargs),
+        "super-resolution": lambda: network.superresolution(features[:, :3], features, ws, noise_mode="none"),
+        "image": lambda: network(z, c, noise_mode="const"),
+    }
+    return {name: waited(function) for name, function in stages.items()}
+
+
+if __name__ == "__main__":
+    settings.door(main)
