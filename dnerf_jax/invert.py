@@ -88,10 +88,10 @@ def invert(run, model, target):
         target = target | {"image": small}
     candidates = [draw(run, model.config, i) for i in range(run.candidates)]
     found = min(candidates, key=lambda candidate: float(_loss(run, model, target, candidate)))
-    state, best, history, progress = _optimizer(run).init(found), (np.inf, found), [], runs.Progress(run.steps)
+    state, best, history, progress = optimizer(run).init(found), (np.inf, found), [], runs.Progress(run.steps)
     for i in range(1, run.steps + 1):
         before = found
-        found, state, loss = _step(run, model, target, found, state)
+        found, state, loss = step(run, model, target, found, state)
         runs.require_finite({"loss": loss}, i)
         history.append(float(loss))
         best = min(best, (history[-1], before), key=lambda entry: entry[0])
@@ -144,16 +144,17 @@ _loss = jax.jit(reconstruction_loss, static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _step(run, model, target, found, state):
+def step(run, model, target, found, state):
     """One step of Adam; returns what was found, the optimiser's state, and the loss before the step."""
     loss, grads = jax.value_and_grad(reconstruction_loss, argnums=3)(run, model, target, found)
-    updates, state = _optimizer(run).update(grads, state)
+    updates, state = optimizer(run).update(grads, state)
     found = optax.apply_updates(found, updates)
     limit = {"yaw": np.radians(run.yaw), "pitch": np.radians(run.pitch)}
     return found | {name: jnp.clip(found[name], -bound, bound) for name, bound in limit.items()}, state, loss
 
 
-def _optimizer(run):
+def optimizer(run):
+    """Adam on latent and pose, each with its own cosine."""
     decay = functools.partial(optax.cosine_decay_schedule, decay_steps=run.steps, alpha=0.1)
     return optax.multi_transform(
         {"latent": optax.adam(decay(run.learning_rate)), "pose": optax.adam(decay(run.pose_learning_rate))},

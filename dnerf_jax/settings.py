@@ -27,6 +27,7 @@ from dnerf_jax import schema
 from dnerf_jax.schema import did_you_mean
 
 flags.disclaim_key_flags()  # the flags belong to the door, which --help lists them under
+_OURS = ("dnerf_jax", "benchmarks")  # whose errors say what to do; all others keep their traceback
 _DEFINERS = {
     str: flags.DEFINE_string,
     int: flags.DEFINE_integer,
@@ -38,7 +39,7 @@ _DEFINERS = {
 def door(main: Callable[..., Any]) -> None:
     """Runs `main` with flags from the command line: what `python -m` calls at the end of a door.
 
-    An unknown name, a bad value, a missing flag, and every error that dnerf_jax raised itself (its message
+    An unknown name, a bad value, a missing flag, and every error that we raised ourselves (its message
     says what to do) end with that message and exit code 2. Other errors keep their traceback.
 
     Args:
@@ -62,7 +63,8 @@ def door(main: Callable[..., Any]) -> None:
             main(**{name: flags.FLAGS[name].value for name in parameters})
         except (ValueError, OSError, FloatingPointError) as error:
             raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-            if Path(__file__).parent not in raised_in.parents:
+            root = Path(__file__).parent.parent
+            if not {root / name for name in _OURS} & set(raised_in.parents):
                 raise
             _refuse(str(error))
 

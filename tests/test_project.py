@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from dnerf_jax import settings
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("dnerf_jax", "converters", "configs")
+PACKAGES = ("dnerf_jax", "converters", "configs", "benchmarks")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("[a-z]*.py"))
@@ -25,6 +25,7 @@ FLOORS = [
     {"pointcloud", "annotations", "annotation_checks", "converters", "factory"},
     {"settings", "runs"},
     {"train", "pretrain", "heldout", "pack", "evaluate", "generate", "invert", "edit", "demo", "reproduce"},
+    {"benchmarks"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
@@ -52,7 +53,7 @@ LIBRARY = [path for path in SOURCES
 def module_of(dotted: str) -> str | None:
     """A module's name in the table: networks for dnerf_jax.networks.stylegan2; None for other people's."""
     package, *rest = dotted.split(".")
-    if package == "converters":
+    if package in ("converters", "benchmarks"):
         return package
     return rest[0] if package == "dnerf_jax" and rest else None
 

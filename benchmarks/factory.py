@@ -1,0 +1,73 @@
+"""Labelled views per second: python -m benchmarks.factory [--checkpoint NAME] [--json FILE]
+
+A labelled view is image, mask, depth and 3D points, from the latent on; files are not written. The more views a latent
+has, the less its planes cost each; a batch is of so many latents. Without --checkpoint the generator is EG3D's 512-128
+with random weights.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import eg3d, measure
+from dnerf_jax import checkpoint as checkpoints
+from dnerf_jax import generator, runs, scene, semantic, settings
+from dnerf_jax.checkpoint import Model
+from dnerf_jax.generator import GeneratorConfig
+
+COLUMNS = {
+    "views": "views per latent",
+    "batch": "latents at once",
+    "median_s": "time, s",
+    "min_s": "least",
+    "max_s": "most",
+    "first_call_s": "first call",
+    "views_per_s": "labelled views / s",
+    "temporary_mib": "temporary MiB",
+}
+
+
+def main(checkpoint: str = "", views: str = "1,4,16", batches: str = "1,2", repeats: int = 5, json: str = ""):
+    """Times the making of labelled views.
+
+    checkpoint: folder of a generator, or an embedded name; EG3D's size with random weights if none is named
+    views: views of every latent, several numbers separated by commas
+    batches: latents at once, likewise
+    repeats: timed calls of each
+    json: file for the numbers
+    """
+    counts = {"--views": views, "--batches": batches}
+    for name, text in counts.items():
+        if not all(part.isdecimal() and int(part) for part in text.split(",")):
+            raise ValueError(f"{name} is {text!r}: expected numbers separated by commas, such as 1,4,16.")
+    runs.prepare_process()
+    model = checkpoints.load(checkpoint) if checkpoint else Model(
+        config=GeneratorConfig(), variables=generator.init(GeneratorConfig(), jax.random.key(0))
+    )  # fmt: skip
+    if model.semantic_config is None:
+        params = semantic.init(eg3d.SEMANTIC, model.config, jax.random.key(1))
+        model = model.replace(semantic_config=eg3d.SEMANTIC, semantic_params=params)
+    pairs = [(int(v), int(b)) for v in views.split(",") for b in batches.split(",")]
+    sizes = {"checkpoint": checkpoint or "random 512-128", "dtype": model.config.dtype, "repeats": repeats}
+    return measure.report("benchmarks.factory", sizes, [row(model, *pair, repeats) for pair in pairs], COLUMNS, json)
+
+
+def row(model, views, batch, repeats):
+    """The measurements for so many views of each of so many latents."""
+    z = jax.random.normal(jax.random.key(2), (batch, model.config.z_dim))
+    around = scene.default_camera(model.config, yaw=jnp.linspace(-0.4, 0.4, views))
+
+    @jax.jit
+    def make(model, z, cameras):
+        scenes = jax.tree.map(lambda x: x[:, None], scene.synthesize(model, z))
+        view = scene.render(model, scenes, cameras)
+        return view.image, view.mask, view.depth_z, view.points
+
+    timed = measure.take_turns({"make": lambda: make(model, z, around)}, repeats)["make"]
+    found = {"views": views, "batch": batch} | timed | measure.costs(make, model, z, around)
+    found["views_per_s"] = views * batch / found["median_s"]
+    print(f"{views} views of {batch} latents: {found['views_per_s']:.3g} / s", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    settings.door(main)

@@ -1,0 +1,33 @@
+"""The steps of the three loops go on from where they stopped."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import training
+from dnerf_jax import settings
+
+
+@pytest.fixture
+def in_small(shrunk, monkeypatch):
+    """The configurations as changed for the tiny generator."""
+    names = ("heads.py", "heads_backbone_cpu.py", "invert.py")
+    small = {name: shrunk(name) for name in names}
+    monkeypatch.setattr(settings, "load_config", lambda path: small[path.name])
+
+
+def test_steps_go_on(in_small, tiny_model):
+    (step,) = training.semantic_step(tiny_model).values()
+    step()
+    state, report = step()
+    assert int(state.step) == 2 and np.isfinite(report["loss"])
+
+
+def test_every_loop_is_timed(in_small, tiny_model, monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "_load", lambda name: tiny_model)
+    training.main(repeats=1, json=str(tmp_path / "out.json"))
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    names = ["semantic", "backbone, planes of 8", "backbone, planes of 16", "inversion"]
+    assert [row["loop"] for row in rows] == names
+    assert all(row["steps_per_s"] == 1 / row["median_s"] for row in rows)
