@@ -143,12 +143,12 @@ def our_stages(config):
 
 def their_stages(path, config, superresolution):
     """The same stages of the public PyTorch EG3D, on random weights; it runs as it is."""
+    sys.path.insert(0, str(path.absolute()))
     try:
         import torch
-    except ModuleNotFoundError:
-        raise ValueError("--eg3d needs PyTorch, which is not installed: pip install torch") from None
-    sys.path.insert(0, str(path.absolute()))
-    from training.triplane import TriPlaneGenerator
+        from training.triplane import TriPlaneGenerator
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--eg3d needs PyTorch and what the checkout imports: pip install {error.name}") from None
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(len(os.sched_getaffinity(0)))

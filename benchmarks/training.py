@@ -7,6 +7,7 @@ The three loops of the embedded heads, as their configurations say: the semantic
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure
@@ -46,7 +47,8 @@ def main(checkpoint: str = "heads", repeats: int = 5, json: str = ""):
 def semantic_step(model):
     """A step of the branch, by name; each continues where the last one stopped."""
     run = settings.as_dataclass(settings.load_config(CONFIGS / "heads.py"), train.Settings)
-    frozen = train.freeze(run, model, annotations.load(run.annotations, model)[range(2 * run.views_per_step)])
+    pack = annotations.load(run.annotations, model)
+    frozen = train.freeze(run, model, pack[: 2 * run.views_per_step])
     return {"semantic": _continued(lambda state: train.train_step(run, model.config, frozen, state),
                                    train.create_state(run, model.config))}  # fmt: skip
 
@@ -58,7 +60,9 @@ def backbone_steps():
     batch = random_rays(run)
     steps = {}
     for at in (1, *(1 + step for step in run.refine_at)):
-        planes, state = run.plane_resolution(at), pretrain.create_state(run, variables["params"])
+        # A copy, because a step is donated its state.
+        state = pretrain.create_state(run, jax.tree.map(jnp.copy, variables["params"]))
+        planes = run.plane_resolution(at)
         step = lambda state, planes=planes: pretrain.ray_step(run, planes, variables["buffers"], state, batch)  # noqa: E731
         steps[f"backbone, planes of {planes}"] = _continued(step, state)
     return steps

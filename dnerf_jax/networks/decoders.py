@@ -2,15 +2,23 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from numpy.polynomial import Chebyshev, Polynomial
 
 from dnerf_jax.networks.stylegan2 import FullyConnected
+
+# log(1 + e) / e for e in (0, 1], to 3e-8, as a polynomial: a logarithm takes three times as long.
+_LOG1P_SLOPE = (
+    Chebyshev.interpolate(lambda e: np.log1p(e) / e, 9, [0, 1]).convert(kind=Polynomial).coef[::-1].astype(np.float32)
+)
 
 
 @jax.custom_jvp
 def softplus(x):
-    """log(1 + exp(x)), to 1e-7: several times as fast as JAX's own, which keeps all digits far below 0."""
-    return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
+    """log(1 + exp(x)), to 2e-7 of its value as JAX's own, which takes several times as long."""
+    small = jnp.exp(-jnp.abs(x))
+    return jnp.maximum(x, 0) + small * jnp.polyval(_LOG1P_SLOPE, small)
 
 
 @softplus.defjvp
@@ -22,8 +30,8 @@ def _softplus_jvp(primals, tangents):
 class Decoder(nn.Module):
     """EG3D's decoder: mean features of the planes (..., N, C) -> raw density (..., N) and features (..., N, F).
 
-    Density is raw (`volume.weights_from_density` activates it); features lie in
-    [-0.001, 1.001], the first three are the colour.
+    Density is raw (`volume.weights_from_density` activates it); features lie in [-0.001, 1.001], the first three are
+    the colour.
     """
 
     features: int = 32
