@@ -53,8 +53,10 @@ def begins_nearby(truth, monkeypatch):
 
 def test_a_rendering_is_approached(run, view, truth, tiny_semantic_model, begins_nearby):
     target = {"image": np.asarray(view.image_raw), "mask": None}
+    programs = invert.step._cache_size()
     found, report = invert.invert(run, tiny_semantic_model, target)
     assert len(report["losses"]) == run.steps
+    assert invert.step._cache_size() <= programs + 2  # the first step's state is not yet where a program left it
     assert report["loss"] == min(report["losses"]) < 0.5 * report["losses"][0]
     for name in ("yaw", "pitch"):
         assert abs(found[name]) <= np.radians(getattr(run, name)) + 1e-6
