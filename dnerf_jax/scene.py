@@ -137,18 +137,17 @@ def _render_one(model, scene, camera, key, resolution, rows):
     config = model.config
     rays = cameras.rays(camera, resolution)
     uniforms = generator.draw_uniforms(config, (resolution, resolution), key)
-    some = functools.partial(_render_rows, model, scene)
+    every = rays, uniforms, generator.ray_limits(config, rays)
     if rows == resolution:
-        return some((rays, uniforms, generator.ray_limits(config, rays)))
-    parts = jax.tree.map(
-        lambda x: x.reshape((-1, rows) + x.shape[1:]), (rays, uniforms, generator.ray_limits(config, rays))
-    )
+        return _render_rows(model, scene, every)
+    parts = jax.tree.map(lambda x: x.reshape((-1, rows) + x.shape[1:]), every)
     # What a part needed on the way is computed again for its gradient.
-    return jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), jax.lax.map(jax.checkpoint(some), parts))
+    found = jax.lax.map(jax.checkpoint(functools.partial(_render_rows, model, scene)), parts)
+    return jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), found)
 
 
 def _render_rows(model, scene, rows):
-    """As `_render_one`, for rays, their uniforms and their limits."""
+    """As `_render_one`, for rows of rays, with their uniforms and their limits."""
     config = model.config
     rays, uniforms, limits = rows
     samples = generator.march(config, model.variables, scene.planes, rays, uniforms=uniforms, limits=limits)

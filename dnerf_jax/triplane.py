@@ -99,6 +99,8 @@ _look_up.defvjp(_look_up_forward, _look_up_backward)
 def _in_parts(function, carry, *arrays):
     """carry, outputs = function(carry, *arrays) for SAMPLES_AT_ONCE rows of the arrays after each other."""
     count = len(arrays[0])
+    if count <= SAMPLES_AT_ONCE:
+        return function(carry, *arrays)
     whole = count - count % SAMPLES_AT_ONCE
     parts = [x[:whole].reshape((-1, SAMPLES_AT_ONCE) + x.shape[1:]) for x in arrays]
     carry, outputs = jax.lax.scan(lambda carry, part: function(carry, *part), carry, parts)
