@@ -1,7 +1,8 @@
 """Trains the semantic branch on the 90 labelled views that come with the embedded heads.
 
 Command: python -m dnerf_jax.train --config configs/heads.py --workdir out/heads
-Hardware: two CPU cores; about 4 minutes. Result: mIoU 0.75, accuracy 0.96 (see the README; how it was chosen: docs/experiments.md).
+Hardware: two CPU cores; about 4 minutes. Result: mIoU 0.75, accuracy 0.96 (see the README). How it was chosen:
+docs/experiments.md.
 """
 
 from ml_collections import ConfigDict

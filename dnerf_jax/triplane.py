@@ -22,7 +22,7 @@ EG3D_AXES = (
 # The planes that EG3D meant: XY, XZ and ZY.
 ORTHOGONAL_AXES = EG3D_AXES[:2] + (((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),)
 
-SAMPLES_AT_ONCE = 8192  # their corners stay in a processor's cache
+SAMPLES_AT_ONCE = 2048  # their corners stay in a processor's cache
 
 
 def split_channels(features, num_planes=3):
