@@ -212,7 +212,7 @@ def decode(config, variables, planes, points):
     return Generator(config).apply(variables, features / planes.shape[-4], method=lambda g, x: g.decoder(x))
 
 
-def draw_uniforms(config, shape, key=None):
+def draw_uniforms(config, shape, *, key=None):
     """What places the samples of rays of `shape`: (coarse (*shape, S), fine (*shape, S')) numbers in [0, 1).
 
     key: draws them at random, as EG3D does; None gives fixed quantiles, which do not flicker.
@@ -243,7 +243,7 @@ def march(config, variables, planes, rays, *, key=None, uniforms=None, limits=No
     """
     options = config.rendering
     coarse, fine = options.depth_resolution, options.depth_resolution_importance
-    u_coarse, u_fine = uniforms or draw_uniforms(config, rays.directions.shape[:-1], key)
+    u_coarse, u_fine = uniforms or draw_uniforms(config, rays.directions.shape[:-1], key=key)
     start, end = limits or ray_limits(config, rays)
     depths = volume.stratified_depths(
         None, start, end, coarse, disparity=options.disparity_space_sampling, uniforms=u_coarse

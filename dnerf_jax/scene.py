@@ -136,7 +136,7 @@ def _render_one(model, scene, camera, key, resolution, rows):
     """Feature image, semantic feature map or None, distance and opacity of one scene from one camera."""
     config = model.config
     rays = cameras.rays(camera, resolution)
-    uniforms = generator.draw_uniforms(config, (resolution, resolution), key)
+    uniforms = generator.draw_uniforms(config, (resolution, resolution), key=key)
     every = rays, uniforms, generator.ray_limits(config, rays)
     if rows == resolution:
         return _render_rows(model, scene, every)
