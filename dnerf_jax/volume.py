@@ -127,6 +127,7 @@ def merge_sorted(depths_a, depths_b):
 
 def invert_permutation(order):
     """The permutation (..., S) that undoes `order` (..., S)."""
+    order = jnp.asarray(order)
     places = jnp.arange(order.shape[-1], dtype=order.dtype)
     undone = jnp.zeros_like(order)
     for i in range(order.shape[-1]):  # faster than a scatter, for so few
