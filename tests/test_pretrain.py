@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from interruption import kill
 
-from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, settings
+from dnerf_jax import cameras, checkpoint, generator, pretrain, runs, settings, supervised_rays, triplane
 from dnerf_jax.networks import stylegan2
 from dnerf_jax.worlds import head_batches, head_shards, heads
 
 
 @pytest.fixture(scope="module")
 def run(shrunk):
-    """The settings of configs/heads_backbone_cpu.py shrunk: five identities, three steps of rays and two of images."""
+    """The settings of configs/heads_backbone_cpu.py shrunk: five identities, three, two and two steps of the stages."""
     return settings.as_dataclass(shrunk("heads_backbone_cpu.py"), pretrain.Settings)
 
 
@@ -44,23 +44,24 @@ def final_state(run, workdir):
 def test_losses_and_scores_are_finite_and_the_renders_are_shown(straight):
     records = runs.read_metrics(straight / "metrics.jsonl")
     steps = {record["step"] for record in records}
-    assert steps == {2, 4, 5}
+    assert steps == {2, 4, 6, 7}
     # What is not finite is written as None; there may be no opaque pixel yet, whose depth or colour could be compared.
     nothing = ("depth_error_median", "consistency")
     assert all(value is not None for r in records for name, value in r.items() if name not in nothing)
-    by_step = [set().union(*(record for record in records if record["step"] == step)) for step in (2, 4, 5)]
+    by_step = [set().union(*(record for record in records if record["step"] == step)) for step in (2, 4, 6, 7)]
     assert {"color", "opacity", "depth", "loss"} <= by_step[0]
-    assert {"image", "gradient"} <= by_step[1]
+    assert {"color", "opacity", "depth", "loss"} <= by_step[1]
+    assert {"image", "gradient"} <= by_step[2]
     scores = {"psnr", "psnr_foreground", "ssim", "psnr_raw", "opacity_iou", "depth_error_median", "consistency"}
-    assert scores <= by_step[2]
-    assert (straight / "sheets" / "000005.png").stat().st_size > 0
+    assert scores <= by_step[3]
+    assert (straight / "sheets" / "000007.png").stat().st_size > 0
 
 
 def test_the_model_loads_and_knows_its_average_latent(run, straight):
     model = checkpoint.load(straight / "model")
     assert model.config == run.generator
     assert model.label_map == heads.LABELS
-    assert "CC0" in dict(model.info)["license"] and "5 steps" in dict(model.info)["origin"]
+    assert "CC0" in dict(model.info)["license"] and "7 steps" in dict(model.info)["origin"]
     z = jax.random.normal(jax.random.key(5), (4000, run.generator.z_dim))
     w = jax.jit(generator.map_latents, static_argnums=0)(model.config, model.variables, z)[:, 0]
     w_avg = model.variables["buffers"]["mapping"]["w_avg"]
@@ -70,16 +71,18 @@ def test_the_model_loads_and_knows_its_average_latent(run, straight):
     assert np.all(np.abs(w_avg - w.mean(axis=0)) < 5 * error + 1e-3 * np.abs(w_avg))
 
 
-def test_killed_in_both_stages_and_resumed_equals_straight(run, shrunk, straight, tmp_path):
+def test_killed_in_every_stage_and_resumed_equals_straight(run, shrunk, straight, tmp_path):
     shutil.copytree(straight / "data", tmp_path / "data")
     work = lambda: pretrain.main(shrunk("heads_backbone_cpu.py"), str(tmp_path))  # noqa: E731
     kill(work, pretrain, "ray_step", 2)
     assert final_state(run, tmp_path)[0] == 2
-    kill(work, pretrain, "superresolution_step", 1)
+    kill(work, pretrain, "ray_step", 2)
     assert final_state(run, tmp_path)[0] == 4
+    kill(work, pretrain, "superresolution_step", 1)
+    assert final_state(run, tmp_path)[0] == 6
     work()
     (step, resumed), (_, expected) = final_state(run, tmp_path), final_state(run, straight)
-    assert step == int(resumed.step) == 5
+    assert step == int(resumed.step) == 7
     jax.tree.map(np.testing.assert_array_equal, resumed, expected)
     assert (tmp_path / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
 
@@ -95,7 +98,7 @@ def test_each_stage_trains_its_own_part(run, straight):
 
 
 def test_planes_are_refined_and_a_block_that_joins_changes_nothing_yet(run):
-    run = dataclasses.replace(run, refine_at=(2, 5))
+    run = dataclasses.replace(run, refine_at=(2, 5), steps=7)
     assert [run.plane_resolution(step) for step in range(1, 8)] == [4, 4, 8, 8, 8, 16, 16]
     variables = pretrain.initial_variables(run)
     ws = jax.random.normal(jax.random.key(0), (1, run.generator.num_ws, run.generator.w_dim))
@@ -113,11 +116,11 @@ def test_coarse_steps_leave_the_fine_blocks_as_they_are(run, shards):
     state = pretrain.create_state(run, variables["params"])
     batch = pretrain.ray_batch(run, shards, 1)
     for _ in range(2):
-        state, _ = pretrain.ray_step(run, 8, variables["buffers"], state, batch)
+        state, _ = pretrain.ray_step(run, 8, False, variables["buffers"], state, batch)
     after = state.params["synthesis"]
     jax.tree.map(np.testing.assert_array_equal, after["b16"], before["b16"])
     assert np.abs(after["b8"]["conv1"]["weight"] - before["b8"]["conv1"]["weight"]).max() > 0
-    state, _ = pretrain.ray_step(run, 16, variables["buffers"], state, pretrain.ray_batch(run, shards, 2))
+    state, _ = pretrain.ray_step(run, 16, False, variables["buffers"], state, pretrain.ray_batch(run, shards, 2))
     assert np.abs(state.params["synthesis"]["b16"]["torgb"]["weight"]).max() > 0
 
 
@@ -184,12 +187,51 @@ def test_samples_lie_where_the_batch_says_or_where_a_ray_meets_density(run, shar
     shape = batch.alpha.shape
     along = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), shape + (3,))
     batch = batch.replace(rays=cameras.Rays(2.7 * along, -along), guide=jnp.full(shape, guide))
-    render = jax.jit(lambda batch, key: pretrain.render_guided(run, 16, pretrain.initial_variables(run), batch, key))
+    variables = pretrain.initial_variables(run)
+    render = jax.jit(lambda batch, key: supervised_rays.render_guided(run, 16, variables, batch, key))
     found = render(batch, jax.random.key(0))
     # Of samples spread over all of the limits, a third lie within the ball and a ninth around the guide.
     within = np.mean(np.sum((found["depths"] > low) & (found["depths"] < high), axis=-1))
     assert within > 32 * (0.95 if guide else 0.8 + 0.3)
     np.testing.assert_allclose(found["opacity"], 1, atol=0.05)
+
+
+def test_finishing_renders_what_the_renderer_does(run, shards):
+    batch, variables = pretrain.ray_batch(run, shards, run.steps + 1), pretrain.initial_variables(run)
+    config, key = run.generator, jax.random.key(0)
+
+    @jax.jit
+    def expected(batch):
+        ws = generator.map_latents(config, variables, batch.z)
+        planes = triplane.split_channels(generator.synthesize_planes(config, variables, ws).last, 3)
+        rays = jax.tree.map(lambda x: x[:, None], batch.rays)
+        march = lambda planes, rays, key: generator.march(config, variables, planes, rays, key=key)  # noqa: E731
+        samples = jax.vmap(march)(planes, rays, jax.random.split(key, len(batch.z)))
+        return generator.feature_image(config, samples)[:, 0, :, :3], samples.opacity[:, 0], samples.distance[:, 0]
+
+    image, opacity, distance = expected(batch)
+    found = jax.jit(lambda batch: supervised_rays.render_finally(run, 16, variables, batch, key))(batch)
+    np.testing.assert_allclose(found["rgb"], (image + 1) / 2, atol=1e-6)
+    np.testing.assert_allclose(found["opacity"], opacity, atol=1e-6)
+    assert np.all(np.diff(found["depths"]) >= 0)
+    # The renderer's distance is of the middles of intervals, these are of their ends; both are sorted along the ray.
+    mean, seen = np.sum(found["weights"] * found["depths"], axis=-1) / found["opacity"], opacity > 0.1
+    assert seen.any()
+    np.testing.assert_allclose(mean[seen], distance[seen], atol=0.02)
+
+
+def test_training_goes_on_from_a_checkpoint(run, shrunk, straight, tmp_path):
+    config = shrunk("heads_backbone_cpu.py")
+    config.start_from, config.steps = str(straight / "model"), 0
+    assert settings.as_dataclass(config, pretrain.Settings).plane_resolution(1) == run.generator.plane_resolution
+    shutil.copytree(straight / "data", tmp_path / "data")
+    pretrain.main(config, str(tmp_path))
+    start, end = (checkpoint.load(folder / "model").variables["params"] for folder in (straight, tmp_path))
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), start, end)
+    assert 0 < moved["decoder"]["fc0"]["weight"] < 0.1 < float(jnp.abs(start["decoder"]["fc0"]["weight"]).max())
+    config.generator.w_dim += 1
+    with pytest.raises(ValueError, match="another architecture"):
+        pretrain.main(config, str(tmp_path / "other"))
 
 
 @pytest.mark.parametrize(
