@@ -51,12 +51,13 @@ def main(eg3d: str = "", size: str = "512-128", json: str = "", repeats: int = 5
     size: 512-128, 512-64 or 128-64: the sides of image and neural rendering
     json: file for the numbers
     repeats: timed calls of every stage
-    dtype: of our convolutions, float32 or bfloat16
+    dtype: of our convolutions, float32, bfloat16 or float16
     """
     if size not in SIZES:
         raise ValueError(f"--size is {size!r}: there are {', '.join(SIZES)}.")
     if repeats < 1:
         raise ValueError(f"--repeats is {repeats}: a median needs at least one timed call.")
+    measure.require_dtype(dtype)
     if eg3d and not (Path(eg3d) / "eg3d" / "training" / "triplane.py").exists():
         raise ValueError(f"--eg3d is {eg3d!r}: expected a checkout of the public EG3D, with eg3d/training/triplane.py.")
     runs.prepare_process()

@@ -15,7 +15,14 @@ import numpy as np
 
 from dnerf_jax import files
 
+DTYPES = ("float32", "bfloat16", "float16")
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch")
+
+
+def require_dtype(dtype):
+    """Refuses what no convolution is run in."""
+    if dtype not in DTYPES:
+        raise ValueError(f"--dtype is {dtype!r}: expected one of {', '.join(DTYPES)}.")
 
 
 def take_turns(functions, repeats):

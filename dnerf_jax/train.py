@@ -117,7 +117,9 @@ def train(run, workdir, name, samples=None):
             f"Take 1 to {grid} if the one divides the other, or None for whole views."
         )
     runs.remember(workdir, run, inputs={"generator": model.fingerprint}, may_change=("save_every",))
-    print(f"computing what is frozen for {len(pack)} views of {len(np.unique(pack.latent_id))} latents", flush=True)
+    latents = len(np.unique(pack.latent_id))
+    size = frozen_bytes(run.semantic, model, latents, len(pack)) / 2**30
+    print(f"computing what is frozen for {len(pack)} views of {latents} latents: {size:.2f} GiB", flush=True)
     frozen = freeze(run, model, pack, samples)
     state = create_state(run, model.config)
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters to train", flush=True)
@@ -175,15 +177,28 @@ def freeze_samples(config, model, pack):
     return _collect(samples, len(pack))
 
 
+def frozen_bytes(config, model, latents, views):
+    """The memory that `Frozen` takes for so many views of so many latents, without computing it."""
+
+    def one(z, camera):
+        return _features(config, model, z), _samples(config, model, _planes(model, z), camera)
+
+    features, samples = jax.eval_shape(one, jnp.zeros(model.config.z_dim), scene.default_camera(model.config))
+    size = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))  # noqa: E731
+    return latents * size(features) + views * (size(samples) + model.config.image_resolution**2)
+
+
 def _collect(make, count):
-    """The trees of arrays make(0), make(1), ... stacked, without keeping them one by one."""
+    """The trees of arrays make(0), make(1), ... stacked, without keeping them one by one, or all of them twice."""
     for i in range(count):
-        one = make(i)
+        leaves, tree = jax.tree.flatten(make(i))
         if i == 0:
-            whole = jax.tree.map(lambda x: np.empty((count, *x.shape), x.dtype), one)
-        for array, part in zip(jax.tree.leaves(whole), jax.tree.leaves(one), strict=True):
+            whole = [np.empty((count, *x.shape), x.dtype) for x in leaves]
+        for array, part in zip(whole, leaves, strict=True):
             array[i] = part
-    return jax.tree.map(jnp.asarray, whole)
+    for i, array in enumerate(whole):
+        whole[i] = jnp.asarray(array)
+    return jax.tree.unflatten(tree, whole)
 
 
 def class_weights(masks, num_classes, balance):

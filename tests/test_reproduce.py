@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnerf_jax import annotations, checkpoint, evaluate, files, pack, reproduce, semantic, settings, train
+from dnerf_jax import annotations, checkpoint, evaluate, files, heldout, pack, reproduce, semantic, settings, train
 from dnerf_jax.worlds import heads
 
 
@@ -23,6 +23,8 @@ def in_small(shrunk, tiny_assets, tiny_pack, monkeypatch):
     choose = lambda model, latents, views, seed: tiny_pack[3 * (seed % 2) : 3 * (seed % 2) + 3]  # noqa: E731
     monkeypatch.setattr(reproduce, "labelled_views", choose)
     configuration.views_per_step = 2
+    for table in ("4", "5", "ceiling"):
+        monkeypatch.setitem(reproduce.SETS, table, evaluate.EMBEDDED)
 
 
 @pytest.fixture
@@ -98,7 +100,8 @@ def test_tuning_is_scored_on_views_of_its_own(in_small, tiny_pack, tmp_path, mon
     monkeypatch.setattr(pack, "make", lambda views, model, resolution: made.append((views, resolution)) or tiny_pack)
     reproduce.main(str(tmp_path), table="tuning", seeds=1)
     assert made == [(reproduce.VALIDATION, 16)]
-    assert reproduce.VALIDATION.seed not in {embedded.seed for embedded in pack.PACKS}
+    seeds = [made.seed for made in (*pack.PACKS, reproduce.VALIDATION, reproduce.VIDEOS)]
+    assert len({*seeds, heldout.SEED}) == 1 + len(seeds)
     result = json.loads((tmp_path / "tabletuning.json").read_text())
     assert [set(found) for row in result["rows"] for found in row["seeds"]] == [{"validation"}] * 2
     assert result["rows"][1]["changes"] == {"hidden": 8, "steps": 2}
@@ -111,14 +114,19 @@ def test_what_rows_share_is_computed_once(in_small, run, tiny_model, monkeypatch
     monkeypatch.setattr(reproduce, "_known", {})
     computed = []
     monkeypatch.setattr(train, "freeze_samples", lambda *arguments: computed.append(arguments) or {})
-    for name in ("heads_test", "heads_video", "heads_train", "heads_test", "heads_video"):
+    for name in ("heads_test", "heads_video", "videos", "heads_train", "heads_test", "heads_video", "videos"):
         for changes in ({}, {"features": "last"}):
             reproduce.known_samples(dataclasses.replace(run.semantic, **changes), tiny_model, name)
-    assert len(computed) == 3
+    assert len(computed) == 4
     assert reproduce.known_samples(dataclasses.replace(run.semantic, density_prior=False), tiny_model, "x") is None
-    # A fourth takes the place of the one that was not used for the longest time.
+    # A fifth takes the place of the one that was not used for the longest time.
     reproduce.known_samples(dataclasses.replace(run.semantic, samples_kept=4), tiny_model, "heads_train")
-    assert [key[1:] for key in reproduce._known] == [("heads_test", 6), ("heads_video", 6), ("heads_train", 4)]
+    assert [key[1:] for key in reproduce._known] == [
+        ("heads_test", 6),
+        ("heads_video", 6),
+        ("videos", 6),
+        ("heads_train", 4),
+    ]
 
 
 def test_results_of_another_generator_are_not_mixed_in(in_small, tiny_model, tmp_path, monkeypatch):

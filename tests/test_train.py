@@ -139,6 +139,17 @@ def test_few_samples_keep_the_opacity(run, frozen, tiny_model, tiny_pack):
     np.testing.assert_allclose(few, share * np.asarray(every).sum(-1, keepdims=True), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("prior", [True, False])
+def test_the_memory_that_is_announced_is_taken(run, frozen, tiny_model, prior):
+    config = dataclasses.replace(run.semantic, density_prior=prior, samples_kept=12)
+    there = frozen[prior]
+    arrays = there.features, there.points, there.weights, there.depths, there.order, there.masks
+    taken = sum(x.nbytes for x in jax.tree.leaves(arrays))
+    latents = len(there.features[0])
+    assert latents < len(there.latent)
+    assert train.frozen_bytes(config, tiny_model, latents, len(there.latent)) == taken
+
+
 def test_a_density_of_its_own_is_learned(own_density, frozen, tiny_model):
     state = train.create_state(own_density, tiny_model.config)
     before = jax.tree.map(np.asarray, state.params["density"])

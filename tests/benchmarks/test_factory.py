@@ -16,6 +16,16 @@ def test_views_per_second_are_counted(tiny_semantic_model, tmp_path):
     assert all(row["views_per_s"] == row["views"] * 2 / row["median_s"] for row in rows)
 
 
+def test_half_precision_is_compared_with_float32(tiny_semantic_model, tmp_path):
+    checkpoint.save(tmp_path / "model", tiny_semantic_model)
+    door = lambda dtype: factory.main(str(tmp_path / "model"), views="1", batches="1", dtype=dtype, repeats=1)  # noqa: E731
+    (half,) = door("bfloat16")["rows"]
+    assert 0.5 < half["agreement"] <= 1
+    assert "agreement" not in door("float32")["rows"][0]
+    with pytest.raises(ValueError, match="--dtype is 'int8': expected one of float32, "):
+        door("int8")
+
+
 def test_counts_must_be_numbers():
     with pytest.raises(ValueError, match="--views is '1,x': expected numbers separated by commas"):
         factory.main(views="1,x")
