@@ -291,10 +291,13 @@ def finish(run, buffers, state):
     z = jax.random.normal(jax.random.fold_in(jax.random.key(run.seed), 10_000_000), (10_000, run.generator.z_dim))
     w_avg = jnp.mean(generator.map_latents(run.generator, variables, z)[:, 0], axis=0)
     buffers = buffers | {"mapping": {"w_avg": w_avg}}
+    origin = f"dnerf_jax.pretrain, {int(state.step)} steps, seed {run.seed}"
+    if run.start_from:
+        origin += f", from {checkpoint.load(run.start_from).fingerprint}"
     return checkpoint.Model(
         config=run.generator,
         variables={"params": state.ema, "buffers": buffers},
-        info=(("license", LICENSE), ("origin", f"dnerf_jax.pretrain, {int(state.step)} steps, seed {run.seed}")),
+        info=(("license", LICENSE), ("origin", origin)),
         label_map=heads.LABELS,
     )
 

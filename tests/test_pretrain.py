@@ -225,6 +225,9 @@ def test_training_starts_from_a_checkpoint_of_the_same_architecture(run, straigh
     assert run.plane_resolution(1) == run.generator.plane_resolution
     found, expected = pretrain.initial_variables(run), checkpoint.load(straight / "model").variables
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+    state = pretrain.create_state(run, found["params"])
+    made = pretrain.finish(run, found["buffers"], state)
+    assert dict(made.info)["origin"].endswith(f"from {checkpoint.load(straight / 'model').fingerprint}")
     rates = [float(pretrain.learning_rate(run)(step)) for step in range(run.finish_steps + 1)]
     assert rates[0] == 0 and max(rates) == pytest.approx(run.finish_learning_rate)
     with pytest.raises(ValueError, match="another architecture"):
