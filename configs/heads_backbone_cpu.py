@@ -51,6 +51,7 @@ def get_config():
             steps=6400,
             finish_steps=2000,
             superresolution_steps=600,
+            superresolution_views=512,
             refine_at=(1000, 4500),
             identities_per_step=12,
             rays_per_identity=256,

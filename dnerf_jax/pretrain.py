@@ -45,6 +45,7 @@ class Settings:
     Attributes:
       start_from: a checkpoint of the same architecture, whose weights are trained on; "" for random ones.
       steps, finish_steps, superresolution_steps: of the three stages.
+      superresolution_views: how many views the third stage learns from, each of another identity; they stay in memory.
       refine_at: steps of the first stage after which the planes' resolution doubles; it ends at the generator's.
       identities_per_step, rays_per_identity, finish_rays_per_identity: the batches of the first two stages.
       stratified_samples, importance_samples, guided_samples: samples per ray, spread over the limits, where the model
@@ -67,6 +68,7 @@ class Settings:
     steps: int
     finish_steps: int
     superresolution_steps: int
+    superresolution_views: int
     refine_at: tuple[int, ...]
     identities_per_step: int
     rays_per_identity: int
@@ -227,10 +229,10 @@ def ray_batch(run, shards, step):
     return head_batches.rays(shards, identities, rng, count, run.generator.neural_rendering_resolution)
 
 
-def feature_pool(run, buffers, state, shards, size=512):
-    """Feature images, latents and true images of `size` views of as many identities, for the third stage."""
+def feature_pool(run, buffers, state, shards):
+    """Feature images, latents and true images of the views that the third stage learns from."""
     rng = np.random.default_rng([run.seed, 2])
-    chosen = rng.permutation(run.data.identities - run.data.held_out)[:size]
+    chosen = rng.permutation(run.data.identities - run.data.held_out)[: run.superresolution_views]
     variables = {"params": state.ema, "buffers": buffers}
     parts = []
     for group in np.array_split(chosen, max(1, len(chosen) // 8)):

@@ -21,7 +21,7 @@ FLOORS = [
     {"precision", "files", "schema"},
     {"networks", "volume", "triplane", "cameras", "labels", "losses", "pictures", "ply"},
     {"generator", "semantic", "worlds", "metrics", "consistency", "report"},
-    {"scene", "checkpoint"},
+    {"scene", "checkpoint", "supervised_rays"},
     {"pointcloud", "annotations", "annotation_checks", "converters", "factory"},
     {"settings", "runs"},
     {"train", "pretrain", "heldout", "pack", "evaluate", "generate", "invert", "edit", "demo", "reproduce"},

@@ -113,6 +113,7 @@ def test_tuning_is_scored_on_views_of_its_own(in_small, tiny_pack, tmp_path, mon
 def test_what_rows_share_is_computed_once(in_small, run, tiny_model, monkeypatch):
     monkeypatch.setattr(reproduce, "_known", {})
     computed = []
+    monkeypatch.setattr(annotations, "load", lambda *_: None)
     monkeypatch.setattr(train, "freeze_samples", lambda *arguments: computed.append(arguments) or {})
     for name in ("heads_test", "heads_video", "videos", "heads_train", "heads_test", "heads_video", "videos"):
         for changes in ({}, {"features": "last"}):
