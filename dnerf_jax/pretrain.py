@@ -126,12 +126,13 @@ def main(config, workdir: str):
     _check(run)
     runs.prepare_process()
     lengths = ("steps", "finish_steps", "superresolution_steps", "save_every", "sheet_every")
-    runs.remember(workdir, run, may_change=lengths)
+    variables = initial_variables(run)  # before anything is rendered: a checkpoint that does not fit is refused
+    start_from = {"start_from": checkpoint.load(run.start_from).fingerprint} if run.start_from else {}
+    runs.remember(workdir, run, inputs=start_from, may_change=lengths)
     data = run.data
     shards = head_shards.render_shards(
         workdir / "data", run.seed, data.identities, data.views, data.resolution, data.processes
     )
-    variables = initial_variables(run)
     state, buffers = create_state(run, variables["params"]), variables["buffers"]
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=run.save_every) as checkpoints:
