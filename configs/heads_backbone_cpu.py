@@ -1,13 +1,17 @@
 """Fits the embedded heads backbone: a small EG3D, from z ~ N(0, I) to the renders of the heads world.
 
 Command: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir out/heads_backbone
-Hardware: two CPU cores; 38 minutes to render the views, 100 and 70 for the two stages of rays, 12 for the
-super-resolution, resumable. Result: 25.8 dB on held-out heads (python -m dnerf_jax.heldout).
+Hardware: two CPU cores; 38 minutes to render the views, 100 and 94 for the two stages of rays, 24 for the
+super-resolution, resumable. Result: 26.1 dB on held-out heads (python -m dnerf_jax.heldout).
 
-The embedded weights were made in two sittings. The first was this run's first stage, but for the learning rate, which
-until step 4,500 fell as for 8,500 steps and until 4,750 as for 7,500. The second went on from its float16 result (the
-heads of commit ffa71cb) on half of the identities: --config.start_from=FOLDER --config.steps=0
---config.data.identities=6000; its cosine was that of 2,400 steps until step 250.
+The embedded weights were made in three sittings, each from the float16 result of the one before:
+1. This run's first stage, but for the learning rate, which until step 4,500 fell as for 8,500 steps and until 4,750 as
+   for 7,500 (the heads of commit ffa71cb).
+2. 2,000 steps of the second stage on half of the identities, and 600 of super-resolution with 512 views (b83ad90):
+   --config.start_from=FOLDER --config.steps=0 --config.data.identities=6000; its cosine was that of 2,400 steps until
+   step 250.
+3. 800 steps of the second stage on all of them, and 400 of super-resolution: --config.start_from=FOLDER
+   --config.steps=0 --config.finish_steps=800 --config.finish_learning_rate=2e-3 --config.superresolution_steps=400
 """
 
 from ml_collections import ConfigDict
@@ -49,9 +53,9 @@ def get_config():
             ),
             data=dict(identities=12000, views=2, resolution=256, held_out=200, processes=2),
             steps=6400,
-            finish_steps=2000,
-            superresolution_steps=600,
-            superresolution_views=512,
+            finish_steps=2800,
+            superresolution_steps=1000,
+            superresolution_views=1536,
             refine_at=(1000, 4500),
             identities_per_step=12,
             rays_per_identity=256,
