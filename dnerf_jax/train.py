@@ -191,14 +191,11 @@ def frozen_bytes(config, model, latents, views):
 def _collect(make, count):
     """The trees of arrays make(0), make(1), ... stacked, without keeping them one by one, or all of them twice."""
     for i in range(count):
-        leaves, tree = jax.tree.flatten(make(i))
+        part = make(i)
         if i == 0:
-            whole = [np.empty((count, *x.shape), x.dtype) for x in leaves]
-        for array, part in zip(whole, leaves, strict=True):
-            array[i] = part
-    for i, array in enumerate(whole):
-        whole[i] = jnp.asarray(array)
-    return jax.tree.unflatten(tree, whole)
+            whole = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), part)
+        whole = _put(whole, part, i)
+    return whole
 
 
 def class_weights(masks, num_classes, balance):
@@ -258,13 +255,20 @@ def predict(config, generator_config, params, frozen):
     selected = [scale[frozen.latent] for scale in frozen.features]
     planes = semantic.project(config, generator_config, params, selected)
     if config.density_prior:
-        arrays = planes, frozen.points, frozen.weights
         one = functools.partial(semantic.render, config, generator_config, params)
+        phi = jax.vmap(one)(planes, frozen.points, frozen.weights)
     else:
-        arrays = planes, frozen.points, frozen.depths, frozen.order
+        # All samples of a ray count, so one view at a time, and for the gradient once more: a quarter of the memory.
         one = functools.partial(semantic.render_own_density, config, generator_config, params)
-    phi = jax.vmap(one)(*arrays)
+        every = planes, frozen.points, frozen.depths, frozen.order
+        phi = jax.lax.map(jax.checkpoint(lambda view: one(*view)), every)
     return semantic.super_resolve(config, generator_config, params, phi, frozen.masks.shape[-1])[1]
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _put(whole, part, i):
+    """A tree of stacked arrays, with that of `part` at i; in place."""
+    return jax.tree.map(lambda array, x: array.at[i].set(x), whole, part)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -215,3 +215,18 @@ def test_a_pack_of_another_generator_is_refused(run, tiny_assets, tiny_pack, tmp
         train.train(
             dataclasses.replace(run, annotations=str(tmp_path / "pack")), tmp_path / "run", str(tiny_assets / "heads")
         )
+
+
+def test_a_density_of_its_own_needs_the_memory_of_one_views_samples(own_density, frozen, tiny_model):
+    """Of all views at once, a step on the embedded heads took 3.2 GB instead of 0.3."""
+    config = own_density.semantic
+    params = semantic.init(config, tiny_model.config, jax.random.key(0))
+
+    def temporaries(count):
+        views = train.choose(frozen[False], jnp.zeros(count, jnp.int32))
+        logits = lambda params: train.predict(config, tiny_model.config, params, views)  # noqa: E731
+        gradient = jax.jit(jax.grad(lambda params: jnp.sum(logits(params))))
+        return gradient.lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    samples = 4 * frozen[False].depths[0].size * config.hidden  # their hidden activations
+    assert temporaries(12) - temporaries(2) < 10 * 10 * samples
