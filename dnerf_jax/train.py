@@ -258,7 +258,7 @@ def predict(config, generator_config, params, frozen):
         one = functools.partial(semantic.render, config, generator_config, params)
         phi = jax.vmap(one)(planes, frozen.points, frozen.weights)
     else:
-        # All samples of a ray count, so one view at a time, and for the gradient once more: a quarter of the memory.
+        # All samples of a ray count, so one view at a time, and for the gradient once more: a tenth of the memory.
         one = functools.partial(semantic.render_own_density, config, generator_config, params)
         every = planes, frozen.points, frozen.depths, frozen.order
         phi = jax.lax.map(jax.checkpoint(lambda view: one(*view)), every)
