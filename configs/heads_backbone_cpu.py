@@ -3,7 +3,8 @@
 Command: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir out/heads_backbone
 Hardware: two CPU cores; 38 minutes to render the views, 100 and 94 for the two stages of rays, 24 for the
 super-resolution, resumable: the times of the embedded weights, which have 26.1 dB on held-out heads (python -m
-dnerf_jax.heldout). They were made in three sittings, not yet by this command at once, each from the float16 result of the one before:
+dnerf_jax.heldout). They were made in three sittings, not yet by this command at once, each from the float16 result of
+the one before:
 1. This run's first stage, but for the learning rate, which until step 4,500 fell as for 8,500 steps and until 4,750 as
    for 7,500 (the heads of commit ffa71cb).
 2. 2,000 steps of the second stage on half of the identities, and 600 of super-resolution with 512 views (b83ad90):
