@@ -15,10 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure
-from dnerf_jax import cameras, generator, runs, scene, semantic, settings
-from dnerf_jax.checkpoint import Model
-from dnerf_jax.generator import GeneratorConfig, RenderingConfig
+from dnerf_jax import cli
+from dnerf_jax.io.checkpoints import Model
+from dnerf_jax.models import generator, scenes, semantic
+from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig
 from dnerf_jax.networks.superresolution import PRESETS
+from dnerf_jax.ops import cameras
+from dnerf_jax.training import process
 
 RENDERING = RenderingConfig(avg_camera_pivot=(0.0, 0.0, 0.2))
 # By image and neural rendering resolution, as the published models are called: EG3D's class, and the backbone's widths.
@@ -60,7 +63,7 @@ def main(eg3d: str = "", size: str = "512-128", json: str = "", repeats: int = 5
     measure.require_dtype(dtype)
     if eg3d and not (Path(eg3d) / "eg3d" / "training" / "triplane.py").exists():
         raise ValueError(f"--eg3d is {eg3d!r}: expected a checkout of the public EG3D, with eg3d/training/triplane.py.")
-    runs.prepare_process()
+    process.prepare()
     name, neural, base = SIZES[size]
     config = GeneratorConfig(
         channel_base=base, neural_rendering_resolution=neural, superresolution=PRESETS[name], rendering=RENDERING,
@@ -103,15 +106,15 @@ def our_stages(config):
     plain = Model(config=config, variables=variables)
     labelled = dataclasses.replace(plain, semantic_config=SEMANTIC, semantic_params=params)
     z = jax.random.normal(jax.random.key(2), (config.z_dim,))
-    c = cameras.to_eg3d(scene.default_camera(config))
-    camera = scene.default_camera(config, yaw=0.3)
-    around = scene.default_camera(config, yaw=jnp.array([-0.3, -0.1, 0.1, 0.3]))
+    c = cameras.to_eg3d(scenes.default_camera(config))
+    camera = scenes.default_camera(config, yaw=0.3)
+    around = scenes.default_camera(config, yaw=jnp.array([-0.3, -0.1, 0.1, 0.3]))
     resolution = config.neural_rendering_resolution
 
     mapping = jax.jit(lambda variables, z: generator.map_latents(config, variables, z, c))
     ws = mapping(variables, z)
     backbone = jax.jit(lambda variables, ws: generator.synthesize_planes(config, variables, ws).last)
-    made = jax.jit(lambda model, ws: scene.synthesize(model, ws=ws))(plain, ws)
+    made = jax.jit(lambda model, ws: scenes.synthesize(model, ws=ws))(plain, ws)
 
     def rendered(variables, planes, camera):
         samples = generator.march(config, variables, planes, cameras.rays(camera, resolution))
@@ -120,10 +123,10 @@ def our_stages(config):
     rendering = jax.jit(rendered)
     features, _ = rendering(variables, made.planes, camera)
     finish = jax.jit(lambda variables, features, ws: generator.super_resolve(config, variables, features, ws))
-    image = jax.jit(lambda model, z, camera: scene.render(model, scene.synthesize(model, z), camera).image)
+    image = jax.jit(lambda model, z, camera: scenes.render(model, scenes.synthesize(model, z), camera).image)
 
     def labels(model, z, cameras):
-        view = scene.render(model, scene.synthesize(model, z), cameras)
+        view = scenes.render(model, scenes.synthesize(model, z), cameras)
         return view.image, view.mask, view.depth_z, view.points
 
     label = jax.jit(labels)
@@ -173,7 +176,7 @@ def their_stages(path, config, superresolution):
     side = network.neural_rendering_resolution = config.neural_rendering_resolution
     to_torch = lambda x: torch.from_numpy(np.array(x)).to(device)  # noqa: E731
     z = to_torch(jax.random.normal(jax.random.key(2), (1, config.z_dim)))
-    c = to_torch(cameras.to_eg3d(scene.default_camera(config, yaw=0.3))[None])
+    c = to_torch(cameras.to_eg3d(scenes.default_camera(config, yaw=0.3))[None])
     ws = network.mapping(z, c)
     planes = network.backbone.synthesis(ws, noise_mode="const")
     planes = planes.view(len(planes), 3, config.plane_channels, *planes.shape[-2:])
@@ -203,4 +206,4 @@ def their_stages(path, config, superresolution):
 
 
 if __name__ == "__main__":
-    settings.door(main)
+    cli.door(main)

@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import eg3d, measure
-from dnerf_jax import checkpoint as checkpoints
-from dnerf_jax import generator, runs, scene, semantic, settings
-from dnerf_jax.checkpoint import Model
-from dnerf_jax.generator import GeneratorConfig
+from dnerf_jax import cli
+from dnerf_jax.io import checkpoints as checkpoints
+from dnerf_jax.io.checkpoints import Model
+from dnerf_jax.models import generator, scenes, semantic
+from dnerf_jax.models.generator import GeneratorConfig
+from dnerf_jax.training import process
 
 COLUMNS = {
     "views": "views per latent",
@@ -52,7 +54,7 @@ def main(
         if not all(part.isdecimal() and int(part) for part in text.split(",")):
             raise ValueError(f"{name} is {text!r}: expected numbers separated by commas, such as 1,4,16.")
     measure.require_dtype(dtype)
-    runs.prepare_process()
+    process.prepare()
     model = checkpoints.load(checkpoint) if checkpoint else Model(
         config=GeneratorConfig(), variables=generator.init(GeneratorConfig(), jax.random.key(0))
     )  # fmt: skip
@@ -68,12 +70,12 @@ def main(
 def row(model, views, batch, dtype, repeats):
     """The measurements for so many views of each of so many latents, with convolutions in `dtype`."""
     z = jax.random.normal(jax.random.key(2), (batch, model.config.z_dim))
-    around = scene.default_camera(model.config, yaw=jnp.linspace(-0.4, 0.4, views))
+    around = scenes.default_camera(model.config, yaw=jnp.linspace(-0.4, 0.4, views))
 
     @jax.jit
     def make(model, z, cameras):
-        scenes = jax.tree.map(lambda x: x[:, None], scene.synthesize(model, z))
-        view = scene.render(model, scenes, cameras)
+        made = jax.tree.map(lambda x: x[:, None], scenes.synthesize(model, z))
+        view = scenes.render(model, made, cameras)
         return view.image, view.mask, view.depth_z, view.points
 
     exact = model.replace(config=dataclasses.replace(model.config, dtype="float32"))
@@ -88,4 +90,4 @@ def row(model, views, batch, dtype, repeats):
 
 
 if __name__ == "__main__":
-    settings.door(main)
+    cli.door(main)

@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure
-from dnerf_jax import runs, semantic, settings, triplane
-from dnerf_jax.generator import GeneratorConfig
+from dnerf_jax import cli
+from dnerf_jax.models import semantic
+from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.networks.decoders import softplus
 from dnerf_jax.networks.stylegan2 import block_resolutions
+from dnerf_jax.ops import triplane
+from dnerf_jax.training import process
 
 COLUMNS = {
     "features": "features",
@@ -43,7 +46,7 @@ def main(json: str = "", rays: int = 128, samples: int = 48, repeats: int = 5):
     """
     if min(rays, samples, repeats) < 1:
         raise ValueError(f"--rays {rays}, --samples {samples}, --repeats {repeats}: all must be at least 1.")
-    runs.prepare_process()
+    process.prepare()
     sizes = {"rays": f"{rays} x {rays}", "samples": samples, "dtype": "float32", "batch": 1, "repeats": repeats}
     compare(GeneratorConfig(), sizes, rays, samples, repeats, json)
 
@@ -129,4 +132,4 @@ def _rotation():
 
 
 if __name__ == "__main__":
-    settings.door(main)
+    cli.door(main)

@@ -11,8 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measure
-from dnerf_jax import annotations, cameras, checkpoint, invert, pretrain, runs, scene, settings, train
-from dnerf_jax.worlds.head_batches import RayBatch
+from dnerf_jax import cli
+from dnerf_jax.io import checkpoints, packs
+from dnerf_jax.models import scenes
+from dnerf_jax.ops import cameras
+from dnerf_jax.training import branch, fitting, inversion, process
+from dnerf_jax.training.batches import RayBatch
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 COLUMNS = {
@@ -33,7 +37,7 @@ def main(checkpoint: str = "heads", repeats: int = 5, json: str = ""):
     repeats: timed steps of each loop
     json: file for the numbers
     """
-    runs.prepare_process()
+    process.prepare()
     model = _load(checkpoint)
     steps = semantic_step(model) | backbone_steps() | inversion_step(model)
     rows = []
@@ -46,24 +50,24 @@ def main(checkpoint: str = "heads", repeats: int = 5, json: str = ""):
 
 def semantic_step(model):
     """A step of the branch, by name; each continues where the last one stopped."""
-    run = settings.as_dataclass(settings.load_config(CONFIGS / "heads.py"), train.Settings)
-    pack = annotations.load(run.annotations, model)
-    frozen = train.freeze(run, model, pack[: 2 * run.views_per_step])
-    return {"semantic": _continued(lambda state: train.train_step(run, model.config, frozen, state),
-                                   train.create_state(run, model.config))}  # fmt: skip
+    run = cli.as_dataclass(cli.load_config(CONFIGS / "heads.py"), branch.Settings)
+    pack = packs.load(run.annotations, model)
+    frozen = branch.freeze(run, model, pack[: 2 * run.views_per_step])
+    return {"semantic": _continued(lambda state: branch.train_step(run, model.config, frozen, state),
+                                   branch.create_state(run, model.config))}  # fmt: skip
 
 
 def backbone_steps():
     """A step of the backbone at every resolution of its planes, by name."""
-    run = settings.as_dataclass(settings.load_config(CONFIGS / "heads_backbone_cpu.py"), pretrain.Settings)
-    variables = pretrain.initial_variables(run)
+    run = cli.as_dataclass(cli.load_config(CONFIGS / "heads_backbone_cpu.py"), fitting.Settings)
+    variables = fitting.initial_variables(run)
     batch = random_rays(run)
     steps = {}
     for at in (1, *(1 + step for step in run.refine_at)):
         # A copy, because a step is donated its state.
-        state = pretrain.create_state(run, jax.tree.map(jnp.copy, variables["params"]))
+        state = fitting.create_state(run, jax.tree.map(jnp.copy, variables["params"]))
         planes = run.plane_resolution(at)
-        step = lambda state, planes=planes: pretrain.ray_step(run, planes, False, variables["buffers"], state, batch)  # noqa: E731
+        step = lambda state, planes=planes: fitting.ray_step(run, planes, False, variables["buffers"], state, batch)  # noqa: E731
         steps[f"backbone, planes of {planes}"] = _continued(step, state)
     return steps
 
@@ -71,7 +75,7 @@ def backbone_steps():
 def random_rays(run):
     """A batch of rays towards the middle; what they show is noise, which costs as much as heads."""
     draws, shape = np.random.default_rng(0), (run.identities_per_step, run.rays_per_identity)
-    camera = scene.default_camera(run.generator, yaw=np.zeros(shape[0], np.float32))
+    camera = scenes.default_camera(run.generator, yaw=np.zeros(shape[0], np.float32))
     rays = jax.tree.map(lambda x: x.reshape(shape[0], -1, 3)[:, : shape[1]], cameras.rays(camera, 64))
     uniform = lambda *more: draws.uniform(size=shape + more).astype(np.float32)  # noqa: E731
     z = draws.standard_normal((shape[0], run.generator.z_dim)).astype(np.float32)
@@ -80,16 +84,16 @@ def random_rays(run):
 
 def inversion_step(model):
     """A step of inverting a rendering of the model's own."""
-    run = settings.as_dataclass(settings.load_config(CONFIGS / "invert.py"), invert.Settings)
-    found = invert.draw(run, model.config, 0)
+    run = cli.as_dataclass(cli.load_config(CONFIGS / "invert.py"), inversion.Settings)
+    found = inversion.draw(run, model.config, 0)
     size = run.rendering_resolution
     target = {"image": np.zeros((size, size, 3), np.float32), "mask": None}
 
     def step(state):
-        *state, loss = invert.step(run, model, target, *state)
+        *state, loss = inversion.step(run, model, target, *state)
         return state, loss
 
-    return {"inversion": _continued(step, [found, invert.optimizer(run).init(found)])}
+    return {"inversion": _continued(step, [found, inversion.optimizer(run).init(found)])}
 
 
 def _continued(step, state):
@@ -103,8 +107,8 @@ def _continued(step, state):
     return call
 
 
-_load = checkpoint.load  # the door has a parameter of this module's name
+_load = checkpoints.load  # the door has a parameter of this module's name
 
 
 if __name__ == "__main__":
-    settings.door(main)
+    cli.door(main)

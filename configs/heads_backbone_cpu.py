@@ -16,7 +16,7 @@ the one before:
 
 from ml_collections import ConfigDict
 
-from dnerf_jax import triplane
+from dnerf_jax.ops import triplane
 
 
 def get_config():

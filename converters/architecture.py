@@ -12,7 +12,7 @@ import numbers
 import numpy as np
 
 from converters.pickles import Record
-from dnerf_jax.generator import GeneratorConfig, RenderingConfig
+from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig
 from dnerf_jax.networks.stylegan2 import NOISE_MODES
 from dnerf_jax.networks.superresolution import PRESETS, SuperresolutionConfig
 

@@ -14,7 +14,8 @@ import sys
 from converters import layout, pickles
 from converters.architecture import config_from, require_generator
 from converters.pickles import Record
-from dnerf_jax import checkpoint, generator
+from dnerf_jax.io import checkpoints
+from dnerf_jax.models import generator
 
 NVIDIA_LICENSE = "NVIDIA Source Code License for EG3D: non-commercial, research and evaluation use only"
 UNKNOWN_LICENSE = (
@@ -51,14 +52,14 @@ def read_network(path: str | os.PathLike, network: str = "G_ema") -> Record:
     return content[network]
 
 
-def convert(network: Record, *, info: dict[str, str] | None = None) -> checkpoint.Model:
+def convert(network: Record, *, info: dict[str, str] | None = None) -> checkpoints.Model:
     """Return the model of a pickled EG3D generator: configuration, and float32 tensors in Flax's layout.
 
     Raises ValueError that lists all attributes, or else all tensors, that do not fit.
     """
     config = config_from(network)
     variables = layout.to_variables(network.state_dict(), generator.abstract_variables(config))
-    return checkpoint.Model(config=config, variables=variables, info=tuple((info or {}).items()))
+    return checkpoints.Model(config=config, variables=variables, info=tuple((info or {}).items()))
 
 
 def provenance(path: str | os.PathLike, network: str, license: str | None = None) -> dict[str, str]:
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"{args.out} exists and is not empty: give another --out, or remove it first")
         network = read_network(args.pickle, args.network)
         model = convert(network, info=provenance(args.pickle, args.network, args.license))
-        checkpoint.save(args.out, model)
+        checkpoints.save(args.out, model)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def summary(model: checkpoint.Model) -> str:
+def summary(model: checkpoints.Model) -> str:
     """Return a few lines for people: the sizes, how the network renders, origin and licence."""
     config, rendering = model.config, model.config.rendering
     size = config.plane_resolution

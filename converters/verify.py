@@ -18,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from converters import eg3d, golden
-from dnerf_jax import cameras, checkpoint, generator, triplane
+from dnerf_jax.io import checkpoints
+from dnerf_jax.models import generator
+from dnerf_jax.ops import cameras, triplane
 
 TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-3
 _FINAL = ("image_crop", "image_mean", "image_std", "loss", "grad_ws")
@@ -57,7 +59,7 @@ def relative_error(output: np.ndarray, reference: np.ndarray) -> float:
     return float(np.linalg.norm(output - reference) / np.linalg.norm(reference))
 
 
-def run(model: checkpoint.Model, case: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run(model: checkpoints.Model, case: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return our outputs on a case's inputs, by the recording's names and in its layout (NCHW).
 
     `model` samples as the recording did: use `sampled_as`. The gradient is computed only if it was recorded.
@@ -82,7 +84,7 @@ def run(model: checkpoint.Model, case: Mapping, arrays: Mapping[str, np.ndarray]
     return {name: np.asarray(output) for name, output in outputs.items()}
 
 
-def sampled_as(model: checkpoint.Model, case: Mapping) -> checkpoint.Model:
+def sampled_as(model: checkpoints.Model, case: Mapping) -> checkpoints.Model:
     """Return the model with a recording's resolution and samples per ray; all else stays the model's own."""
     names = ("depth_resolution", "depth_resolution_importance")
     rendering = dataclasses.replace(
@@ -184,7 +186,7 @@ def _channels_first(image):
     return jnp.moveaxis(image, -1, -3)
 
 
-def verify(path, model: checkpoint.Model | None = None) -> list[Line]:
+def verify(path, model: checkpoints.Model | None = None) -> list[Line]:
     """Return a recorded case's comparison with `model`, or with its own network redrawn and converted."""
     case, arrays = golden.load_case(path)
     if model is None:
@@ -214,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        model = checkpoint.load(args.checkpoint) if args.checkpoint else None
+        model = checkpoints.load(args.checkpoint) if args.checkpoint else None
         good = True
         for case in args.cases:
             lines = verify(case, model)

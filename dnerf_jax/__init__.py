@@ -5,9 +5,9 @@
     view = dnerf_jax.render(model, scene, camera)
 """
 
-from dnerf_jax.cameras import Camera, Rays
-from dnerf_jax.checkpoint import Model, load, save
-from dnerf_jax.scene import Scene, View, default_camera, render, synthesize
+from dnerf_jax.io.checkpoints import Model, load, save
+from dnerf_jax.models.scenes import Scene, View, default_camera, render, synthesize
+from dnerf_jax.ops.cameras import Camera, Rays
 
 __all__ = [
     "Camera",

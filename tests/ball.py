@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax import cameras, scene
-from dnerf_jax.labels import LabelMap
+from dnerf_jax.models import scenes
+from dnerf_jax.ops import cameras
+from dnerf_jax.ops.labels import LabelMap
 
 LABELS = LabelMap(("background", "left", "right"), ((255, 255, 255), (200, 60, 60), (60, 60, 200)))
 
@@ -20,7 +21,7 @@ def ball(yaws, radius=0.3, resolution=64):
     points = rays.origins + jnp.where(inside > 0, distance, 0)[..., None] * rays.directions
     mask = jnp.where(inside > 0, 1 + (points[..., 0] > 0), 0).astype(jnp.uint8)
     image = jnp.where(inside[..., None] > 0, points / radius, 1.0)
-    views = scene.View(
+    views = scenes.View(
         image=image,
         image_raw=image,
         logits=None,

@@ -18,15 +18,17 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from dnerf_jax import annotations, checkpoint, scene, semantic, settings  # noqa: E402
-from dnerf_jax import generator as eg3d  # noqa: E402
-from dnerf_jax.annotations import Annotations  # noqa: E402
-from dnerf_jax.checkpoint import Model  # noqa: E402
-from dnerf_jax.generator import GeneratorConfig, RenderingConfig  # noqa: E402
-from dnerf_jax.labels import LabelMap  # noqa: E402
+from dnerf_jax import cli  # noqa: E402
+from dnerf_jax.io import checkpoints, packs  # noqa: E402
+from dnerf_jax.io.checkpoints import Model  # noqa: E402
+from dnerf_jax.io.packs import Annotations  # noqa: E402
+from dnerf_jax.models import generator as eg3d  # noqa: E402
+from dnerf_jax.models import scenes, semantic  # noqa: E402
+from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig  # noqa: E402
+from dnerf_jax.models.semantic import SemanticConfig  # noqa: E402
 from dnerf_jax.networks.superresolution import SuperresolutionConfig  # noqa: E402
-from dnerf_jax.pictures import to_uint8  # noqa: E402
-from dnerf_jax.semantic import SemanticConfig  # noqa: E402
+from dnerf_jax.ops.labels import LabelMap  # noqa: E402
+from dnerf_jax.viz.pictures import to_uint8  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 
@@ -176,9 +178,9 @@ def tiny_pack(tiny_model: Model, tiny_semantic_model: Model) -> Annotations:
     """Nine views, three of each of three latents: the tiny model's own images, labelled by where the points lie."""
     z = jnp.asarray(np.random.default_rng(5).standard_normal((3, 8)), jnp.float32)
     yaw = np.tile(np.array([-0.4, 0.0, 0.4], np.float32), 3)
-    camera = jax.jit(lambda yaw: scene.default_camera(tiny_model.config, yaw))(yaw)
+    camera = jax.jit(lambda yaw: scenes.default_camera(tiny_model.config, yaw))(yaw)
     z = np.repeat(z, 3, axis=0)
-    view = jax.jit(lambda model, z, camera: scene.render(model, scene.synthesize(model, z), camera))(
+    view = jax.jit(lambda model, z, camera: scenes.render(model, scenes.synthesize(model, z), camera))(
         tiny_model, z, camera
     )
     right, up = view.points[..., 0] > 0, view.points[..., 1] > 0
@@ -199,10 +201,10 @@ def tiny_pack(tiny_model: Model, tiny_semantic_model: Model) -> Annotations:
 def tiny_assets(tiny_model: Model, tiny_pack: Annotations, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like dnerf_jax/assets with the tiny generator and packs of it: six views to train, three to test."""
     folder = tmp_path_factory.mktemp("assets")
-    checkpoint.save(folder / "heads", tiny_model)
-    annotations.save(folder / "heads_train", tiny_pack[:6])
-    annotations.save(folder / "heads_test", tiny_pack[6:])
-    annotations.save(folder / "heads_video", tiny_pack[6:])
+    checkpoints.save(folder / "heads", tiny_model)
+    packs.save(folder / "heads_train", tiny_pack[:6])
+    packs.save(folder / "heads_test", tiny_pack[6:])
+    packs.save(folder / "heads_video", tiny_pack[6:])
     return folder
 
 
@@ -211,7 +213,7 @@ def shrunk(tiny_assets: Path) -> Callable:
     """Loads one of configs/*.py as changed by TINY, with the tiny pack in the embedded one's place: shrunk(name)."""
 
     def load(name):
-        config = settings.load_config(ROOT / "configs" / name)
+        config = cli.load_config(ROOT / "configs" / name)
         config.update(TINY[name])
         if "annotations" in config:
             config.annotations = str(tiny_assets / config.annotations)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dnerf_jax import generate, invert, pretrain, settings, train
+from dnerf_jax import cli
+from dnerf_jax.factory import dataset
+from dnerf_jax.training import branch, fitting, inversion
 from dnerf_jax.worlds import heads
 
 ROOT = Path(__file__).parent.parent
@@ -23,14 +25,14 @@ def load(path):
     text = ast.get_docstring(next(node for node in functions if node.name == "get_config"))
     module = re.search(r"(dnerf_jax\.\w+)\.Settings documents its fields", text).group(1)
     assert f"python -m {module} --config configs/{path.name}" in path.read_text()
-    return settings.as_dataclass(settings.load_config(path), importlib.import_module(module).Settings)
+    return cli.as_dataclass(cli.load_config(path), importlib.import_module(module).Settings)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_a_configuration_states_every_field_of_its_settings(path):
     run = load(path)
-    assert isinstance(run, pretrain.Settings | train.Settings | generate.Settings | invert.Settings)
-    assert {field.name for field in dataclasses.fields(run)} == set(settings.load_config(path))
+    assert isinstance(run, fitting.Settings | branch.Settings | dataset.Settings | inversion.Settings)
+    assert {field.name for field in dataclasses.fields(run)} == set(cli.load_config(path))
     hash(run)  # the steps are compiled for the settings
 
 

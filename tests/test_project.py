@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from dnerf_jax import settings
+from dnerf_jax import cli
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("dnerf_jax", "converters", "configs", "benchmarks")
@@ -136,7 +136,7 @@ def test_configurations_state_their_command(path):
             text += ast.get_docstring(node) or ""
     command = rf"python -m \w+\.\w+ --config configs/{path.name}"
     assert re.search(command, text), "the docstring has the exact command"
-    assert isinstance(settings.load_config(path), ConfigDict)
+    assert isinstance(cli.load_config(path), ConfigDict)
 
 
 def test_lock_pins_every_requirement_and_names_no_place():

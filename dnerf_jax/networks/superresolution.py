@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dnerf_jax.networks.stylegan2 import SynthesisBlock
-from dnerf_jax.precision import einsum
+from dnerf_jax.ops.precision import einsum
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from benchmarks import factory
-from dnerf_jax import checkpoint
+from dnerf_jax.io import checkpoints
 
 
 def test_views_per_second_are_counted(tiny_semantic_model, tmp_path):
-    checkpoint.save(tmp_path / "model", tiny_semantic_model)
+    checkpoints.save(tmp_path / "model", tiny_semantic_model)
     factory.main(str(tmp_path / "model"), views="1,2", batches="2", repeats=1, json=str(tmp_path / "out.json"))
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
     assert [(row["views"], row["batch"]) for row in rows] == [(1, 2), (2, 2)]
@@ -17,7 +17,7 @@ def test_views_per_second_are_counted(tiny_semantic_model, tmp_path):
 
 
 def test_half_precision_is_compared_with_float32(tiny_semantic_model, tmp_path):
-    checkpoint.save(tmp_path / "model", tiny_semantic_model)
+    checkpoints.save(tmp_path / "model", tiny_semantic_model)
     door = lambda dtype: factory.main(str(tmp_path / "model"), views="1", batches="1", dtype=dtype, repeats=1)  # noqa: E731
     (half,) = door("bfloat16")["rows"]
     assert 0.5 < half["agreement"] <= 1

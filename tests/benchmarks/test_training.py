@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import training
-from dnerf_jax import settings
+from dnerf_jax import cli
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def in_small(shrunk, monkeypatch):
     """The configurations as changed for the tiny generator."""
     names = ("heads.py", "heads_backbone_cpu.py", "invert.py")
     small = {name: shrunk(name) for name in names}
-    monkeypatch.setattr(settings, "load_config", lambda path: small[path.name])
+    monkeypatch.setattr(cli, "load_config", lambda path: small[path.name])
 
 
 def test_steps_go_on(in_small, tiny_model):

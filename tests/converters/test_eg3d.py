@@ -9,7 +9,7 @@ import tiny
 
 from converters import eg3d, golden, layout
 from converters.pickles import Record
-from dnerf_jax import checkpoint
+from dnerf_jax.io import checkpoints
 from dnerf_jax.networks.superresolution import PRESETS
 
 
@@ -217,7 +217,7 @@ def test_the_command_writes_a_checkpoint_that_loads(tmp_path, capsys):
 
     assert eg3d.main([str(path), "--out", str(out)]) == 0
 
-    model, expected = checkpoint.load(out), eg3d.convert(tiny.record())
+    model, expected = checkpoints.load(out), eg3d.convert(tiny.record())
     assert model.config == expected.config
     for name in ("params", "buffers"):
         for key, array in _flat(expected.variables[name]).items():
@@ -236,7 +236,7 @@ def test_the_licence_is_that_of_the_origin_or_as_told(tmp_path, capsys):
     out = str(tmp_path / "checkpoint")
     assert eg3d.main([str(published), "--out", out, "--license", "CC0, by the author"]) == 0
     assert "CC0, by the author" in capsys.readouterr().out
-    assert dict(checkpoint.load(out).info)["license"] == "CC0, by the author"
+    assert dict(checkpoints.load(out).info)["license"] == "CC0, by the author"
 
 
 def test_the_command_can_take_the_other_network(tmp_path):
@@ -245,7 +245,7 @@ def test_the_command_can_take_the_other_network(tmp_path):
     path = tiny.write(tmp_path / "network.pkl", G=foreign.network(other))
     out = str(tmp_path / "checkpoint")
     assert eg3d.main([str(path), "--out", out, "--network", "G"]) == 0
-    assert checkpoint.load(out).config.neural_rendering_resolution == 12
+    assert checkpoints.load(out).config.neural_rendering_resolution == 12
 
 
 def test_the_command_writes_nothing_when_it_refuses(tmp_path, capsys):

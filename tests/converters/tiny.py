@@ -8,8 +8,8 @@ from flax import traverse_util
 
 from converters import golden, layout
 from converters.pickles import Record
-from dnerf_jax import generator
-from dnerf_jax.generator import GeneratorConfig, RenderingConfig
+from dnerf_jax.models import generator
+from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig
 from dnerf_jax.networks.superresolution import PRESETS
 
 # All three planes differ, and none is where EG3D has it.

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnerf_jax import cameras
-from dnerf_jax.worlds import head_attributes, head_shards, head_table, heads
+from dnerf_jax.ops import cameras
+from dnerf_jax.worlds import heads
+from dnerf_jax.worlds.heads import attributes, shards
+from dnerf_jax.worlds.heads import table as head_table
 
 RESOLUTION = 96
-NAMES = [attribute.name for attribute in head_attributes.ATTRIBUTES]
+NAMES = [attribute.name for attribute in attributes.ATTRIBUTES]
 EAR, NOSE, EYE, HAIR = (heads.LABELS.names.index(name) for name in ("ear", "nose", "eye", "hair"))
 
 
@@ -52,17 +54,17 @@ def test_same_latent_gives_same_bytes_and_another_does_not():
 
 def test_scale_of_the_latent_does_not_matter():
     z = latent(5)
-    a, b = head_attributes.attributes(z), head_attributes.attributes(3 * z)
+    a, b = attributes.attributes(z), attributes.attributes(3 * z)
     np.testing.assert_allclose([a[name] for name in a], [b[name] for name in a], atol=1e-6)
 
 
 def test_attributes_are_monotone_and_within_their_ranges():
-    for dimension, attribute in enumerate(head_attributes.ATTRIBUTES):
+    for dimension, attribute in enumerate(attributes.ATTRIBUTES):
         z = with_attribute(np.ones(heads.Z_DIM), "gender", -1.0)  # stubble only grows on men
         values = []
         for value in (-3.0, -1.0, 0.0, 1.0, 3.0):
             z[dimension] = value
-            values.append(head_attributes.attributes(z)[attribute.name])
+            values.append(attributes.attributes(z)[attribute.name])
         assert np.all(np.diff(values) >= 0) and values[-1] > values[0], attribute.name
         if attribute.name not in ("melanin", "hair_lightness", "greyness", "stubble"):
             assert attribute.low <= values[0] and values[-1] <= attribute.high, attribute.name
@@ -72,19 +74,19 @@ def test_the_table_of_attributes_in_the_docs_is_the_code_s():
     text = (pathlib.Path(__file__).parents[2] / "docs" / "heads_world.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (\S+) to (\S+) \|", text, re.M)
     stated = [(int(i), name, float(low), float(high)) for i, name, low, high in rows]
-    assert stated == [(i, x.name, x.low, x.high) for i, x in enumerate(head_attributes.ATTRIBUTES)]
+    assert stated == [(i, x.name, x.low, x.high) for i, x in enumerate(attributes.ATTRIBUTES)]
 
 
 def test_no_local_change_is_driven_by_two_attributes():
-    labels = [label for group in head_attributes.SHAPE_GROUPS.values() for label in group]
+    labels = [label for group in attributes.SHAPE_GROUPS.values() for label in group]
     assert len(labels) == len(set(labels))
 
 
 def test_phenotype_corners_sum_to_one_and_match_the_table():
-    a = head_attributes.attributes(latent(6))
-    coefficients = head_attributes.shape_coefficients(a)
+    a = attributes.attributes(latent(6))
+    coefficients = attributes.shape_coefficients(a)
     table = head_table.load()
-    corners = len(coefficients) - len(head_attributes.signed_sides())
+    corners = len(coefficients) - len(attributes.signed_sides())
     assert coefficients.shape == (len(table.shapes),) and corners == 54
     np.testing.assert_allclose(coefficients[:corners].sum(), 1, atol=1e-6)
     assert (coefficients >= 0).all()
@@ -325,13 +327,13 @@ def test_missing_embree_names_the_extra(monkeypatch):
 
 def test_shards_hold_the_same_identities_however_cut(tmp_path):
     whole, part = tmp_path / "whole", tmp_path / "part"
-    assert head_shards.write_shard(whole, 5, 0, 3, 2, 32)
-    assert head_shards.write_shard(part, 5, 1, 2, 2, 32)
-    a, b = head_shards.read_shard(whole), head_shards.read_shard(part)
+    assert shards.write_shard(whole, 5, 0, 3, 2, 32)
+    assert shards.write_shard(part, 5, 1, 2, 2, 32)
+    a, b = shards.read_shard(whole), shards.read_shard(part)
     assert set(a) == {"z", "cam2world", "intrinsics", "image", "alpha", "distance", "mask"}
     for name in set(a) - {"intrinsics"}:
         np.testing.assert_array_equal(a[name][1:], b[name], err_msg=name)
-    z, cam2world, intrinsics = head_shards.identity(5, 2, 2)
+    z, cam2world, intrinsics = shards.identity(5, 2, 2)
     view = heads.render(heads.build(z), cam2world[1], intrinsics, 32)
     np.testing.assert_array_equal(a["image"][2, 1], view.image)
     np.testing.assert_allclose(a["distance"][2, 1], view.distance, atol=2e-3)
@@ -339,9 +341,9 @@ def test_shards_hold_the_same_identities_however_cut(tmp_path):
 
 
 def test_a_shard_that_is_there_is_not_rendered_again(tmp_path, monkeypatch):
-    assert head_shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
+    assert shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
     monkeypatch.setattr(heads, "build", lambda z: pytest.fail("rendered again"))
-    assert not head_shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
+    assert not shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
 
 
 def test_an_interrupted_shard_leaves_nothing(tmp_path, monkeypatch):
@@ -350,5 +352,5 @@ def test_an_interrupted_shard_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        head_shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
+        shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,282 @@
+"""Annotation packs: a folder of labelled views of a generator's scenes, checked as a whole when it is loaded.
+
+    pack.json             {"schema_version": 1, "name", "fingerprint", "resolution", "licence"}
+    labelmap.json         ids, names and colours of the classes (see labels.LabelMap)
+    images/0000.png ...   8-bit RGB, square, all of one size
+    masks/0000.png ...    single-channel ids of the same size, 255 = ignore
+    views.npz             z (N, z_dim) float, cam2world (N, 4, 4), intrinsics (N, 3, 3), latent_id (N,) int
+
+Anyone can make such a folder by hand. View i is image i, mask i and row i of views.npz. Cameras are OpenCV
+camera-to-world in the world frame, intrinsics divided by the image size (see cameras). latent_id numbers the
+identities: views of one latent share it, so that splits by identity are possible. fingerprint is that of the
+checkpoint whose latents these are (`dnerf_jax.load(...).fingerprint`), with truncation_psi = 1.
+
+The one mistake that ruins everything silently is images out of step with latents or cameras. So `verify`
+renders some of the views again and compares.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from dnerf_jax.io import files
+from dnerf_jax.io import pack_checks as checks
+from dnerf_jax.ops import cameras
+from dnerf_jax.ops.labels import LabelMap
+
+SCHEMA_VERSION = 1
+_VIEWS = ("z", "cam2world", "intrinsics", "latent_id")
+_ARRAYS = ("images", "masks", *_VIEWS)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Annotations:
+    """N labelled views; the arrays are converted to these types, all else is checked by save, load, verify.
+
+    images: (N, R, R, 3) uint8 RGB.
+    masks: (N, R, R) uint8 ids, 255 = ignore; label_map says what they are.
+    z: (N, z_dim) float32, the latents.
+    cam2world, intrinsics: (N, 4, 4) and (N, 3, 3) float32, see `cameras`.
+    latent_id: (N,) int64, equal for views of one latent.
+    fingerprint: of the checkpoint that the latents are of. name, licence: of the pack, for people.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    z: np.ndarray
+    cam2world: np.ndarray
+    intrinsics: np.ndarray
+    latent_id: np.ndarray
+    label_map: LabelMap
+    fingerprint: str
+    name: str
+    licence: str = "not stated"
+
+    def __post_init__(self):
+        for name in _ARRAYS:
+            array = np.asarray(getattr(self, name))
+            if name in _VIEWS and array.dtype.kind in "fiu":
+                array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+            object.__setattr__(self, name, array)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> "Annotations":
+        """Return the views chosen by a slice, a mask (N,) or a list of indices, never a single index."""
+        if np.ndim(index) == 0 and not isinstance(index, slice):
+            raise ValueError(
+                f"the index is {index!r}, expected a slice, mask or list of views; for one, [{index!r}]"
+            )
+        index = index if isinstance(index, slice) else np.asarray(index, dtype=None if len(index) else int)
+        return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in _ARRAYS})
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return self.images.shape[2]
+
+    @property
+    def camera(self) -> cameras.Camera:
+        """The N cameras."""
+        return cameras.Camera(jnp.asarray(self.cam2world), jnp.asarray(self.intrinsics))
+
+
+def select(annotations: Annotations, latent_ids: Iterable[int]) -> Annotations:
+    """Return all views of the given latents, in the pack's order: how to split by identity, never by view.
+
+    Raises ValueError on ids that the pack does not have.
+    """
+    latent_ids = np.asarray(list(latent_ids), dtype=np.int64)
+    absent = np.setdiff1d(latent_ids, annotations.latent_id)
+    if absent.size:
+        have = np.unique(annotations.latent_id)
+        raise ValueError(
+            f"the pack {annotations.name!r} has no latents {checks.some(absent)}; it has {checks.some(have)}"
+        )
+    return annotations[np.isin(annotations.latent_id, latent_ids)]
+
+
+def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = False) -> None:
+    """Write a pack, whole or not at all, after the same checks that `load` makes without a model.
+
+    Raises ValueError listing all problems, or if there is a folder with content already and `replace` is
+    False.
+    """
+    problems = checks.field_problems(vars(annotations))
+    if problems:
+        raise ValueError(checks.listed(f"the annotations for {path}", problems))
+    with files.atomic_folder(path, replace=replace) as folder:
+        (folder / "images").mkdir()
+        (folder / "masks").mkdir()
+        for index in range(len(annotations)):
+            name = _file_name(index)
+            Image.fromarray(annotations.images[index]).save(folder / "images" / name, optimize=True)
+            annotations.label_map.save_mask(folder / "masks" / name, annotations.masks[index])
+        np.savez(folder / "views.npz", **{name: getattr(annotations, name) for name in _VIEWS})
+        annotations.label_map.save(folder / "labelmap.json")
+        description = {
+            "schema_version": SCHEMA_VERSION,
+            "name": annotations.name,
+            "fingerprint": annotations.fingerprint,
+            "resolution": annotations.resolution,
+            "licence": annotations.licence,
+        }
+        text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+        (folder / "pack.json").write_text(text, encoding="utf-8")
+
+
+def load(path: str | os.PathLike, model: Any = None, *, check: int = 4) -> Annotations:
+    """Read a pack and check all of it; with a model, check also that the pack belongs to it (see `verify`).
+
+    path: the folder, or the name of an embedded pack.
+
+    check: how many views to render again, 0 for none.
+
+    Raises ValueError listing all problems at once, each naming its file or views: files missing or too many,
+    unreadable or of the wrong kind, sizes and counts that differ, unknown ids, latents not finite or of
+    another size, identities that contradict the latents, cameras that are none or look away, another
+    checkpoint, images out of step.
+    """
+    path = files.located(path, "pack.json")
+    parts, problems = _read(path)
+    problems += checks.field_problems(parts)
+    if model is not None:
+        problems += checks.model_problems(parts, model)
+    if problems:
+        raise ValueError(checks.listed(f"the pack {path}", problems))
+    annotations = Annotations(**parts)
+    if model is not None:
+        problems = checks.rendering_problems(annotations, model, check)
+        if problems:
+            raise ValueError(checks.listed(f"the pack {path}", problems))
+    return annotations
+
+
+def verify(annotations: Annotations, model: Any, *, check: int = 4) -> None:
+    """Raise ValueError if these annotations are not of this model; lists all problems.
+
+    Compared are the fingerprint, the size of the latents and the resolution. Then `check` views, evenly
+    spread, are rendered at their own latents and cameras. A rendering must match its image with a PSNR of at
+    least 15 dB, and no other image of the pack may match it better by more than 2 dB; the message says which
+    view, its PSNR, and the likely cause.
+    """
+    parts = vars(annotations)
+    problems = checks.field_problems(parts) + checks.model_problems(parts, model)
+    problems = problems or checks.rendering_problems(annotations, model, check)
+    if problems:
+        raise ValueError(checks.listed(f"the annotations {annotations.name!r}", problems))
+
+
+def _read(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of Annotations that could be read, and what is wrong with the files."""
+    if not path.is_dir():
+        raise ValueError(
+            f"{path} is no folder, expected an annotation pack (pack.json, images/, masks/, ...)"
+        )
+    problems: list[str] = []
+    parts, resolution = _read_description(path / "pack.json", problems)
+    parts |= _read_views(path / "views.npz", problems)
+    count = len(parts["z"]) if np.ndim(parts.get("z")) else None
+    images = _read_pictures(path / "images", _read_image, count, resolution, problems)
+    if images is not None:
+        parts["images"] = images
+    try:
+        parts["label_map"] = LabelMap.load(path / "labelmap.json")
+    except ValueError as error:
+        problems.append(str(error))
+        return parts, problems
+    masks = _read_pictures(path / "masks", parts["label_map"].load_mask, count, resolution, problems)
+    if masks is not None:
+        parts["masks"] = masks
+    return parts, problems
+
+
+def _read_description(path: pathlib.Path, problems: list[str]) -> tuple[dict[str, Any], int | None]:
+    wanted = {"schema_version": int, "name": str, "fingerprint": str, "resolution": int, "licence": str}
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(description, dict):
+            raise ValueError(f"it holds a {type(description).__name__}, expected an object")
+    except (OSError, ValueError) as error:
+        problems.append(f"pack.json cannot be read: {error}")
+        return {}, None
+    wrong = [key for key, kind in wanted.items() if type(description.get(key)) is not kind]
+    if wrong:
+        kinds = ", ".join(f"{key} ({wanted[key].__name__})" for key in wrong)
+        problems.append(f"pack.json lacks {kinds}, or has them of another type")
+    elif description["schema_version"] != SCHEMA_VERSION:
+        problems.append(
+            f"pack.json has schema version {description['schema_version']}, expected {SCHEMA_VERSION}:"
+            " update dnerf_jax if the pack is newer"
+        )
+    parts = {key: description[key] for key in ("name", "fingerprint", "licence") if key not in wrong}
+    return parts, None if "resolution" in wrong else description["resolution"]
+
+
+def _read_views(path: pathlib.Path, problems: list[str]) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as views:
+            absent = [name for name in _VIEWS if name not in views]
+            if absent:
+                problems.append(f"views.npz lacks the arrays {absent}, it has {sorted(views)}")
+            return {name: views[name] for name in _VIEWS if name in views}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        problems.append(f"views.npz cannot be read: {error}")
+        return {}
+
+
+def _read_pictures(
+    folder: pathlib.Path,
+    reader: Callable[[pathlib.Path], np.ndarray],
+    count: int | None,
+    resolution: int | None,
+    problems: list[str],
+) -> np.ndarray | None:
+    """Read 0000.png ... into one array; or add all that is wrong to `problems` and return None."""
+    before = len(problems)
+    found = {entry.name for entry in folder.glob("*.png")}
+    expected = {_file_name(index) for index in range(len(found) if count is None else count)}
+    for names, what in ((expected - found, "lacks"), (found - expected, "has the unexpected")):
+        if names:
+            problems.append(
+                f"{folder.name}/ {what} {checks.some(sorted(names))}: expected {len(expected)} from 0000.png"
+            )
+    pictures = []
+    for name in sorted(found & expected):
+        try:
+            pictures.append(reader(folder / name))
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        height, width = pictures[-1].shape[:2]
+        resolution = resolution or height
+        if (height, width) != (resolution, resolution):
+            problems.append(
+                f"{folder.name}/{name} is {width} x {height} pixels, expected {resolution} x {resolution}"
+            )
+    return np.stack(pictures) if len(problems) == before and pictures else None
+
+
+def _read_image(path: pathlib.Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            pixels = np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    if mode != "RGB":
+        raise ValueError(f"{path} is of mode {mode}, expected 8-bit RGB without transparency")
+    return pixels
+
+
+def _file_name(index: int) -> str:
+    return f"{index:04d}.png"

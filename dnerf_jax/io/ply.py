@@ -1,0 +1,128 @@
+"""Vertices in PLY files: we write what most tools expect, and read what other tools make of it.
+
+A PLY file is a header of text lines (format, comments, elements with their typed properties), then the
+elements' values. Only the vertices matter here: a table of named columns.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from dnerf_jax.io import files
+
+_TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
+_TYPES |= {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
+_TYPES |= {"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"}
+_WRITTEN = {"f4": "float", "u1": "uchar"}
+_BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
+_HEADER_LIMIT = 1 << 20  # Bytes; a header beyond this is no header.
+
+
+def save_vertices(
+    path: str | os.PathLike, columns: Mapping[str, np.ndarray], comments: Sequence[str]
+) -> None:
+    """Write columns (N,) of float32 or uint8, by name, as a binary little-endian PLY; whole or not at all.
+
+    Raises ValueError on columns of other types or different lengths, and on comments of several lines.
+    """
+    types = {name: np.asarray(column).dtype.str.lstrip("<|=") for name, column in columns.items()}
+    lengths = {len(column) for column in columns.values()}
+    if set(types.values()) - set(_WRITTEN) or len(lengths) != 1:
+        raise ValueError(
+            f"columns have types {types} and lengths {lengths}, expected float32 or uint8 of one length"
+        )
+    if any("\n" in comment or "\r" in comment for comment in comments):
+        raise ValueError(f"each comment is one line, got {list(comments)}")
+    vertices = np.empty(lengths.pop(), [(name, "<" + code) for name, code in types.items()])
+    for name, column in columns.items():
+        vertices[name] = column
+    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {comment}" for comment in comments)]
+    lines.append(f"element vertex {len(vertices)}")
+    lines += [f"property {_WRITTEN[code]} {name}" for name, code in types.items()]
+    with files.atomic_file(path) as temporary, open(temporary, "wb") as handle:
+        handle.write("\n".join([*lines, "end_header\n"]).encode("utf-8"))
+        handle.write(vertices.tobytes())
+
+
+def load_vertices(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the vertices' columns (N,), by property name, and the comments of the header.
+
+    Reads ascii and both binary formats, and any scalar types; ascii values come as float64. Elements behind
+    the vertices (faces) are passed over. Raises ValueError, always naming the file, on what is no PLY, on
+    list properties of vertices, or fewer vertices than the header states.
+    """
+    path = pathlib.Path(path)
+    try:
+        with open(path, "rb") as handle:
+            byte_order, count, properties, comments = _read_header(handle)
+            if byte_order:
+                return _read_binary(
+                    handle, count, [(name, byte_order + code) for name, code in properties]
+                ), comments
+            return _read_ascii(handle, count, [name for name, _ in properties]), comments
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a PLY file: {error}") from error
+
+
+def _read_header(handle: BinaryIO) -> tuple[str, int, list[tuple[str, str]], list[str]]:
+    """Return the byte order ("" for ascii), the number of vertices, their (name, type)s, and the comments."""
+    if handle.readline(16).strip() != b"ply":
+        raise ValueError("it does not begin with the line `ply`")
+    kind, elements, comments = None, [], []
+    while True:
+        line = handle.readline(_HEADER_LIMIT)
+        if not line.endswith(b"\n") or handle.tell() > _HEADER_LIMIT:
+            raise ValueError("its header has no line `end_header`")
+        keyword, _, rest = line.decode("utf-8", "replace").strip().partition(" ")
+        words = rest.split()
+        if keyword == "end_header":
+            break
+        elif keyword == "comment":
+            comments.append(rest)
+        elif keyword == "format":
+            kind = words[0] if words else None
+        elif keyword == "element" and len(words) == 2 and words[1].isdecimal():
+            elements.append((words[0], int(words[1]), []))
+        elif keyword == "property" and elements and words[:1] == ["list"]:
+            elements[-1][2].append((words[-1], None))
+        elif keyword == "property" and elements and len(words) == 2 and words[0] in _TYPES:
+            elements[-1][2].append((words[1], _TYPES[words[0]]))
+        elif keyword not in ("", "obj_info"):
+            raise ValueError(f"its header has a line that is not understood: {line[:80]!r}")
+    if kind not in _BYTE_ORDERS:
+        raise ValueError(f"its format is {kind}, expected one of {list(_BYTE_ORDERS)}")
+    if not elements or elements[0][0] != "vertex":
+        raise ValueError(f"its elements are {[name for name, _, _ in elements]}, expected `vertex` first")
+    _, count, properties = elements[0]
+    names, lists = [name for name, _ in properties], [name for name, code in properties if code is None]
+    if not names or lists or len(set(names)) != len(names):
+        raise ValueError(
+            f"vertex properties must be scalars with names of their own, got {names} (lists: {lists})"
+        )
+    return _BYTE_ORDERS[kind], count, properties, comments
+
+
+def _read_binary(handle: BinaryIO, count: int, fields: list[tuple[str, str]]) -> dict[str, np.ndarray]:
+    dtype = np.dtype(fields)
+    left = os.fstat(handle.fileno()).st_size - handle.tell()
+    if left < count * dtype.itemsize:
+        raise ValueError(
+            f"{count} vertices of {dtype.itemsize} bytes are stated, but {left} bytes follow: it is cut off"
+        )
+    vertices = np.frombuffer(handle.read(count * dtype.itemsize), dtype)
+    return {name: vertices[name].astype(vertices[name].dtype.newbyteorder("=")) for name in dtype.names}
+
+
+def _read_ascii(handle: BinaryIO, count: int, names: list[str]) -> dict[str, np.ndarray]:
+    rows = []
+    for row in range(count):
+        values = handle.readline().split()
+        if len(values) != len(names):
+            raise ValueError(
+                f"vertex {row} of {count} has {len(values)} values, expected {len(names)}: is it cut off?"
+            )
+        rows.append([float(value) for value in values])
+    return dict(zip(names, np.array(rows, np.float64).reshape(count, len(names)).T, strict=True))

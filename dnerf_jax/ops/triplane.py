@@ -1,0 +1,142 @@
+"""Tri-planes: three feature planes that together hold a feature for every point of a box.
+
+Planes are (..., P, H, W, C) with P planes (three in EG3D); points (..., N, 3) are world positions; leading batch
+dimensions agree. The box is [-box_warp / 2, box_warp / 2]^3. `plane_axes` (P, 3, 3) gives each plane's frame: a
+point's plane coordinates are the first two components of `point @ inverse(axes)`.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+
+from dnerf_jax.ops.precision import einsum
+
+# The planes of EG3D's published models: XY, XZ and ZX (sic: not YZ).
+EG3D_AXES = (
+    ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
+    ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+)
+# The planes that EG3D meant: XY, XZ and ZY.
+ORTHOGONAL_AXES = EG3D_AXES[:2] + (((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),)
+
+SAMPLES_AT_ONCE = 2048  # their corners stay in a processor's cache
+
+
+def split_channels(features, num_planes=3):
+    """Plane-major channels (..., H, W, P * C) as planes (..., P, H, W, C)."""
+    return rearrange(features, "... h w (p c) -> ... p h w c", p=num_planes)
+
+
+def project(points, plane_axes, box_warp):
+    """Plane coordinates (..., N, P, 2) of points; [-1, 1] is the box.
+
+    The first coordinate runs along a plane's width, the second along its height.
+    """
+    to_plane = np.linalg.inv(np.asarray(plane_axes, np.float64))[..., :2].astype(np.float32)
+    return einsum("...ni,pij->...npj", points * (2 / box_warp), to_plane)
+
+
+def sample(planes, points, *, plane_axes=EG3D_AXES, box_warp=1.0):
+    """Features of points, summed over the planes: (..., N, C), bilinear between pixel centres, zero outside.
+
+    Differentiable in reverse mode: its gradients are written out below.
+
+    Args:
+      planes: (..., P, H, W, C).
+      points: (..., N, 3) in the world frame.
+    """
+    chex.assert_shape(points, (*planes.shape[:-4], None, 3))
+    chex.assert_axis_dimension(planes, -4, len(plane_axes))
+    planes, one = jnp.asarray(planes), _look_up
+    for _ in points.shape[:-2]:
+        one = jax.vmap(one)
+    return one(planes, project(points, plane_axes, box_warp))
+
+
+@jax.custom_vjp
+def _look_up(planes, uv):
+    """The sum (N, C) over planes (P, H, W, C) of their values at uv (N, P, 2) in [-1, 1].
+
+    Pixel centres are `(2 i + 1) / size - 1`. Outside lies zero: a sample beyond the outermost centres fades to zero
+    over one pixel (PyTorch's `grid_sample` with zero padding and `align_corners=False`).
+    """
+    return _interpolate(_pad(planes), uv, planes.shape)
+
+
+def _look_up_forward(planes, uv):
+    return _look_up(planes, uv), (planes, uv)
+
+
+def _look_up_backward(known, gradient):
+    planes, uv = known
+    table = _pad(planes)
+    # A sample adds to a window of 2 x 2 pixels. All windows together would be larger than the planes by far.
+    scatter = jax.lax.ScatterDimensionNumbers(
+        update_window_dims=(1, 2, 3), inserted_window_dims=(), scatter_dims_to_operand_dims=(0, 1)
+    )
+
+    def add(total, uv, gradient):
+        for row, column, y, x in _windows(planes.shape, uv):
+            y, x = jnp.stack([1 - y, y], axis=-1)[:, :, None, None], jnp.stack([1 - x, x], axis=-1)[:, None, :, None]
+            corners, windows = jnp.stack([row, column], axis=-1), y * x * gradient[:, None, None]
+            total = jax.lax.scatter_add(total, corners, windows, scatter, mode="promise_in_bounds")
+        return total, None
+
+    def pull_back(_, uv, gradient):
+        return None, jax.vjp(lambda uv: _interpolate(table, uv, planes.shape), uv)[1](gradient)[0]
+
+    in_table, _ = _in_parts(add, jnp.zeros_like(table), uv, gradient)
+    in_planes = in_table.reshape((len(planes), -1) + table.shape[1:])[:, 1:-1, 1:-1]
+    return in_planes, _in_parts(pull_back, None, uv, gradient)[1]
+
+
+_look_up.defvjp(_look_up_forward, _look_up_backward)
+
+
+def _in_parts(function, carry, *arrays):
+    """carry, outputs = function(carry, *arrays) for SAMPLES_AT_ONCE rows of the arrays after each other."""
+    count = len(arrays[0])
+    if count <= SAMPLES_AT_ONCE:
+        return function(carry, *arrays)
+    whole = count - count % SAMPLES_AT_ONCE
+    parts = [x[:whole].reshape((-1, SAMPLES_AT_ONCE) + x.shape[1:]) for x in arrays]
+    carry, outputs = jax.lax.scan(lambda carry, part: function(carry, *part), carry, parts)
+    carry, rest = function(carry, *(x[whole:] for x in arrays))
+    join = lambda stacked, x: jnp.concatenate([stacked.reshape((whole,) + x.shape[1:]), x])  # noqa: E731
+    return carry, jax.tree.map(join, outputs, rest)
+
+
+def _pad(planes):
+    """Planes (P, H, W, C), each in a border of zeros, below each other: (P * (H + 2), W + 2, C)."""
+    padded = jnp.pad(planes, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return padded.reshape((-1,) + padded.shape[2:])
+
+
+def _interpolate(table, uv, shape):
+    """Values (N, C) of padded planes of `shape` at uv (N, P, 2), summed over the planes."""
+    flat, width, total = table.reshape(-1, table.shape[-1]), table.shape[1], 0.0
+    for row, column, y, x in _windows(shape, uv):
+        index, y, x = row * width + column, y[:, None], x[:, None]
+        upper = flat[index] * (1 - x) + flat[index + 1] * x
+        lower = flat[index + width] * (1 - x) + flat[index + width + 1] * x
+        total = total + upper * (1 - y) + lower * y
+    return total
+
+
+def _windows(shape, uv):
+    """For each padded plane the 2 x 2 pixels about samples uv (N, P, 2): first row and column, and fractions (N,)."""
+    count, height, width, _ = shape
+    for plane in range(count):
+        x, left = _cell(uv[:, plane, 0], width)
+        y, top = _cell(uv[:, plane, 1], height)
+        yield plane * (height + 2) + top + 1, left + 1, y, x
+
+
+def _cell(u, size):
+    """The cell of [-1, 1] coordinates between pixel centres: fraction in [0, 1] and index in [-1, size - 1]."""
+    position = jnp.clip(((u + 1) * size - 1) / 2, -1, size)
+    index = jnp.minimum(jnp.floor(position), size - 1)
+    return position - index, index.astype(jnp.int32)

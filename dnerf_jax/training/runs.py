@@ -1,0 +1,149 @@
+"""What training runs share: the checkpoints that they resume from, and the settings that they were started with.
+
+A run lives in one folder, its `workdir`: `checkpoints/<step>/` (Orbax), `metrics.jsonl` (see `logs`), `settings.json`.
+Started again with the same command it continues after its last checkpoint with equal results:
+
+    with Checkpoints(workdir / "checkpoints", every=100) as checkpoints:
+        start, state = checkpoints.restore_latest(state) or (0, state)
+        log, progress = MetricLog(workdir, step=start), Progress(total, start=start)
+        for step in range(start + 1, total + 1):
+            state, metrics = train_step(state, fold_in(key, step))
+            require_finite(metrics, step)
+            log.write(step, metrics)
+            progress.update(step, metrics)
+            checkpoints.save(step, state, force=step == total)
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+
+class Checkpoints:
+    """A folder of training states by step, of which the newest few are kept.
+
+    Saving blocks until the state is on disk, so that it may be donated to the next step, and is atomic: a run
+    killed while saving leaves the checkpoint before. States are pytrees of arrays (step too is an array), on
+    any devices.
+
+    Args:
+      folder: where the checkpoints lie; made if missing.
+      every: `save` writes at multiples of this many steps.
+      keep: how many of the newest checkpoints stay on disk.
+    """
+
+    def __init__(self, folder: str | Path, *, every: int, keep: int = 2):
+        self._checkpointer = ocp.training.Checkpointer(
+            Path(folder).absolute(),
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(every),
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest checkpoint, or None."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    def save(self, step: int, state: Any, *, force: bool = False) -> bool:
+        """Saves the state at multiples of `every` or where `force` is set; returns whether it was written."""
+        if step == self.latest_step:
+            return False
+        return self._checkpointer.save(step, state, force=force)
+
+    def restore_latest(self, template: Any) -> tuple[int, Any] | None:
+        """Restores the newest state, or returns None where there is none.
+
+        Args:
+          template: a state of the same structure, concrete or abstract (`jax.eval_shape`). Arrays return with
+            the dtype and the sharding of its leaves; leaves without a sharding are placed on the default
+            device.
+
+        Raises:
+          ValueError: the arrays on disk are not those of the template (all differences are named), or cannot
+            be read.
+        """
+        step = self.latest_step
+        if step is None:
+            return None
+        where = f"checkpoint {self._checkpointer.directory / str(step)}"
+        saved = self._checkpointer.metadata(step).metadata  # None where Orbax cannot read it
+        differences = _differences(_shapes(saved), _shapes(template))
+        if saved is not None and differences:
+            raise ValueError(f"{where} does not fit this run: {differences}. "
+                             "Continue with the settings that it was started with, or name another workdir.")
+        try:
+            return step, self._checkpointer.load(step, jax.tree.map(_abstract, template))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{where} cannot be read: delete that folder to continue from the one before. "
+                             f"({error})") from error
+
+    def close(self) -> None:
+        """Releases the folder."""
+        self._checkpointer.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {"/".join(_part(entry) for entry in path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _part(entry: Any) -> str:
+    # Orbax stores dataclasses and named tuples as dicts: the names in a path can be compared, not its kinds.
+    return str(next(getattr(entry, name) for name in ("key", "idx", "name") if hasattr(entry, name)))
+
+
+def _differences(saved: Mapping[str, tuple], wanted: Mapping[str, tuple], most: int = 8) -> str:
+    found = [f"{name} is missing" for name in wanted if name not in saved]
+    found += [f"{name} is not expected" for name in saved if name not in wanted]
+    found += [f"{name} has shape {saved[name]}, expected {wanted[name]}"
+              for name in wanted if name in saved and saved[name] != wanted[name]]
+    return "; ".join(found[:most] + ([f"and {len(found) - most} more"] if len(found) > most else []))
+
+
+def remember(
+    workdir: str | Path, settings: Any, *, inputs: Mapping[str, str] | None = None, may_change: tuple[str, ...] = ()
+) -> None:
+    """Writes the settings of a run to `settings.json`, or checks that a run continued there has the same.
+
+    Args:
+      workdir: the run's folder; made if missing.
+      settings: a dataclass of numbers, strings, tuples and dataclasses.
+      inputs: what else the run depends on, by name (the fingerprint of its generator, say).
+      may_change: names of top-level fields that may differ when a run continues (its number of steps, say).
+
+    Raises:
+      ValueError: another field differs from the one that the run was started with; all are named.
+    """
+    file = Path(workdir) / "settings.json"
+    new = json.loads(json.dumps(dataclasses.asdict(settings) | dict(inputs or {})))
+    if file.exists():
+        old = json.loads(file.read_text())
+        differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+        changed = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
+                   for name in differing if name not in may_change]
+        if changed:
+            raise ValueError(f"{file.parent} holds a run with other settings: {'; '.join(changed)}. "
+                             "Continue with the old ones, name another workdir, or delete this one.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(new, indent=2) + "\n")

@@ -1,0 +1,122 @@
+"""The heads world's table, made by `head_export`: the shapes of a bust and the fields painted on it.
+
+Notation: V vertices, F triangles, S shapes. Lengths are metres, axes the world's, the eyes' midpoint at the
+origin. "Canonical" is the default person; what is painted on a head is a function of the canonical point.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import zipfile
+
+import numpy as np
+
+BODY, EYE, MOUTH, HAIR = (
+    0,
+    1,
+    2,
+    3,
+)  # groups of vertices and triangles; MOUTH is teeth and tongue; HAIR is not in the table
+
+PATH = pathlib.Path(__file__).parents[2] / "assets" / "heads_world.npz"
+EXPORT = "python -m dnerf_jax.worlds.head_export --out dnerf_jax/assets/heads_world.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadTable:
+    """Everything a head is made from; float32 unless said.
+
+    mean: (V, 3), shapes: (S, V * 3) offsets from it, phenotype corners first (see
+        head_attributes.shape_coefficients).
+    faces: (F, 3) int32, group: (V,) uint8, face_group: (F,) uint8.
+    canonical: (V, 3), eye_direction: (V, 3) unit vectors from the eye's centre on eyes, 0 elsewhere.
+    lip, ear, mouth, lid, tongue, occlusion: (V,) in [0, 1]; jaw: (V,) metres the vertex sinks when the jaw
+        opens.
+    hair_face: (2, E, A, 3) int64 vertex ids and hair_weights: (2, E, A, 3): where the hair grid of E
+        elevations by A azimuths touches the head, below the ears (0) and over them (1).
+    hair_azimuth: (A,) radians, hair_elevation: (E, A) degrees.
+    """
+
+    mean: np.ndarray
+    shapes: np.ndarray
+    faces: np.ndarray
+    group: np.ndarray
+    face_group: np.ndarray
+    canonical: np.ndarray
+    eye_direction: np.ndarray
+    lip: np.ndarray
+    ear: np.ndarray
+    mouth: np.ndarray
+    lid: np.ndarray
+    jaw: np.ndarray
+    occlusion: np.ndarray
+    tongue: np.ndarray
+    hair_face: np.ndarray
+    hair_weights: np.ndarray
+    hair_azimuth: np.ndarray
+    hair_elevation: np.ndarray
+
+    def vertices(self, coefficients: np.ndarray) -> np.ndarray:
+        """Mesh (V, 3) of shape coefficients (S,): one matrix product; the eyes' midpoint moved to the
+        origin."""
+        # einsum, not BLAS: the same bytes whatever the number of threads.
+        vertices = self.mean + np.einsum("s,sk->k", coefficients, self.shapes).reshape(-1, 3)
+        return vertices - _eye_midpoint(vertices, self.group, self.canonical)
+
+
+def eye_midpoint(vertices: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Midpoint (3,) of the eyeballs of a mesh (V, 3), given a table's arrays as `head_export` writes them."""
+    return _eye_midpoint(vertices, arrays["group"], arrays["canonical"])
+
+
+@functools.cache
+def load(path: pathlib.Path = PATH) -> HeadTable:
+    """Reads the table; raises ValueError if it is missing or not a table of this version."""
+    if not pathlib.Path(path).is_file():
+        raise ValueError(
+            f"the heads world needs its table at {path}, which is not there. Reinstall, or make it: {EXPORT}"
+        )
+    try:
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        fields = arrays["fields"].T
+        shapes = np.concatenate([arrays["corners"], arrays["sides"]]).astype(np.float32)
+        faces = arrays["faces"].astype(np.int32)
+        table = HeadTable(
+            mean=arrays["mean"],
+            shapes=shapes.reshape(len(shapes), -1),
+            faces=faces,
+            group=arrays["group"],
+            face_group=arrays["group"][faces[:, 0]],
+            canonical=arrays["canonical"],
+            eye_direction=arrays["eye_direction"],
+            **dict(zip(("lip", "ear", "mouth", "lid", "jaw", "occlusion", "tongue"), fields, strict=True)),
+            hair_face=arrays["hair_face"].astype(np.int64),
+            hair_weights=arrays["hair_weights"],
+            hair_azimuth=arrays["hair_azimuth"],
+            hair_elevation=arrays["hair_elevation"],
+        )
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not a heads table of this version ({error}). Make it anew: {EXPORT}"
+        ) from error
+    return table
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit area-weighted normals (V, 3) float32 of a triangle mesh."""
+    a, b, c = (vertices[faces[:, k]].T for k in range(3))
+    (ux, uy, uz), (vx, vy, vz) = b - a, c - a
+    flat = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
+    normals = np.stack(
+        [sum(np.bincount(faces[:, k], component, len(vertices)) for k in range(3)) for component in flat],
+        axis=1,
+    )
+    return (normals / (np.sqrt(np.einsum("vc,vc->v", normals, normals)) + 1e-12)[:, None]).astype(np.float32)
+
+
+def _eye_midpoint(vertices, group, canonical):
+    sides = [vertices[(group == EYE) & (side * canonical[:, 0] > 0)] for side in (1, -1)]
+    return np.mean([(side.min(0) + side.max(0)) / 2 for side in sides], axis=0, dtype=vertices.dtype)

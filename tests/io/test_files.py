@@ -1,0 +1,95 @@
+"""Files and folders appear whole or not at all."""
+
+import pytest
+
+from dnerf_jax.io import files
+
+
+def test_file_appears_only_after_the_block(tmp_path):
+    path = tmp_path / "new" / "scores.json"
+    with files.atomic_file(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.suffix == ".json" and temporary.parent == path.parent
+    assert path.read_text() == "whole"
+    assert [entry.name for entry in path.parent.iterdir()] == ["scores.json"]
+
+
+def test_failed_file_leaves_the_old_one_and_no_litter(tmp_path):
+    path = tmp_path / "scores.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), files.atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_not_written_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="nothing was written"), files.atomic_file(tmp_path / "a.txt"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_does_not_replace_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="is a folder"), files.atomic_file(tmp_path):
+        pass
+
+
+def test_folder_appears_only_after_the_block(tmp_path):
+    path = tmp_path / "pack"
+    with files.atomic_folder(path) as temporary:
+        (temporary / "a").write_text("a")
+        assert not path.exists()
+    assert (path / "a").read_text() == "a"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failed_folder_leaves_the_old_one(tmp_path):
+    path = tmp_path / "pack"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(RuntimeError), files.atomic_folder(path, replace=True) as temporary:
+        (temporary / "new").write_text("half")
+        raise RuntimeError
+    assert [entry.name for entry in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_with_content_is_replaced_only_on_demand(tmp_path):
+    path = tmp_path / "pack"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(ValueError, match="not empty"), files.atomic_folder(path):
+        pytest.fail("the block must not run")
+    assert (path / "old").exists()
+    with files.atomic_folder(path, replace=True) as temporary:
+        (temporary / "new").write_text("new")
+    assert [entry.name for entry in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_old_folder_comes_back_if_the_new_one_is_lost(tmp_path):
+    path = tmp_path / "pack"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with pytest.raises(OSError), files.atomic_folder(path, replace=True) as temporary:
+        temporary.rmdir()
+    assert [entry.name for entry in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_empty_folder_counts_as_absent(tmp_path):
+    path = tmp_path / "pack"
+    path.mkdir()
+    with files.atomic_folder(path) as temporary:
+        (temporary / "a").write_text("a")
+    assert (path / "a").exists()
+
+
+def test_folder_does_not_replace_a_file(tmp_path):
+    path = tmp_path / "pack"
+    path.write_text("file")
+    with pytest.raises(ValueError, match="is a file"), files.atomic_folder(path, replace=True):
+        pass
+    assert path.read_text() == "file"

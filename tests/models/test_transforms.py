@@ -1,0 +1,196 @@
+"""The pure functions under JAX's transformations: plain, jit, vmap, grad, pmap and a sharded jit, with equal results.
+
+Every subject maps one sample to outputs; its value and the gradient of a fixed sum of its outputs in its floating
+inputs are computed for four samples one by one, and then by each transformation. Plain is operation by operation;
+of a whole rendering, where that takes long, the value alone is computed so.
+"""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dnerf_jax.models import generator, scenes
+from dnerf_jax.ops import cameras, triplane
+
+NUM = 4
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def camera_batch():
+    """Four cameras whose intrinsics differ, too."""
+    camera = jax.jit(cameras.orbit)(np.linspace(-0.5, 0.5, NUM), np.linspace(0.2, -0.1, NUM))
+    scale = np.linspace(0.9, 1.1, NUM, dtype=np.float32)[:, None, None] * np.ones((3, 3), np.float32)
+    scale[:, 2] = 1
+    return camera.replace(intrinsics=camera.intrinsics * scale)
+
+
+def keys():
+    return jax.vmap(partial(jax.random.fold_in, jax.random.key(5)))(jnp.arange(NUM))
+
+
+def of_rays(model):
+    function = lambda camera: cameras.rays(camera, 5)  # noqa: E731
+    return function, (camera_batch(),)
+
+
+def of_sample(model):
+    function = partial(triplane.sample, box_warp=0.9)
+    points = np.random.default_rng(1).uniform(-0.6, 0.6, (NUM, 40, 3)).astype(np.float32)
+    return function, (draw(NUM, 3, 8, 8, 4), points)
+
+
+def of_march(model):
+    def function(planes, camera, key):
+        samples = generator.march(model.config, model.variables, planes, cameras.rays(camera, 4), key=key)
+        return generator.feature_image(model.config, samples), samples.distance, samples.opacity
+
+    return function, (draw(NUM, 3, 16, 16, 4), camera_batch(), keys())
+
+
+def of_render(model):
+    """From latent and camera to all that a view has, where it is finite."""
+
+    def function(z, camera, key):
+        view = scenes.render(model, scenes.synthesize(model, z), camera, key=key)
+        return jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), view)
+
+    return function, (draw(NUM, 8), camera_batch(), keys())
+
+
+def value_and_gradient(function):
+    """Outputs of one sample, and the gradient of their weighted sum in all inputs but the key."""
+
+    def total(inputs, key):
+        outputs = function(*inputs, *key)
+        leaves = [x for x in jax.tree.leaves(outputs) if jnp.issubdtype(x.dtype, jnp.floating)]
+        return sum(jnp.mean(x * jnp.sin(jnp.arange(x.size) + 1.0).reshape(x.shape)) for x in leaves), outputs
+
+    def run(*arguments):
+        keyed = jnp.issubdtype(jax.tree.leaves(arguments[-1])[0].dtype, jax.dtypes.prng_key)
+        inputs, key = (arguments[:-1], arguments[-1:]) if keyed else (arguments, ())
+        (_, outputs), gradient = jax.value_and_grad(total, has_aux=True)(inputs, key)
+        return outputs, gradient
+
+    return run
+
+
+def one_by_one(function):
+    def run(*arguments):
+        results = [function(*jax.tree.map(lambda x, i=i: x[i], arguments)) for i in range(NUM)]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+
+    return run
+
+
+def sharded(function):
+    """One jit whose batch is spread over four devices."""
+
+    def run(*arguments):
+        mesh = jax.make_mesh((NUM,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        spread = NamedSharding(mesh, PartitionSpec("data"))
+        results = jax.jit(jax.vmap(function), out_shardings=spread)(*jax.device_put(arguments, spread))
+        assert all(len(leaf.sharding.device_set) == NUM for leaf in jax.tree.leaves(results))
+        return results
+
+    return run
+
+
+TRANSFORMATIONS = {"vmap": lambda function: jax.jit(jax.vmap(function)), "pmap": jax.pmap, "sharded": sharded}
+SUBJECTS = {"rays": of_rays, "sample": of_sample, "march": of_march, "render": of_render}
+
+
+@pytest.fixture(scope="module")
+def compiled(tiny_semantic_model):
+    """The results of a subject, one sample by one under jit: computed once, when first asked for."""
+    results = {}
+
+    def get(name):
+        if name not in results:
+            function, arguments = SUBJECTS[name](tiny_semantic_model)
+            run = one_by_one(jax.jit(value_and_gradient(function)))
+            results[name] = jax.tree.map(np.asarray, run(*arguments))
+        return results[name]
+
+    return get
+
+
+def assert_close(ours, expected):
+    for value, reference in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        value, reference = np.asarray(value), np.asarray(reference)
+        assert value.shape == reference.shape and value.dtype == reference.dtype
+        if value.dtype == np.uint8:
+            np.testing.assert_array_equal(value, reference)
+            continue
+        for sample in range(len(value)):
+            error = np.linalg.norm(value[sample] - reference[sample]) / (np.linalg.norm(reference[sample]) + 1e-6)
+            assert error < 1e-4
+
+
+@pytest.mark.parametrize("transformation", TRANSFORMATIONS)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_values_and_gradients_are_the_same(subject, transformation, tiny_semantic_model, compiled):
+    assert jax.device_count() == NUM
+    function, arguments = SUBJECTS[subject](tiny_semantic_model)
+    results = TRANSFORMATIONS[transformation](value_and_gradient(function))(*arguments)
+    assert_close(results, compiled(subject))
+
+
+@pytest.mark.parametrize("subject", ["rays", "sample", "march"])
+def test_values_and_gradients_are_the_same_without_jit(subject, tiny_semantic_model, compiled):
+    function, arguments = SUBJECTS[subject](tiny_semantic_model)
+    first = value_and_gradient(function)(*first_of(arguments))
+    assert_close(*(jax.tree.map(lambda x: x[None], result) for result in (first, first_of(compiled(subject)))))
+
+
+def test_a_rendering_is_the_same_without_jit(tiny_semantic_model, compiled):
+    z, camera, key = first_of(of_render(tiny_semantic_model)[1])
+    view = scenes.render(tiny_semantic_model, jax.jit(scenes.synthesize)(tiny_semantic_model, z), camera, key=key)
+    view = jax.tree.map(lambda x: np.where(np.isfinite(x), x, 0), view)
+    assert_close(*(jax.tree.map(lambda x: x[None], result) for result in (view, first_of(compiled("render")[0]))))
+
+
+def first_of(tree):
+    return jax.tree.map(lambda x: x[0], tree)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_gradients_are_finite_and_reach_every_input(subject, compiled):
+    _, gradient = compiled(subject)
+    for leaf in jax.tree.leaves(gradient):
+        assert np.isfinite(leaf).all()
+        assert (np.abs(leaf).reshape(NUM, -1).max(-1) > 1e-8).all()
+
+
+def test_each_sample_has_its_own_key(tiny_semantic_model):
+    function, (planes, camera, key) = of_march(tiny_semantic_model)
+    same = jnp.broadcast_to(planes[:1], planes.shape), jax.tree.map(lambda x: x[jnp.zeros(NUM, int)], camera)
+    image = jax.jit(jax.vmap(function))(*same, key[jnp.array([0, 1, 1, 2])])[0]
+    np.testing.assert_allclose(image[1], image[2], atol=1e-6)
+    for other in (0, 3):
+        assert np.abs(image[1] - image[other]).max() > 1e-3
+
+
+def test_gradient_is_that_of_finite_differences(tiny_semantic_model):
+    """Along a random direction, through planes and camera, at fixed sample depths."""
+    model = tiny_semantic_model
+    rendering = dataclasses.replace(model.config.rendering, depth_resolution=12, depth_resolution_importance=0)
+    config = dataclasses.replace(model.config, rendering=rendering)
+    planes, direction = draw(3, 16, 16, 4), draw(3, 16, 16, 4, seed=1)
+
+    @jax.jit
+    def total(shift):
+        rays = cameras.rays(cameras.orbit(0.2, 0.1), 3)
+        samples = generator.march(config, model.variables, planes + shift * direction, rays)
+        return jnp.mean(generator.feature_image(config, samples)[..., :3]) + jnp.mean(samples.distance)
+
+    step = 1e-3
+    difference = (total(step) - total(-step)) / (2 * step)
+    np.testing.assert_allclose(jax.grad(total)(0.0), difference, rtol=0.02, atol=1e-4)
