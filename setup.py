@@ -27,12 +27,15 @@ EXTRAS = {
     "gpu": ["jax[cuda12]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],
     "worlds": WORLDS,
-    "worlds-export": WORLDS + ["anny>=0.6", "torch>=2.6"],
+    "worlds-export": [*WORLDS, "anny>=0.6", "torch>=2.6"],
     "convert": [],  # converters/ reads PyTorch's files without PyTorch
     "notebooks": NOTEBOOKS,
     "tfds": ["tensorflow-datasets>=4.9"],
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17"] + WORLDS + NOTEBOOKS,
+    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", *WORLDS, *NOTEBOOKS],
 }
+
+# Folders at the top of the repository, but parts of the package where it is installed: their own names are too common.
+MOVED = {"dnerf_jax.configs": "configs", "dnerf_jax.converters": "converters"}
 
 setup(
     name="dnerf_jax",
@@ -40,8 +43,9 @@ setup(
     description="Labelled 3D datasets without end from about 90 labelled views: DatasetNeRF in JAX and Flax",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["dnerf_jax*", "converters*", "configs*"]),
-    package_data={"dnerf_jax": ["assets/**"]},
+    packages=[*find_packages(include=["dnerf_jax", "dnerf_jax.*"]), *MOVED],
+    package_dir=MOVED,
+    package_data={"dnerf_jax": ["assets/**", "py.typed"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

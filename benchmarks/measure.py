@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import json
 import os
 import platform
 import time
@@ -138,6 +137,5 @@ def report(title, sizes, rows, columns, path=""):
     peaks = f"{result['machine']['peak_gflops']:.0f} GFLOP/s, {result['machine']['peak_gbytes_s']:.0f} GB/s"
     print(f"{title}: {described}; measured peaks: {peaks}\n{sizes}\n\n{table(rows, columns)}", flush=True)
     if path:
-        with files.atomic_file(Path(path)) as file:
-            file.write_text(json.dumps(result, indent=1) + "\n")
+        files.write_json(path, result)
     return result

@@ -4,7 +4,6 @@ The three loops of the embedded heads, as their configurations say: the semantic
 (configs/heads_backbone_cpu.py, at each resolution of its planes, on random rays) and inversion (configs/invert.py).
 """
 
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,6 @@ from dnerf_jax.ops import cameras
 from dnerf_jax.training import branch, fitting, inversion, process
 from dnerf_jax.training.batches import RayBatch
 
-CONFIGS = Path(__file__).parent.parent / "configs"
 COLUMNS = {
     "loop": "loop",
     "median_s": "step, s",
@@ -50,7 +48,7 @@ def main(checkpoint: str = "heads", repeats: int = 5, json: str = ""):
 
 def semantic_step(model):
     """A step of the branch, by name; each continues where the last one stopped."""
-    run = cli.as_dataclass(cli.load_config(CONFIGS / "heads.py"), branch.Settings)
+    run = cli.as_dataclass(cli.load_config("heads"), branch.Settings)
     pack = packs.load(run.annotations, model)
     frozen = branch.freeze(run, model, pack[: 2 * run.views_per_step])
     return {"semantic": _continued(lambda state: branch.train_step(run, model.config, frozen, state),
@@ -59,7 +57,7 @@ def semantic_step(model):
 
 def backbone_steps():
     """A step of the backbone at every resolution of its planes, by name."""
-    run = cli.as_dataclass(cli.load_config(CONFIGS / "heads_backbone_cpu.py"), fitting.Settings)
+    run = cli.as_dataclass(cli.load_config("heads_backbone_cpu"), fitting.Settings)
     variables = fitting.initial_variables(run)
     batch = random_rays(run)
     steps = {}
@@ -84,7 +82,7 @@ def random_rays(run):
 
 def inversion_step(model):
     """A step of inverting a rendering of the model's own."""
-    run = cli.as_dataclass(cli.load_config(CONFIGS / "invert.py"), inversion.Settings)
+    run = cli.as_dataclass(cli.load_config("invert"), inversion.Settings)
     found = inversion.draw(run, model.config, 0)
     size = run.rendering_resolution
     target = {"image": np.zeros((size, size, 3), np.float32), "mask": None}

@@ -1,14 +1,14 @@
 """Makes a small labelled dataset from a trained model.
 
-Command: python -m dnerf_jax.generate --config configs/generate.py --checkpoint out/heads/model --out out/dataset
+Command: python -m dnerf_jax.generate --config generate --checkpoint out/heads/model --out out/dataset
 Hardware: two CPU cores; seconds per view. Result: a folder per latent, and a contact sheet.
 """
 
 from ml_collections import ConfigDict
 
 
-def get_config():
-    """The configuration; dnerf_jax.generate.Settings documents its fields."""
+def get_config() -> ConfigDict:
+    """The configuration; dnerf_jax.factory.dataset.Settings documents its fields."""
     return ConfigDict(
         dict(
             seed=0,

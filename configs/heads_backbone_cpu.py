@@ -1,6 +1,6 @@
 """Fits the embedded heads backbone: a small EG3D, from z ~ N(0, I) to the renders of the heads world.
 
-Command: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir out/heads_backbone
+Command: python -m dnerf_jax.pretrain --config heads_backbone_cpu --workdir out/heads_backbone
 Hardware: two CPU cores; 38 minutes to render the views, 100 and 94 for the two stages of rays, 24 for the
 super-resolution, resumable: the times of the embedded weights, which have 26.1 dB on held-out heads (python -m
 dnerf_jax.heldout). They were made in three sittings, not yet by this command at once, each from the float16 result of
@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 from dnerf_jax.ops import triplane
 
 
-def get_config():
-    """The configuration; dnerf_jax.pretrain.Settings documents its fields."""
+def get_config() -> ConfigDict:
+    """The configuration; dnerf_jax.training.plan.Settings documents its fields."""
     return ConfigDict(
         dict(
             seed=0,
@@ -39,9 +39,7 @@ def get_config():
                 feature_channels=32,
                 decoder_hidden=64,
                 neural_rendering_resolution=128,
-                superresolution=dict(
-                    input_resolution=128, widths=(32, 16), upsample=(False, True), resize_larger=True
-                ),
+                superresolution=dict(input_resolution=128, widths=(32, 16), upsample=(False, True), resize_larger=True),
                 rendering=dict(
                     depth_resolution=24,
                     depth_resolution_importance=24,

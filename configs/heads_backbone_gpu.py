@@ -1,16 +1,18 @@
 """Fits a larger heads backbone, with the batches that a GPU is fed with.
 
-Command: python -m dnerf_jax.pretrain --config configs/heads_backbone_gpu.py --workdir out/heads_backbone
+Command: python -m dnerf_jax.pretrain --config heads_backbone_gpu --workdir out/heads_backbone
 Hardware: one GPU and 16 CPU cores, 30 GB of disk for the renders. Not run yet: no GPU was at hand, so neither time nor
 quality is known. The embedded model is that of heads_backbone_cpu.py.
 """
 
-from configs import heads_backbone_cpu
+from ml_collections import ConfigDict
+
+from dnerf_jax import cli
 
 
-def get_config():
-    """The configuration; dnerf_jax.pretrain.Settings documents its fields."""
-    config = heads_backbone_cpu.get_config()
+def get_config() -> ConfigDict:
+    """The configuration; dnerf_jax.training.plan.Settings documents its fields."""
+    config = cli.load_config("heads_backbone_cpu")
     config.update(
         generator=dict(w_dim=256, channel_base=8192, channel_max=256, plane_channels=32),
         data=dict(identities=20000, views=3, processes=16),

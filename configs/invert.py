@@ -1,14 +1,14 @@
 """Finds the latent and the pose of a photo or a mask.
 
-Command: python -m dnerf_jax.invert --config configs/invert.py --checkpoint heads --image photo.png --out out/inversion
+Command: python -m dnerf_jax.invert --config invert --checkpoint heads --image photo.png --out out/inversion
 Hardware: two CPU cores; about a second per step. Result: latent, pose, and input beside reconstruction.
 """
 
 from ml_collections import ConfigDict
 
 
-def get_config():
-    """The configuration; dnerf_jax.invert.Settings documents its fields."""
+def get_config() -> ConfigDict:
+    """The configuration; dnerf_jax.training.inversion.Settings documents its fields."""
     return ConfigDict(
         dict(
             seed=0,

@@ -8,13 +8,15 @@ plane axes), not from the constructor's arguments, because files exist in which 
 import dataclasses
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 
-from converters.pickles import Record
 from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig
 from dnerf_jax.networks.stylegan2 import NOISE_MODES
 from dnerf_jax.networks.superresolution import PRESETS, SuperresolutionConfig
+
+from .pickles import Record
 
 GENERATOR = "TriPlaneGenerator"
 
@@ -46,36 +48,34 @@ class _Problems(list):
     """What is wrong with a network, gathered so that one message can have all of it."""
 
     def size(self, record: Record, path: str, name: str) -> int:
-        """Return an attribute that is a positive integer; else note a problem and return 1."""
+        """An attribute that is a positive integer; else a problem is noted, and it is 1."""
         value = record.get(name)
         if isinstance(value, numbers.Integral) and value > 0:
             return int(value)
         self.append(f"the attribute {name} of {path} is {value!r}, expected a positive integer")
         return 1
 
-    def number(self, options: dict, name: str, default=None) -> float:
-        """Return an entry of rendering_kwargs that is a number; else note a problem and return 1."""
+    def number(self, options: dict, name: str, default: float | None = None) -> float:
+        """An entry of rendering_kwargs that is a number; else a problem is noted, and it is 1."""
         value = options.get(name, default)
         if isinstance(value, numbers.Real) and math.isfinite(value):
             return float(value)
         self.append(f"rendering_kwargs has {name} = {value!r}, expected a number")
         return 1.0
 
-    def expect(self, what: str, value, *expected):
-        """Note a problem unless `value` is one of `expected`."""
+    def expect(self, what: str, value: Any, *expected: Any) -> None:
+        """Notes a problem unless `value` is one of `expected`."""
         if value not in expected:
             self.append(f"{what} is {value!r}, expected {' or '.join(map(repr, expected))}")
 
-    def stop(self):
-        """Raise ValueError with all problems, if there are any."""
+    def stop(self) -> None:
+        """Raises ValueError with all problems, if there are any."""
         if self:
-            raise ValueError(
-                "this network is not an EG3D generator that can be converted:\n  " + "\n  ".join(self)
-            )
+            raise ValueError("this network is not an EG3D generator that can be converted:\n  " + "\n  ".join(self))
 
 
-def require_generator(network) -> None:
-    """Raise ValueError, saying what it is instead, unless `network` is the record of a tri-plane network."""
+def require_generator(network: Any) -> None:
+    """Raises ValueError, saying what it is instead, unless `network` is the record of a tri-plane network."""
     if isinstance(network, Record) and network.class_name == GENERATOR:
         return
     if isinstance(network, Record) and network.class_name == "Generator":
@@ -86,13 +86,11 @@ def require_generator(network) -> None:
         what = "a bare state dict, which lacks the configuration (rendering options, plane axes, clamps)"
     else:
         what = f"a {type(network).__name__}"
-    raise ValueError(
-        f"the network is {what}; expected EG3D's {GENERATOR}: give the pickle that EG3D's training wrote"
-    )
+    raise ValueError(f"the network is {what}; expected EG3D's {GENERATOR}: give the pickle that EG3D's training wrote")
 
 
 def config_from(network: Record) -> GeneratorConfig:
-    """Return the configuration of a pickled EG3D generator.
+    """The configuration of a pickled EG3D generator.
 
     Raises ValueError that lists every attribute that is missing, contradicts another or asks for something
     that EG3D's published architecture does not have.
@@ -135,9 +133,7 @@ def config_from(network: Record) -> GeneratorConfig:
         decoder_lr_mul=rate,
         neural_rendering_resolution=problems.size(network, "the network", "neural_rendering_resolution"),
         plane_axes=_plane_axes(parts["renderer"], problems),
-        c_scale=problems.number(
-            options, "c_scale", 0
-        ),  # as in EG3D: without the key, the camera counts for nothing
+        c_scale=problems.number(options, "c_scale", 0),  # as in EG3D: without the key, the camera counts for nothing
         c_gen_conditioning_zero=bool(options.get("c_gen_conditioning_zero", False)),
         superresolution=_superresolution(parts["superresolution"], options, problems),
         rendering=_rendering(options, problems),
@@ -158,16 +154,12 @@ def _check_layers(network: Record, problems: _Problems) -> None:
 
 
 def _clamp(part: Record, path: str, problems: _Problems) -> float | None:
-    """Return the bound on activations that all layers of a part share."""
+    """The bound on activations that all layers of a part share."""
     clamps = {
-        record.get("conv_clamp")
-        for _, record in part.walk()
-        if record.class_name in ("SynthesisLayer", "ToRGBLayer")
+        record.get("conv_clamp") for _, record in part.walk() if record.class_name in ("SynthesisLayer", "ToRGBLayer")
     }
     if len(clamps) != 1 or not isinstance(*clamps, numbers.Real | None):
-        problems.append(
-            f"the layers of {path} have the clamps {sorted(map(str, clamps))}, expected one for all"
-        )
+        problems.append(f"the layers of {path} have the clamps {sorted(map(str, clamps))}, expected one for all")
         return None
     clamp = clamps.pop()
     return None if clamp is None else float(clamp)
@@ -183,7 +175,7 @@ def _plane_axes(renderer: Record, problems: _Problems) -> tuple:
 
 
 def _superresolution(record: Record, options: dict, problems: _Problems) -> SuperresolutionConfig:
-    """Return the variant that the class says, with the sizes and options that its attributes say."""
+    """The variant that the class says, with the sizes and options that its attributes say."""
     preset = PRESETS.get(record.class_name)
     if preset is None:
         problems.expect("the class of superresolution", record.class_name, *PRESETS)
@@ -194,9 +186,7 @@ def _superresolution(record: Record, options: dict, problems: _Problems) -> Supe
     return dataclasses.replace(
         preset,
         input_resolution=problems.size(record, "superresolution", "input_resolution"),
-        widths=tuple(
-            problems.size(block, f"superresolution.{path}", "out_channels") for path, block in blocks.items()
-        ),
+        widths=tuple(problems.size(block, f"superresolution.{path}", "out_channels") for path, block in blocks.items()),
         # The oldest variant has no such attribute, and does not filter: the preset knows.
         antialias=bool(record.get("sr_antialias", preset.antialias)),
         clamp=_clamp(record, "superresolution", problems),

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from converters import layout
-from converters.pickles import Record
+from . import layout
+from .pickles import Record
 
 UNIFORMS_SEED = 3
 
@@ -31,7 +31,7 @@ _CLASS_NAMES = {
 
 
 def load_case(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
-    """Return a case's configuration and arrays, given the path of its NAME.json; NAME.npz lies beside it.
+    """A case's configuration and arrays, given the path of its NAME.json; NAME.npz lies beside it.
 
     Raises ValueError if one of the files is missing or is not what its name says.
     """
@@ -39,9 +39,7 @@ def load_case(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
     arrays = path.with_suffix(".npz")
     for file in (path, arrays):
         if not file.is_file():
-            raise ValueError(
-                f"{file} is not a file: a recorded case is a NAME.json with its NAME.npz beside it"
-            )
+            raise ValueError(f"{file} is not a file: a recorded case is a NAME.json with its NAME.npz beside it")
     try:
         case = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -55,7 +53,7 @@ def load_case(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def redraw(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a recorded network's tensor of this name, drawn from a generator that the name seeds."""
+    """A recorded network's tensor of this name, drawn from a generator that the name seeds."""
     last = name.rsplit(".", 1)[-1]
     if last == "resample_filter":
         return layout.RESAMPLE_FILTER
@@ -69,13 +67,13 @@ def redraw(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def redraw_uniforms(batch: int, rays: int, coarse: int, fine: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the renderer's uniform draws: (batch, rays, coarse, 1), then (batch * rays, fine), in [0, 1)."""
+    """The renderer's uniform draws: (batch, rays, coarse, 1), then (batch * rays, fine), in [0, 1)."""
     draws = np.random.Generator(np.random.PCG64(UNIFORMS_SEED))
     return draws.random((batch, rays, coarse, 1), np.float32), draws.random((batch * rays, fine), np.float32)
 
 
 def record_from(case: Mapping) -> Record:
-    """Return a recorded network as the record that reading its pickle would give, weights redrawn."""
+    """A recorded network as the record that reading its pickle would give, weights redrawn."""
     network = _module("TriPlaneGenerator")
     for name, shape in case["parameters"].items():
         *places, last = name.split(".")
@@ -105,7 +103,7 @@ def _class_name(places: list[str], options: Mapping) -> str:
 
 
 def _configure(network: Record, case: Mapping) -> None:
-    """Give the modules the attributes that EG3D's constructors would give them."""
+    """Gives the modules the attributes that EG3D's constructors would give them."""
     arguments, options = case["init_kwargs"], case["rendering_kwargs"]
     children = network.attributes["_modules"]
     network.attributes |= {name: arguments[name] for name in ("z_dim", "c_dim", "w_dim", "img_resolution")}
@@ -138,9 +136,7 @@ def _configure(network: Record, case: Mapping) -> None:
     synthesis.attributes["img_resolution"] = max(blocks)
     widths = {name: arguments[name] for name in ("channel_base", "channel_max") if name in arguments}
     synthesis.attributes["_init_kwargs"] = widths
-    network.child("backbone").attributes["img_channels"] = (
-        blocks[max(blocks)].child("torgb").get("out_channels")
-    )
+    network.child("backbone").attributes["img_channels"] = blocks[max(blocks)].child("torgb").get("out_channels")
     mapping.attributes["num_layers"] = sum(name.startswith("fc") for name in mapping.attributes["_modules"])
     superresolution = children["superresolution"]
     small = superresolution.class_name == "SuperresolutionHybrid2X"

@@ -20,7 +20,7 @@ _DECODER = {"fc0": "net.0", "fc1": "net.2"}
 
 
 def torch_name(path: tuple[str, ...]) -> str:
-    """Return PyTorch's name of the variable at a path such as ("params", "synthesis", "b4", "const")."""
+    """PyTorch's name of the variable at a path such as ("params", "synthesis", "b4", "const")."""
     _collection, part, *rest = path
     if part == "decoder":
         return ".".join([part, _DECODER[rest[0]], *rest[1:]])
@@ -28,11 +28,9 @@ def torch_name(path: tuple[str, ...]) -> str:
 
 
 def to_flax(name: str, array: np.ndarray) -> np.ndarray:
-    """Return a tensor in Flax's layout, float32."""
+    """A tensor in Flax's layout, float32."""
     axes = _axes(name, array.ndim)
-    return np.ascontiguousarray(np.transpose(array, axes), dtype=np.float32).reshape(
-        [array.shape[i] for i in axes]
-    )
+    return np.ascontiguousarray(np.transpose(array, axes), dtype=np.float32).reshape([array.shape[i] for i in axes])
 
 
 def _axes(name: str, ndim: int) -> tuple[int, ...]:
@@ -43,12 +41,12 @@ def _axes(name: str, ndim: int) -> tuple[int, ...]:
 
 
 def torch_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape that PyTorch has for a variable of this shape in Flax."""
+    """The shape that PyTorch has for a variable of this shape in Flax."""
     return tuple(shape[i] for i in np.argsort(_axes(name, len(shape))).tolist())
 
 
 def to_variables(tensors: Mapping[str, np.ndarray], abstract: Mapping) -> dict:
-    """Return variables with the structure of `abstract` (arrays or shapes), filled from a PyTorch state dict.
+    """Variables with the structure of `abstract` (arrays or shapes), filled from a PyTorch state dict.
 
     Raises ValueError that lists all tensors that are missing, too many, wrongly shaped, not finite, or of no
     floating type, and all resampling filters that differ from the one built in.
@@ -57,15 +55,11 @@ def to_variables(tensors: Mapping[str, np.ndarray], abstract: Mapping) -> dict:
     shapes = traverse_util.flatten_dict(abstract)
     shapes = {name: torch_shape(name, shapes[path].shape) for name, path in paths.items()}
     filters = filter_names(paths)
-    shapes |= {
-        name: RESAMPLE_FILTER.shape
-        for name in filters | (tensors.keys() & {"superresolution.resample_filter"})
-    }
+    filters |= tensors.keys() & {"superresolution.resample_filter"}
+    shapes |= dict.fromkeys(filters, RESAMPLE_FILTER.shape)
 
     problems = [f"missing: {name} {list(shapes[name])}" for name in sorted(shapes.keys() - tensors.keys())]
-    problems += [
-        f"unexpected: {name} {list(tensors[name].shape)}" for name in sorted(tensors.keys() - shapes.keys())
-    ]
+    problems += [f"unexpected: {name} {list(tensors[name].shape)}" for name in sorted(tensors.keys() - shapes.keys())]
     for name in sorted(shapes.keys() & tensors.keys()):
         tensor = tensors[name]
         if tensor.shape != shapes[name]:
@@ -74,21 +68,15 @@ def to_variables(tensors: Mapping[str, np.ndarray], abstract: Mapping) -> dict:
             problems.append(f"wrong type: {name} {tensor.dtype}, expected floating point")
         elif not np.all(np.isfinite(np.asarray(tensor, np.float32))):
             problems.append(f"not finite: {name}")
-        elif name not in paths and not np.allclose(
-            np.asarray(tensor, np.float32), RESAMPLE_FILTER, atol=1e-6
-        ):
-            problems.append(
-                f"another filter: {name}, expected the outer product of [1, 3, 3, 1] divided by 64"
-            )
+        elif name not in paths and not np.allclose(np.asarray(tensor, np.float32), RESAMPLE_FILTER, atol=1e-6):
+            problems.append(f"another filter: {name}, expected the outer product of [1, 3, 3, 1] divided by 64")
     if problems:
-        raise ValueError(
-            f"{len(problems)} tensors do not fit the network's configuration:\n  " + "\n  ".join(problems)
-        )
+        raise ValueError(f"{len(problems)} tensors do not fit the network's configuration:\n  " + "\n  ".join(problems))
     return traverse_util.unflatten_dict({path: to_flax(name, tensors[name]) for name, path in paths.items()})
 
 
 def filter_names(names: Mapping[str, tuple]) -> set[str]:
-    """Return the names of the filters that PyTorch keeps beside these tensors, per block and layer."""
+    """The names of the filters that PyTorch keeps beside these tensors, per block and layer."""
     layers = {name.removesuffix(".noise_const") for name in names if name.endswith(".noise_const")}
     blocks = {layer.rsplit(".", 1)[0] for layer in layers}
     return {f"{place}.resample_filter" for place in layers | blocks}

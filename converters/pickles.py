@@ -15,11 +15,12 @@ import collections
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from converters import tensors
-from converters.tensors import Inert, Refused
+from . import tensors
+from .tensors import Inert, Refused
 
 _PARAMETERS, _BUFFERS, _MODULES = "_parameters", "_buffers", "_modules"
 
@@ -29,30 +30,30 @@ class Record:
 
     class_name = "object"
 
-    def __new__(cls, *_args, **_kwargs):
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "Record":
         record = super().__new__(cls)
         record.attributes = {}
         return record
 
-    def __init__(self, class_name: str | None = None, attributes: Mapping | None = None):
+    def __init__(self, class_name: str | None = None, attributes: Mapping | None = None) -> None:
         if class_name is not None:
             self.class_name = class_name
         self.attributes.update(attributes or {})
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
             raise Refused(f"the state of a {self.class_name} is a {type(state).__name__}, expected a dict")
         self.attributes.update(state)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Record({self.class_name})"
 
-    def get(self, name: str, default=None):
-        """Return the attribute `name`, or `default` where the object has none."""
+    def get(self, name: str, default: Any = None) -> Any:
+        """The attribute `name`, or `default` where the object has none."""
         return self.attributes.get(name, default)
 
     def child(self, path: str) -> "Record | None":
-        """Return the submodule at a dotted path such as "backbone.mapping", or None where there is none."""
+        """The submodule at a dotted path such as "backbone.mapping", or None where there is none."""
         record = self
         for name in path.split("."):
             modules = record.get(_MODULES) if isinstance(record, Record) else None
@@ -60,7 +61,7 @@ class Record:
         return record if isinstance(record, Record) else None
 
     def walk(self, path: str = "", above: tuple = ()) -> Iterator[tuple[str, "Record"]]:
-        """Yield (dotted path, record) of this module and all below it, as PyTorch's `named_modules` does."""
+        """Yields (dotted path, record) of this module and all below it, as PyTorch's `named_modules` does."""
         if any(record is self for record in above):
             raise ValueError(f"the module {path} contains itself: the file is damaged or was tampered with")
         yield path, self
@@ -69,7 +70,7 @@ class Record:
                 yield from module.walk(f"{path}.{name}" if path else str(name), (*above, self))
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return all parameters and persistent buffers by dotted name, as PyTorch's `state_dict` does."""
+        """All parameters and persistent buffers by dotted name, as PyTorch's `state_dict` does."""
         arrays = {}
         for path, record in self.walk():
             passing = record.get("_non_persistent_buffers_set") or ()
@@ -84,8 +85,8 @@ class Record:
         return arrays
 
 
-def read(path: str | os.PathLike):
-    """Return the content of a pickle or a file of `torch.save` as plain data and `Record`s; execute nothing.
+def read(path: str | os.PathLike) -> Any:
+    """The content of a pickle or a file of `torch.save` as plain data and `Record`s; nothing is executed.
 
     Raises ValueError if the file is absent, is truncated or otherwise no pickle, or asks for a name that is
     not on the allowlist; the message has the name.
@@ -115,14 +116,12 @@ def read(path: str | os.PathLike):
 class _Unpickler(tensors.StorageUnpickler):
     """Gives stand-ins for what network pickles need: classes of objects, tensors, a few plain containers."""
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _FUNCTIONS:
             return Inert(f"{module}.{name}", _FUNCTIONS[module, name])
         if (module, name) in _CLASSES:
             return _CLASSES[module, name]
-        if (module, name) in _MODULE_CLASSES or (
-            module.startswith("torch.nn.modules.") and name.isidentifier()
-        ):
+        if (module, name) in _MODULE_CLASSES or (module.startswith("torch.nn.modules.") and name.isidentifier()):
             return type(name, (Record,), {"class_name": name})  # fresh, so that the file cannot change ours
         if module == "torch" and name in _TORCH_DTYPES:
             return f"torch.{name}"
@@ -130,7 +129,7 @@ class _Unpickler(tensors.StorageUnpickler):
 
 
 def _persistent_object(meta) -> Record:
-    """Stand in for EG3D's `_reconstruct_persistent_obj`, which would execute `meta["module_src"]`."""
+    """Stands in for EG3D's `_reconstruct_persistent_obj`, which would execute `meta["module_src"]`."""
     if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
         raise Refused("a persistent object has no class_name: the file is damaged")
     if not isinstance(meta.get("state"), dict):
@@ -139,11 +138,9 @@ def _persistent_object(meta) -> Record:
 
 
 def _encode(text, encoding="utf-8"):
-    """Stand in for `_codecs.encode`, by which old pickle protocols write bytes."""
+    """Stands in for `_codecs.encode`, by which old pickle protocols write bytes."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise Refused(
-            f"_codecs.encode with the encoding {encoding!r}: only the latin1 of pickled bytes is read"
-        )
+        raise Refused(f"_codecs.encode with the encoding {encoding!r}: only the latin1 of pickled bytes is read")
     return text.encode("latin1")
 
 

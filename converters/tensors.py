@@ -1,13 +1,11 @@
 """PyTorch's storages and file formats, read without PyTorch and without executing anything.
 
     storage      a flat array of one type; a tensor is a view of it (offset, size, strides, all in elements)
-    legacy file  pickles of a magic number, the protocol, the machine, the object, the storages' keys; then
-    each
+    legacy file  pickles of a magic number, the protocol, the machine, the object, the storages' keys; then each
                  storage's length (int64) and bytes. Tensors inside plain pickles carry theirs in this format.
     zip file     data.pkl with the object, data/KEY with each storage's bytes (`torch.save` since PyTorch 1.6)
 
-In both, the object's pickle names its storages by "persistent ids": ("storage", type, key, device, length,
-...).
+In both, the object's pickle names its storages by "persistent ids": ("storage", type, key, device, length, ...).
 """
 
 import dataclasses
@@ -16,7 +14,7 @@ import math
 import pickle
 import zipfile
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -46,15 +44,15 @@ class Refused(ValueError):
 class Inert:
     """A function of ours in the place of a name that the file asked for: it can be called, nothing else."""
 
-    __slots__ = ("_name", "_call")
+    __slots__ = ("_call", "_name")
 
-    def __init__(self, name: str, call: Callable):
+    def __init__(self, name: str, call: Callable) -> None:
         self._name, self._call = name, call
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         return self._call(*args)
 
-    def __setstate__(self, _state):
+    def __setstate__(self, _state: Any) -> None:
         raise Refused(f"a change of {self._name}: the file is damaged or was tampered with")
 
 
@@ -75,11 +73,11 @@ class _StorageType:
 class StorageUnpickler(pickle.Unpickler):
     """Gives storage types, refuses every other name; `storage(key, dtype, length)` finds a storage's data."""
 
-    def __init__(self, file: BinaryIO, storage: Callable | None = None):
+    def __init__(self, file: BinaryIO, storage: Callable | None = None) -> None:
         super().__init__(file)
         self._storage = storage
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _StorageType(np.dtype(_DTYPES[name]))
         raise Refused(
@@ -87,7 +85,7 @@ class StorageUnpickler(pickle.Unpickler):
             " if you trust the file, convert with the class's stand-in added in converters/pickles.py"
         )
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> Storage:
         if self._storage is None:
             raise Refused(f"it asks for the persistent object {pid!r}, which plain pickles do not have")
         match pid:
@@ -100,8 +98,8 @@ class StorageUnpickler(pickle.Unpickler):
         return Storage(self._storage(key, dtype, length))
 
 
-def rebuild(storage: Storage, offset: int, size: tuple, stride: tuple, *_unused) -> np.ndarray:
-    """Return the tensor that is the view of `storage` with this offset, size and strides (in elements).
+def rebuild(storage: Storage, offset: int, size: tuple, stride: tuple, *_unused: Any) -> np.ndarray:
+    """The tensor that is the view of `storage` with this offset, size and strides (in elements).
 
     Raises Refused if the view leaves the storage.
     """
@@ -112,9 +110,7 @@ def rebuild(storage: Storage, offset: int, size: tuple, stride: tuple, *_unused)
         raise Refused(f"a tensor with offset {offset}, size {size} and strides {stride}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if math.prod(size) and last >= len(storage.data):
-        raise Refused(
-            f"a tensor of size {tuple(size)} that leaves its storage of {len(storage.data)} elements"
-        )
+        raise Refused(f"a tensor of size {tuple(size)} that leaves its storage of {len(storage.data)} elements")
     if not math.prod(size):
         return np.zeros(size, storage.data.dtype)
     itemsize = storage.data.itemsize
@@ -124,7 +120,7 @@ def rebuild(storage: Storage, offset: int, size: tuple, stride: tuple, *_unused)
 
 
 def load_storage(data: bytes) -> Storage:
-    """Stand in for `torch.storage._load_from_bytes`: read a storage from the bytes `torch.save` wrote.
+    """Stands in for `torch.storage._load_from_bytes`: reads a storage from the bytes `torch.save` wrote.
 
     Inside these bytes only storage types are allowed, so that a second pickle cannot reach what the first one
     cannot.
@@ -135,10 +131,8 @@ def load_storage(data: bytes) -> Storage:
         raise Refused(f"a storage read from a {type(data).__name__}, expected bytes")
     file = io.BytesIO(data)
     try:
-        if is_zip(data):
-            storage = load_zip(file, StorageUnpickler)
-        else:
-            storage = load_legacy(file, len(data), StorageUnpickler)
+        zipped = is_zip(data)
+        storage = load_zip(file, StorageUnpickler) if zipped else load_legacy(file, len(data), StorageUnpickler)
     except Refused as error:
         raise Refused(f"inside the bytes of a storage, {error}") from None
     if not isinstance(storage, Storage):
@@ -147,17 +141,17 @@ def load_storage(data: bytes) -> Storage:
 
 
 def is_zip(start: bytes) -> bool:
-    """Tell by its first bytes whether a file is a zip file; one embedded further on does not count."""
+    """Whether a file is a zip file, by its first bytes; one embedded further on does not count."""
     return start.startswith(b"PK\x03\x04")
 
 
-def is_legacy(first) -> bool:
-    """Tell whether the first object of a pickle is the magic number of PyTorch's legacy format."""
+def is_legacy(first: Any) -> bool:
+    """Whether the first object of a pickle is the magic number of PyTorch's legacy format."""
     return isinstance(first, int) and first == _MAGIC
 
 
-def load_legacy(file: BinaryIO, limit: int, unpickler: type[StorageUnpickler]):
-    """Return the object in a legacy file of `limit` bytes, its pickles read by `unpickler`.
+def load_legacy(file: BinaryIO, limit: int, unpickler: type[StorageUnpickler]) -> Any:
+    """The object in a legacy file of `limit` bytes, its pickles read by `unpickler`.
 
     Raises Refused for other versions and byte orders, EOFError if the file ends too early.
     """
@@ -184,14 +178,12 @@ def load_legacy(file: BinaryIO, limit: int, unpickler: type[StorageUnpickler]):
         data = storages[key]
         length = int.from_bytes(file.read(8), "little")
         if length != len(data) or file.readinto(data.view(np.uint8)) != data.nbytes:
-            raise EOFError(
-                f"{length} elements for the storage {key}, expected {len(data)}, or the file ends early"
-            )
+            raise EOFError(f"{length} elements for the storage {key}, expected {len(data)}, or the file ends early")
     return content
 
 
-def load_zip(file: BinaryIO, unpickler: type[StorageUnpickler]):
-    """Return the object in a zip file of `torch.save`, its pickle read by `unpickler`.
+def load_zip(file: BinaryIO, unpickler: type[StorageUnpickler]) -> Any:
+    """The object in a zip file of `torch.save`, its pickle read by `unpickler`.
 
     Raises Refused if it is another kind of zip file or of the other byte order, EOFError if a storage is
     incomplete.

@@ -6,10 +6,9 @@ how densely to sample. Errors are |out - recorded| / |recorded| (Frobenius). Eve
 inputs (latents z, or ws), so that the first bad line is where to look.
 """
 
-import argparse
 import dataclasses
 import math
-import sys
+import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,10 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from converters import eg3d, golden
+from dnerf_jax import cli
 from dnerf_jax.io import checkpoints
-from dnerf_jax.models import generator
-from dnerf_jax.ops import cameras, triplane
+from dnerf_jax.models import marching
+from dnerf_jax.models.generator import decode, map_latents, super_resolve, synthesize_blocks, to_planes
+from dnerf_jax.models.model import Model
+from dnerf_jax.ops import cameras
+
+from . import eg3d, golden
 
 TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-3
 _FINAL = ("image_crop", "image_mean", "image_std", "loss", "grad_ws")
@@ -42,7 +45,7 @@ class Line:
 
 
 def compare(outputs: Mapping[str, np.ndarray], recorded: Mapping[str, np.ndarray]) -> list[Line]:
-    """Return a line per output that was recorded, in the order of `outputs`."""
+    """A line per output that was recorded, in the order of `outputs`."""
     lines = []
     for stage, output in outputs.items():
         if stage in recorded:
@@ -52,65 +55,57 @@ def compare(outputs: Mapping[str, np.ndarray], recorded: Mapping[str, np.ndarray
 
 
 def relative_error(output: np.ndarray, reference: np.ndarray) -> float:
-    """Return |output - reference| / |reference|; infinite where shapes differ or a value is not finite."""
+    """|output - reference| / |reference|; infinite where shapes differ or a value is not finite."""
     if output.shape != reference.shape or not np.all(np.isfinite(output)):
         return math.inf
     reference = reference.astype(np.float64)
     return float(np.linalg.norm(output - reference) / np.linalg.norm(reference))
 
 
-def run(model: checkpoints.Model, case: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return our outputs on a case's inputs, by the recording's names and in its layout (NCHW).
+def run(model: Model, case: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Our outputs on a case's inputs, by the recording's names and in its layout (NCHW).
 
     `model` samples as the recording did: use `sampled_as`. The gradient is computed only if it was recorded.
     """
-    config, variables = model.config, model.variables
-    recorded = _recorded(config, arrays)
+    generator = model.generator
+    recorded = _recorded(generator.config, arrays)
     with jax.default_matmul_precision("highest"):
-        outputs = _latents(config, variables, case, arrays)
-        blocks = jax.jit(_synthesize, static_argnums=(0, 3))(
-            config, variables, arrays["ws"], case["noise_mode"]
-        )
+        outputs = _latents(generator, case, arrays)
+        blocks = jax.jit(_synthesize, static_argnums=2)(generator, arrays["ws"], case["noise_mode"])
         outputs |= _blocks(blocks)
-        planes = triplane.split_channels(blocks.last, len(config.plane_axes))
+        planes = to_planes(generator.config, blocks)
         if "points" in arrays:
-            sigma, features = jax.jit(generator.decode, static_argnums=0)(
-                config, variables, planes, arrays["points"]
-            )
-            outputs |= {"points_rgb": features, "points_sigma": sigma[..., None]}
-        outputs |= _images(config, variables, planes, recorded)
+            raw_density, features = jax.jit(decode)(generator, planes, arrays["points"])
+            outputs |= {"points_rgb": features, "points_sigma": raw_density[..., None]}
+        outputs |= _images(generator, planes, recorded)
         if "grad_ws" in arrays:
-            outputs |= _gradient(config, variables, case, recorded)
+            outputs |= _gradient(generator, case, recorded)
     return {name: np.asarray(output) for name, output in outputs.items()}
 
 
-def sampled_as(model: checkpoints.Model, case: Mapping) -> checkpoints.Model:
-    """Return the model with a recording's resolution and samples per ray; all else stays the model's own."""
+def sampled_as(model: Model, case: Mapping) -> Model:
+    """The model with a recording's resolution and samples per ray; all else stays the model's own."""
+    config = model.generator.config
     names = ("depth_resolution", "depth_resolution_importance")
-    rendering = dataclasses.replace(
-        model.config.rendering, **{name: case["rendering_kwargs"][name] for name in names}
-    )
+    rendering = dataclasses.replace(config.rendering, **{name: case["rendering_kwargs"][name] for name in names})
     resolution = case["neural_rendering_resolution"]
-    config = dataclasses.replace(model.config, rendering=rendering, neural_rendering_resolution=resolution)
-    return model.replace(config=config)
+    config = dataclasses.replace(config, rendering=rendering, neural_rendering_resolution=resolution)
+    return model.replace(generator=model.generator.replace(config=config))
 
 
-def _latents(config, variables, case, arrays):
+def _latents(generator, case, arrays):
     psi, cutoff = case["truncation_psi"], case["truncation_cutoff"]
 
     @jax.jit
-    def map_latents(variables, z, c):
-        full = generator.map_latents(config, variables, z, c)
-        return full, generator.map_latents(
-            config, variables, z, c, truncation_psi=psi, truncation_cutoff=cutoff
-        )
+    def both(generator, z, c):
+        truncated = map_latents(generator, z, c, truncation_psi=psi, truncation_cutoff=cutoff)
+        return {"ws": truncated, "ws_full": map_latents(generator, z, c)}
 
-    full, truncated = map_latents(variables, arrays["z"], arrays["c_cond"])
-    return {"ws": truncated, "ws_full": full}
+    return both(generator, arrays["z"], arrays["c_cond"])
 
 
-def _synthesize(config, variables, ws, noise_mode):
-    return generator.synthesize_planes(config, variables, ws, noise_mode=noise_mode)
+def _synthesize(generator, ws, noise_mode):
+    return synthesize_blocks(generator, ws, noise_mode=noise_mode)
 
 
 def _blocks(blocks):
@@ -122,11 +117,9 @@ def _blocks(blocks):
     return outputs | {"planes_crop": _channels_first(blocks.last)[:, :, ::step, ::step]}
 
 
-def _images(config, variables, planes, inputs):
-    image, raw, depth = jax.jit(_render, static_argnums=0)(config, variables, planes, *inputs)
-    flat = [
-        x.reshape(len(x), -1, 3)[:, :: _CROP["rays"]] for x in (inputs.rays.origins, inputs.rays.directions)
-    ]
+def _images(generator, planes, inputs):
+    image, raw, depth = jax.jit(_render)(generator, planes, *inputs)
+    flat = [x.reshape(len(x), -1, 3)[:, :: _CROP["rays"]] for x in (inputs.rays.origins, inputs.rays.directions)]
     step = _CROP["image"] if image.shape[-2] > _WHOLE_IMAGE else 1
     return {
         **{"ray_origins": flat[0], "ray_directions": flat[1]},
@@ -137,30 +130,32 @@ def _images(config, variables, planes, inputs):
     }
 
 
-def _gradient(config, variables, case, inputs):
+def _gradient(generator, case, inputs):
     """The loss and its gradient in ws, sample by sample: the batch's mean at a fraction of its memory."""
 
-    def loss(variables, inputs):
-        one = jax.tree.map(lambda x: x[None], inputs)
-        blocks = _synthesize(config, variables, one.ws, case["noise_mode"])
-        planes = triplane.split_channels(blocks.last, len(config.plane_axes))
-        image, _, depth = _render(config, variables, planes, *one)
+    def loss(ws, generator, inputs):
+        one = jax.tree.map(lambda x: x[None], inputs._replace(ws=ws))
+        blocks = _synthesize(generator, one.ws, case["noise_mode"])
+        image, _, depth = _render(generator, to_planes(generator.config, blocks), *one)
         return jnp.mean(jnp.square(image)) + jnp.mean(depth)
 
-    step = jax.jit(jax.value_and_grad(lambda ws, variables, inputs: loss(variables, inputs._replace(ws=ws))))
+    step = jax.jit(jax.value_and_grad(loss))
     samples = [jax.tree.map(lambda x, i=i: x[i], inputs) for i in range(len(inputs.ws))]
-    values, gradients = zip(*(step(one.ws, variables, one) for one in samples), strict=True)
+    values, gradients = zip(*(step(one.ws, generator, one) for one in samples), strict=True)
     return {"loss": sum(values) / len(values), "grad_ws": jnp.stack(gradients) / len(gradients)}
 
 
-def _render(config, variables, planes, ws, rays, uniforms):
+def _render(generator, planes, ws, rays, uniforms):
     """The final image, the raw image and EG3D's depth (N, H, W), with recorded uniform draws."""
-    march = jax.vmap(lambda *args: generator.march(config, variables, *args[:2], uniforms=args[2]))
-    samples = march(planes, rays, uniforms)
-    features = generator.feature_image(config, samples)
+
+    def march(planes, rays, uniforms):
+        return marching.march(generator, planes, rays, uniforms=uniforms)
+
+    samples = jax.vmap(march)(planes, rays, uniforms)
+    features = marching.feature_image(generator.config, samples)
     # Rays that nothing stops: EG3D gives them the largest depth of the batch, we that of their image.
     depth = jnp.where(samples.opacity > 0, samples.distance, jnp.max(samples.depths))
-    return generator.super_resolve(config, variables, features, ws), features[..., :3], depth
+    return super_resolve(generator, features, ws), features[..., :3], depth
 
 
 class _Inputs(NamedTuple):
@@ -174,9 +169,7 @@ class _Inputs(NamedTuple):
 def _recorded(config, arrays) -> _Inputs:
     """The recorded inputs; draws that were not recorded are drawn again."""
     batch, size, options = len(arrays["c"]), config.neural_rendering_resolution, config.rendering
-    drawn = golden.redraw_uniforms(
-        batch, size * size, options.depth_resolution, options.depth_resolution_importance
-    )
+    drawn = golden.redraw_uniforms(batch, size * size, options.depth_resolution, options.depth_resolution_importance)
     uniforms = (arrays.get(name, draw) for name, draw in zip(("u_coarse", "u_fine"), drawn, strict=True))
     rays = cameras.rays(cameras.from_eg3d(jnp.asarray(arrays["c"])), size)
     return _Inputs(arrays["ws"], rays, tuple(u.reshape(batch, size, size, -1) for u in uniforms))
@@ -186,8 +179,8 @@ def _channels_first(image):
     return jnp.moveaxis(image, -1, -3)
 
 
-def verify(path, model: checkpoints.Model | None = None) -> list[Line]:
-    """Return a recorded case's comparison with `model`, or with its own network redrawn and converted."""
+def verify(path: str | os.PathLike, model: Model | None = None) -> list[Line]:
+    """A recorded case's comparison with `model`, or with its own network redrawn and converted."""
     case, arrays = golden.load_case(path)
     if model is None:
         model = eg3d.convert(golden.record_from(case))
@@ -195,39 +188,28 @@ def verify(path, model: checkpoints.Model | None = None) -> list[Line]:
 
 
 def table(lines: list[Line]) -> str:
-    """Return the comparison as text: stage, relative error, tolerance, verdict."""
+    """The comparison as text: stage, relative error, tolerance, verdict."""
     rows = [
-        f"{line.stage:16} {line.error:14.2e} {line.tolerance:10.0e}   {'ok' if line.ok else 'FAIL'}"
-        for line in lines
+        f"{line.stage:16} {line.error:14.2e} {line.tolerance:10.0e}   {'ok' if line.ok else 'FAIL'}" for line in lines
     ]
     return "\n".join([f"{'stage':16} {'relative error':>14} {'tolerance':>10}   verdict", *rows])
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Verify cases and print their tables. Returns 0 if all stages are within tolerance, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="python -m converters.verify", description=__doc__.partition("\n\n")[0]
-    )
-    parser.add_argument(
-        "cases", metavar="CASE.json", nargs="+", help="a recorded case, its CASE.npz beside it"
-    )
-    parser.add_argument(
-        "--checkpoint", metavar="DIR", help="verify this converted checkpoint instead of redrawn weights"
-    )
-    args = parser.parse_args(argv)
-    try:
-        model = checkpoints.load(args.checkpoint) if args.checkpoint else None
-        good = True
-        for case in args.cases:
-            lines = verify(case, model)
-            good = good and bool(lines) and all(line.ok for line in lines)
-            print(f"{case}\n{table(lines)}\n", flush=True)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+def main(*cases: str, checkpoint: str = "") -> int:
+    """Prints the table of every recorded case; the status is 0 if all stages are within tolerance, else 1.
+
+    cases: NAME.json of recorded cases, each with its NAME.npz beside it
+    checkpoint: folder of a converted checkpoint to verify; without one, the recorded weights are redrawn
+    """
+    model = checkpoints.load(checkpoint) if checkpoint else None
+    good = True
+    for case in cases:
+        lines = verify(case, model)
+        good = good and bool(lines) and all(line.ok for line in lines)
+        print(f"{case}\n{table(lines)}\n", flush=True)
     print("all stages are within tolerance" if good else "some stages are beyond tolerance")
     return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.door(main)

@@ -3,11 +3,49 @@
     model = dnerf_jax.load("heads")
     scene = dnerf_jax.synthesize(model, z)
     view = dnerf_jax.render(model, scene, camera)
+
+Names are loaded when they are first used, so that a world's NumPy part, say, is imported without JAX.
 """
 
-from dnerf_jax.io.checkpoints import Model, load, save
-from dnerf_jax.models.scenes import Scene, View, default_camera, render, synthesize
-from dnerf_jax.ops.cameras import Camera, Rays
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dnerf_jax.io.checkpoints import load, save
+    from dnerf_jax.models.model import Model
+    from dnerf_jax.models.scenes import Scene, View, default_camera, render, synthesize
+    from dnerf_jax.ops.cameras import Camera, Rays
+
+# Where every public name comes from: functions and types, then modules, by the names that notebooks import them by.
+_NAMES = {
+    "load": "io.checkpoints",
+    "save": "io.checkpoints",
+    "Model": "models.model",
+    "Scene": "models.scenes",
+    "View": "models.scenes",
+    "default_camera": "models.scenes",
+    "render": "models.scenes",
+    "synthesize": "models.scenes",
+    "Camera": "ops.cameras",
+    "Rays": "ops.cameras",
+}
+_MODULES = {
+    **dict.fromkeys(
+        ("cameras", "triplane", "volume", "labels", "images", "losses", "metrics", "points", "meshes", "consistency"),
+        "ops",
+    ),
+    **dict.fromkeys(("generator", "marching", "semantic", "scenes"), "models"),
+    **dict.fromkeys(("checkpoints", "packs", "png", "ply"), "io"),
+    **dict.fromkeys(("pictures", "reports"), "viz"),
+}
+# As they were called before the house had floors.
+_FORMER = {
+    "scene": "models.scenes",
+    "checkpoint": "io.checkpoints",
+    "annotations": "io.packs",
+    "pointcloud": "ops.points",
+    "report": "viz.reports",
+}
 
 __all__ = [
     "Camera",
@@ -21,3 +59,17 @@ __all__ = [
     "save",
     "synthesize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"dnerf_jax.{_NAMES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"dnerf_jax.{_MODULES[name]}.{name}")
+    if name in _FORMER:
+        return importlib.import_module(f"dnerf_jax.{_FORMER[name]}")
+    raise AttributeError(f"module 'dnerf_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES, *_MODULES})

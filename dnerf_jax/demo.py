@@ -1,10 +1,12 @@
 """The whole way on the embedded heads: python -m dnerf_jax.demo (make demo)"""
 
+import dataclasses
 from pathlib import Path
 
 from dnerf_jax import cli
 from dnerf_jax.experiments import demo
-from dnerf_jax.training import process
+from dnerf_jax.factory import dataset
+from dnerf_jax.training import branch, process
 
 
 def main(workdir: str = "out/demo", seed: int = 0) -> None:
@@ -14,7 +16,10 @@ def main(workdir: str = "out/demo", seed: int = 0) -> None:
     seed: of the training and the dataset
     """
     process.prepare()
-    demo.run(Path(workdir), seed)
+    settings = cli.as_dataclass(cli.load_config("heads"), branch.Settings)
+    plan = cli.as_dataclass(cli.load_config("generate"), dataset.Settings)
+    plan = dataclasses.replace(plan, seed=seed, latents=4)
+    demo.run(dataclasses.replace(settings, seed=seed), plan, Path(workdir))
 
 
 if __name__ == "__main__":

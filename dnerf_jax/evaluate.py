@@ -17,10 +17,10 @@ def main(checkpoint: str, out: str, annotations: str = "") -> None:
     process.prepare()
     model = checkpoints.load(checkpoint)
     chosen = {Path(annotations).name: annotations} if annotations else scoring.EMBEDDED
-    scores = {
-        name: scoring.score_pack(model, packs.load(pack, model), picture=Path(out) / f"{name}.png")
-        for name, pack in chosen.items()
-    }
+    scores = {}
+    for name, pack in chosen.items():
+        views, picture = packs.load(pack, model), Path(out) / f"{name}.png"
+        scores[name] = scoring.score_pack(model, views, picture=picture, rows_at_once=process.rows_at_once(model))
     scoring.write(scores, Path(out))
 
 

@@ -18,7 +18,9 @@ def main(config: ConfigDict, checkpoint: str, out: str) -> None:
     """
     settings = cli.as_dataclass(config, dataset.Settings)
     process.prepare()
-    dataset.generate(settings, checkpoints.load(checkpoint), Path(out))
+    model = checkpoints.load(checkpoint)
+    rows = process.rows_at_once(model, views=settings.batch)
+    dataset.generate(settings, model, Path(out), rows_at_once=rows)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dnerf_jax import cli
 from dnerf_jax.experiments import ablations, textures
+from dnerf_jax.experiments.rows import TABLES
 from dnerf_jax.io import checkpoints
 from dnerf_jax.training import branch, process, runs
 
@@ -22,22 +23,23 @@ def main(
     seeds: how many runs of every row
     rows: names of the table's rows to make, separated by commas; all of them unless said
     """
-    wanted = ablations.require_rows(table, rows) if table else ()
-    if figure not in ("", *FIGURES) or not (table or figure):
+    if table not in ("", *TABLES) or figure not in ("", *FIGURES) or not (table or figure):
         raise ValueError(
-            f"--table is {table!r}, --figure {figure!r}: give --table {', '.join(ablations.TABLES)} or --figure S10; "
-            "the paper's other tables need datasets that are not here."
+            f"--table is {table!r}, --figure {figure!r}: give --table {', '.join(TABLES)} or --figure S10; the paper's "
+            "other tables need datasets that are not here."
         )
+    wanted = ablations.require_rows(table, rows)
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}: a table needs at least one run of every row.")
     process.prepare()
     model, base = checkpoints.load(checkpoint), cli.as_dataclass(cli.load_config("heads"), branch.Settings)
     # What is kept in `out` is of one generator and one configuration.
-    runs.remember(Path(out), base, inputs={"generator": model.fingerprint})
+    runs.remember(out, base, inputs={"generator": model.fingerprint})
+    bench = ablations.Bench(base, model, Path(out))
     if table:
-        ablations.make_table(table, base, model, range(seeds), Path(out), wanted)
+        ablations.make_table(bench, table, range(seeds), wanted)
     if figure:
-        textures.make_figure(base, model, Path(out))
+        textures.make_figure(bench)
 
 
 if __name__ == "__main__":

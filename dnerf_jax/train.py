@@ -5,7 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints
+from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.training import branch, process
 
 
@@ -17,7 +17,8 @@ def main(config: ConfigDict, workdir: str, checkpoint: str = "heads") -> None:
     """
     settings = cli.as_dataclass(config, branch.Settings)
     process.prepare()
-    branch.train(settings, Path(workdir), checkpoints.load(checkpoint))
+    model = checkpoints.load(checkpoint)
+    branch.train(settings, model, packs.load(settings.annotations, model), Path(workdir))
 
 
 if __name__ == "__main__":

@@ -20,15 +20,15 @@ import pytest  # noqa: E402
 
 from dnerf_jax import cli  # noqa: E402
 from dnerf_jax.io import checkpoints, packs  # noqa: E402
-from dnerf_jax.io.checkpoints import Model  # noqa: E402
 from dnerf_jax.io.packs import Annotations  # noqa: E402
 from dnerf_jax.models import generator as eg3d  # noqa: E402
 from dnerf_jax.models import scenes, semantic  # noqa: E402
-from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig  # noqa: E402
+from dnerf_jax.models.generator import Generator, GeneratorConfig, RenderingConfig  # noqa: E402
+from dnerf_jax.models.model import Model  # noqa: E402
 from dnerf_jax.models.semantic import SemanticConfig  # noqa: E402
 from dnerf_jax.networks.superresolution import SuperresolutionConfig  # noqa: E402
+from dnerf_jax.ops.images import to_uint8  # noqa: E402
 from dnerf_jax.ops.labels import LabelMap  # noqa: E402
-from dnerf_jax.viz.pictures import to_uint8  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 
@@ -144,13 +144,13 @@ def random_arrays() -> Callable:
 @pytest.fixture(scope="session")
 def tiny_model(tiny_config: GeneratorConfig, random_arrays: Callable) -> Model:
     """A random generator without a semantic branch; rays through it are stopped to all degrees."""
-    variables = random_arrays(eg3d.abstract_variables(tiny_config), 1)
+    variables = random_arrays(eg3d.abstract(tiny_config).variables, 1)
     last = variables["params"]["decoder"]["fc1"]
     # Density that varies strongly around a mean where half of the light passes.
     density = last["weight"][:, 0]
     last["weight"] = last["weight"].at[:, 0].set(30.0 * (density - density.mean()))
     last["bias"] = last["bias"].at[0].set(0.0)
-    return Model(tiny_config, variables, info=(("license", "none"), ("origin", "random numbers")))
+    return Model(Generator(tiny_config, variables), info=(("license", "none"), ("origin", "random numbers")))
 
 
 @pytest.fixture(scope="session")
@@ -165,11 +165,11 @@ def tiny_semantic_model(tiny_model: Model, random_arrays: Callable) -> Model:
         feature_channels=8,
         superresolution_width=8,
     )
-    template = jax.eval_shape(lambda: semantic.init(config, tiny_model.config, jax.random.key(0)))
+    branch = semantic.abstract(config, tiny_model.generator.config)
     names = ("background", "skin", "eye", "mouth", "hair")
     colors = tuple((40 * i, 20 * i, 255 - 40 * i) for i in range(5))
     return tiny_model.replace(
-        semantic_config=config, semantic_params=random_arrays(template, 2), label_map=LabelMap(names, colors)
+        semantic=branch.replace(params=random_arrays(branch.params, 2)), label_map=LabelMap(names, colors)
     )
 
 
@@ -178,7 +178,7 @@ def tiny_pack(tiny_model: Model, tiny_semantic_model: Model) -> Annotations:
     """Nine views, three of each of three latents: the tiny model's own images, labelled by where the points lie."""
     z = jnp.asarray(np.random.default_rng(5).standard_normal((3, 8)), jnp.float32)
     yaw = np.tile(np.array([-0.4, 0.0, 0.4], np.float32), 3)
-    camera = jax.jit(lambda yaw: scenes.default_camera(tiny_model.config, yaw))(yaw)
+    camera = jax.jit(lambda yaw: scenes.default_camera(tiny_model.generator.config, yaw))(yaw)
     z = np.repeat(z, 3, axis=0)
     view = jax.jit(lambda model, z, camera: scenes.render(model, scenes.synthesize(model, z), camera))(
         tiny_model, z, camera

@@ -1,4 +1,4 @@
-"""The command line: flags from a signature, refusals with near matches."""
+"""The command line: flags and arguments from a signature, configurations by name, refusals with near matches."""
 
 import dataclasses
 import os
@@ -31,28 +31,61 @@ def test_a_config_dict_becomes_a_dataclass():
         cli.as_dataclass(ConfigDict({"setps": 5}), Settings)
 
 
-CONFIG = '''
+CONFIG = """
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 def get_config(rate="0.5"):
     return ConfigDict({"steps": 5, "optimizer": {"rate": float(rate)}, "clamp": None, "widths": (1, 2)})
-'''
+"""
 
 DOOR = '''
 from dnerf_jax import cli
 
-def main(config, workdir: str, views: int = 3, quick: bool = False):
+def main(config, workdir: str, views: int = 3, quick: bool = False, note: str | None = None):
     """Does nothing.
 
     Args:
-      workdir: where nothing goes.
+      workdir: where nothing
+        goes.
     """
     if workdir == "raise":
         cli.load_config("missing.py")
     if workdir == "bug":
         float("one")
-    print(config.steps, config.optimizer.rate, config.widths, workdir, views, quick)
+    if workdir == "import":
+        import there_is_no_such_module
+    print(config.steps, config.optimizer.rate, config.widths, workdir, views, quick, note)
+
+if __name__ == "__main__":
+    cli.door(main)
+'''
+
+# Two doors without a configuration, one with arguments of fixed number and one with any.
+PLACES = '''
+from dnerf_jax import cli
+
+def main(source: str, size: int, /, out: str, scale: float = 1.0):
+    """Converts.
+
+    source: what is read
+    size: of it
+    """
+    print(source, size, out, scale)
+
+if __name__ == "__main__":
+    cli.door(main)
+'''
+MANY = '''
+from dnerf_jax import cli
+
+def main(*cases: str, strict: bool = False) -> int:
+    """Counts.
+
+    cases: files to count
+    """
+    print(*cases)
+    return len(cases) if strict else 0
 
 if __name__ == "__main__":
     cli.door(main)
@@ -63,49 +96,91 @@ LITTLE, WORKDIR = "--config=configs/little.py", "--workdir=w"
 
 
 @pytest.fixture
-def door(tmp_path):
+def run(tmp_path):
     """Runs a door in a fresh process; returns exit code, what it printed, and what it complained."""
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "little.py").write_text(CONFIG)
-    (tmp_path / "door.py").write_text(DOOR)
+    for name, source in {"door": DOOR, "places": PLACES, "many": MANY}.items():
+        (tmp_path / f"{name}.py").write_text(source)
 
-    def run(*arguments: str) -> tuple[int, str, str]:
+    def run(*arguments: str, door: str = "door") -> tuple[int, str, str]:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run([sys.executable, "door.py", *arguments], cwd=tmp_path, env=environment,
-                              capture_output=True, text=True)
+        command = [sys.executable, f"{door}.py", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
 
     return run
 
 
-def test_flags_reach_the_door(door):
-    code, output, _ = door(LITTLE + ":0.25", "--config.steps=7", "--config.widths=(4, 5)", WORKDIR,
-                           "--views", "4", "--quick")
-    assert (code, output) == (0, "7 0.25 (4, 5) w 4 True\n")
+def test_flags_reach_the_door(run):
+    overrides = ("--config.steps=7", "--config.widths=(4, 5)")
+    code, output, _ = run(LITTLE + ":0.25", *overrides, WORKDIR, "--views", "4", "--quick", "--note=x")
+    assert (code, output) == (0, "7 0.25 (4, 5) w 4 True x\n")
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ([LITTLE, WORKDIR, "--config.optimizer.rte=3"], "no field 'optimizer.rte'; did you mean 'optimizer.rat"),
-    ([LITTLE, WORKDIR, "--config.steps=many"], "flag --config.steps=many: invalid"),
-    ([LITTLE, "--wrkdir=w"], "Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
-    ([WORKDIR], "--config is missing: file with get_config(), see configs/; known are configs/little.py"),
-    ([LITTLE, WORKDIR, "steps=3"], "unexpected argument 'steps=3'"),
-    ([LITTLE, "--workdir=raise"], "there is no file 'missing.py'"),
-])
-def test_refusals_are_one_message_and_exit_code_2(door, arguments, message):
-    code, output, complaint = door(*arguments)
+def test_arguments_without_a_name_reach_the_door(run):
+    assert run("a", "3", "--out", "b", "--scale=2", door="places") == (0, "a 3 b 2.0\n", "")
+    assert run("--out=b", "a", "3", door="places")[:2] == (0, "a 3 b 1.0\n")
+    assert run("a", "--strict", "b", "c", door="many") == (3, "a b c\n", "")  # what main returns is the status
+    assert run("a", door="many")[0] == 0
+
+
+def test_a_packaged_configuration_is_found_by_name(run):
+    code, _, complaint = run("--config", "heads:argument", WORKDIR)
+    assert code == 2 and "heads.py was given ['argument']: too many positional arguments" in complaint
+    code, output, _ = run("--config", "configs/little.py:0.25", WORKDIR)  # a file of the folder is preferred
+    assert (code, output) == (0, "5 0.25 (1, 2) w 3 False None\n")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([LITTLE, WORKDIR, "--config.optimizer.rte=3"], "no field 'optimizer.rte'; did you mean 'optimizer.rat"),
+        ([LITTLE, WORKDIR, "--config.steps=many"], "flag --config.steps=many: invalid"),
+        ([LITTLE, "--wrkdir=w"], "Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
+        ([LITTLE], "--workdir is missing: where nothing goes."),
+        ([WORKDIR], "--config is missing: a file with get_config(), or the name of one that comes with dnerf_jax; kn"),
+        ([WORKDIR], "known are generate, heads, heads_backbone_cpu, heads_backbone_gpu, invert, configs/little.py"),
+        ([WORKDIR, "--config", "head"], "there is no file 'head', and no configuration of that name comes with dner"),
+        ([LITTLE, WORKDIR, "steps=3"], "unexpected argument 'steps=3'"),
+        ([LITTLE, "--workdir=raise"], "there is no file 'missing.py'"),
+    ],
+)
+def test_refusals_are_one_message_and_exit_code_2(run, arguments, message):
+    code, output, complaint = run(*arguments)
     assert code == 2
     assert message in complaint
     assert complaint.startswith("error: ") and "Traceback" not in complaint
     assert output == ""
 
 
-@pytest.mark.parametrize("override, message", [
-    ("--config.rate=3", r"config has no field 'rate'; did you mean 'optimizer.rate'\?"),
-    ("--config.steps.more=3", "config has no field 'steps.more'"),
-    ("--noconfig.fast", "config has no field 'fast'"),
-    ("--config.clamp=3", "config field 'clamp' is None in the file"),
-])
+@pytest.mark.parametrize(
+    "door, arguments, message",
+    [
+        ("many", [], "CASES is missing: files to count"),
+        ("places", ["a", "--out=b"], "SIZE is missing: of it"),
+        ("places", ["--out=b"], "SOURCE is missing: what is read"),
+        ("places", ["a", "3"], "--out is missing"),
+        ("places", ["a", "b", "--out=c"], "SIZE is 'b', expected int"),
+        ("places", ["a", "3", "c", "--out=d"], "unexpected argument 'c'"),
+        ("many", ["a", "--strct"], "Unknown command line flag 'strct'. Did you mean: strict ?"),
+    ],
+)
+def test_arguments_that_are_missing_or_too_many_are_refused(run, door, arguments, message):
+    code, output, complaint = run(*arguments, door=door)
+    assert (code, output) == (2, "")
+    assert complaint.startswith(f"error: {message}") and "Traceback" not in complaint
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("--config.rate=3", r"config has no field 'rate'; did you mean 'optimizer.rate'\?"),
+        ("--config.steps.more=3", "config has no field 'steps.more'"),
+        ("--noconfig.fast", "config has no field 'fast'"),
+        ("--config.clamp=3", "config field 'clamp' is None in the file"),
+    ],
+)
 def test_overrides_of_fields_that_cannot_be_set_are_refused(override, message):
     config = ConfigDict({"steps": 5, "optimizer": {"rate": 0.5}, "clamp": None, "size": placeholder(int)})
     cli.check_overrides(config, ["--config=file.py", "--config.size=3", "--config.steps", "4"])
@@ -113,27 +188,39 @@ def test_overrides_of_fields_that_cannot_be_set_are_refused(override, message):
         cli.check_overrides(config, ["--config=file.py", override])
 
 
-def test_a_missing_file_names_its_neighbours(tmp_path, monkeypatch):
+def test_a_file_is_preferred_to_a_packaged_configuration(tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "heads.py").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"no file 'configs/head.py'; did you mean 'configs/heads.py'\?"):
-        cli.load_config("configs/head.py")
     assert cli.load_config("configs/heads.py:0.25").optimizer.rate == 0.25
+    assert cli.load_config("heads").annotations == "heads_train"
+    (tmp_path / "heads").write_text(CONFIG)
+    assert cli.load_config("heads").steps == 5
 
 
-def test_a_bug_keeps_its_traceback(door):
-    code, _, complaint = door(LITTLE, "--workdir=bug")
+@pytest.mark.parametrize("name", ["head", "configs/head.py", "elsewhere/heads.py", "heads.json"])
+def test_an_unknown_configuration_names_its_neighbours(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"there is no file '{name}'.*; did you mean 'heads'( or '\w+')*\?"):
+        cli.load_config(name)
+
+
+@pytest.mark.parametrize("workdir, message", [("bug", "could not convert string to float"), ("import", "no_such_mod")])
+def test_a_bug_keeps_its_traceback(run, workdir, message):
+    code, _, complaint = run(LITTLE, f"--workdir={workdir}")
     assert code == 1
-    assert "Traceback" in complaint and "could not convert string to float" in complaint
+    assert "Traceback" in complaint and message in complaint
 
 
-def test_help_lists_the_flags_of_the_door(door):
-    _, output, _ = door("--help")
-    assert "--workdir: where nothing goes." in output and "--views" in output
+def test_help_lists_the_flags_of_the_door(run):
+    code, output, _ = run("--help")
+    assert code == 0 and "--workdir: where nothing goes." in output and "--views" in output
+    assert output.startswith("usage: python door.py --config=... --workdir=... [flags]\n")
+    assert run("--help", door="many")[1].startswith("usage: python many.py CASES... [flags]\n")
+    assert run("--help", door="places")[1].startswith("usage: python places.py SOURCE SIZE --out=... [flags]\n")
 
 
-def test_config_file_without_get_config_is_refused(tmp_path):
+def test_a_configuration_without_get_config_is_refused(tmp_path):
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(ValueError, match=r"empty.py has no function get_config\(\)"):
         cli.load_config(tmp_path / "empty.py")

@@ -1,4 +1,4 @@
-"""Every file in configs/: its fields are those of its door, it fits the assets, and the door says what is wrong."""
+"""Every file in configs/: its fields are those of its settings, it fits the assets, and doors find it by name."""
 
 import ast
 import dataclasses
@@ -12,7 +12,7 @@ import pytest
 
 from dnerf_jax import cli
 from dnerf_jax.factory import dataset
-from dnerf_jax.training import branch, fitting, inversion
+from dnerf_jax.training import branch, inversion, plan
 from dnerf_jax.worlds import heads
 
 ROOT = Path(__file__).parent.parent
@@ -23,15 +23,14 @@ def load(path):
     """The settings of a configuration, of the class that its docstring names."""
     functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
     text = ast.get_docstring(next(node for node in functions if node.name == "get_config"))
-    module = re.search(r"(dnerf_jax\.\w+)\.Settings documents its fields", text).group(1)
-    assert f"python -m {module} --config configs/{path.name}" in path.read_text()
+    module = re.search(r"(dnerf_jax[.\w]+)\.Settings documents its fields", text).group(1)
     return cli.as_dataclass(cli.load_config(path), importlib.import_module(module).Settings)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_a_configuration_states_every_field_of_its_settings(path):
     run = load(path)
-    assert isinstance(run, fitting.Settings | branch.Settings | dataset.Settings | inversion.Settings)
+    assert isinstance(run, plan.Settings | branch.Settings | dataset.Settings | inversion.Settings)
     assert {field.name for field in dataclasses.fields(run)} == set(cli.load_config(path))
     hash(run)  # the steps are compiled for the settings
 
@@ -49,8 +48,22 @@ def test_the_configurations_of_the_heads_fit_the_world():
 
 
 def test_an_unknown_field_of_a_door_is_refused_with_its_neighbour(tmp_path):
-    command = [sys.executable, "-m", "dnerf_jax.train", "--config", "configs/heads.py", "--workdir", tmp_path / "run"]
+    command = [sys.executable, "-m", "dnerf_jax.train", "--config", "heads", "--workdir", tmp_path / "run"]
     done = subprocess.run([*command, "--config.learning_rte=1"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "config has no field 'learning_rte'; did you mean 'learning_rate'" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_a_configuration_is_found_by_name_from_any_folder(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = cli.load_config(path)
+    for name in (path.stem, path.name, f"configs/{path.name}"):
+        assert cli.load_config(name) == expected
+
+
+def test_the_backbone_for_a_gpu_differs_where_it_says_so():
+    small, large = cli.load_config("heads_backbone_cpu"), cli.load_config("heads_backbone_gpu")
+    assert large.generator.channel_max == 2 * small.generator.channel_max
+    assert large.generator.rendering == small.generator.rendering

@@ -134,7 +134,7 @@ def test_configurations_state_their_command(path):
     for node in parse(path).body:
         if isinstance(node, ast.FunctionDef) and node.name == "get_config":
             text += ast.get_docstring(node) or ""
-    command = rf"python -m \w+\.\w+ --config configs/{path.name}"
+    command = rf"python -m \w+\.\w+ --config {path.stem} "
     assert re.search(command, text), "the docstring has the exact command"
     assert isinstance(cli.load_config(path), ConfigDict)
 

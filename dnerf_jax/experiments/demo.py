@@ -1,117 +1,115 @@
-"""The whole way on the embedded heads: python -m dnerf_jax.demo (make demo)
+"""The whole way on the embedded heads: 90 labelled views, a trained branch, scores, a small dataset, a report."""
 
-Trains the semantic branch on 90 labelled views, scores it on held-out views and a video, makes a small dataset, and
-writes out/demo/scores.json and out/demo/reports.html.
-"""
-
-import dataclasses
+import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
-from dnerf_jax import cli
 from dnerf_jax.factory import dataset
-from dnerf_jax.io import files, packs
+from dnerf_jax.io import checkpoints, packs, png
 from dnerf_jax.models import scenes
-from dnerf_jax.ops import points
-from dnerf_jax.training import branch, logs, process, scoring
+from dnerf_jax.models.model import Model
+from dnerf_jax.models.scenes import View
+from dnerf_jax.ops import images, points
+from dnerf_jax.ops.cameras import Camera
+from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.training import branch, logs, scoring
 from dnerf_jax.viz import pictures, reports
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 TURNTABLE_YAWS = np.linspace(-30, 30, 7)
 
 
-def main(workdir: str = "out/demo", seed: int = 0):
-    """Trains, evaluates, generates, and writes a report.
+def run(settings: branch.Settings, plan: dataset.Settings, workdir: Path) -> None:
+    """Trains a branch of the embedded heads, scores it on held-out views and a video, makes a small dataset.
 
-    workdir: folder for everything that is made; a demo that was stopped continues
-    seed: of the training and the dataset
+    Writes scores.json and report.html, and what they are of, into the folder `workdir`; what is there is kept.
     """
-    begun, workdir = time.monotonic(), Path(workdir)
-    process.prepare()
-    run = cli.as_dataclass(cli.load_config(CONFIGS / "heads.py"), branch.Settings)
-    run = dataclasses.replace(run, seed=seed)
-    model = branch.train(run, workdir / "training", "heads")
+    begun, model = time.monotonic(), checkpoints.load("heads")
+    model = branch.train(settings, model, packs.load(settings.annotations, model), workdir / "training")
     scores = {
-        name: scoring.evaluate(model, packs.load(pack, model), workdir / f"{name}.png")
+        name: scoring.score_pack(model, packs.load(pack, model), picture=workdir / f"{name}.png")
         for name, pack in scoring.EMBEDDED.items()
     }
     scoring.write(scores, workdir)
-
-    plan = cli.as_dataclass(cli.load_config(CONFIGS / "generate.py"), dataset.Settings)
-    plan = dataclasses.replace(plan, seed=seed, latents=4)
     dataset.generate(plan, model, workdir / "dataset")
     turntable, clouds = show_scene(model, plan)
-    with files.atomic_file(workdir / "turntable.jpg") as file:
-        Image.fromarray(turntable).save(file, quality=90)
-    write_report(workdir, model, run, scores, turntable, clouds)
+    png.save_image(workdir / "turntable.jpg", turntable)
+    write_report(workdir, model, settings, scores, turntable, clouds)
     minutes = (time.monotonic() - begun) / 60
-    print(f"done in {minutes:.1f} min; open {workdir / 'reports.html'}")
+    print(f"done in {minutes:.1f} min; open {workdir / 'report.html'}")
 
 
-def show_scene(model, plan):
+def show_scene(model: Model, plan: dataset.Settings) -> tuple[np.ndarray, np.ndarray]:
     """A turntable strip of image, mask, depth and cloud, and the fused cloud from further away, of one new latent."""
-    z, _ = dataset.draw(plan, model.config, plan.latents)
-    one = jax.jit(scenes.synthesize)(model, z)
-    camera = scenes.default_camera(model.config, jnp.radians(jnp.asarray(TURNTABLE_YAWS)))
-    parts = [jax.jit(scenes.render)(model, one, camera[i]) for i in range(len(TURNTABLE_YAWS))]
-    views = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
-    depth = np.where(np.isfinite(views.depth_z), views.depth_z, 0)
-    rows = [list(pictures.to_uint8(views.image)), list(model.label_map.colorize(views.mask))]
-    rows.append(list(pictures.depth_picture(depth)))
-    cloud = dataset.fused_cloud(views, model.label_map, plan.voxel_size)
-    colors = (cloud.colors, model.label_map.colorize(cloud.labels[None])[0])
-    draw = lambda color, camera, size: [  # noqa: E731
-        pictures.cloud_picture(cloud.points, color, *pose, size, radius=2)
-        for pose in zip(camera.cam2world, camera.intrinsics, strict=True)
-    ]
-    rows.append(draw(colors[1], camera, views.image.shape[1]))
-    around = scenes.default_camera(model.config, jnp.radians(jnp.array([-40.0, 10.0, 55.0])), jnp.radians(12.0))
-    clouds = [draw(color, around, 320) for color in colors]
-    print(f"clouds of neighbouring views: {describe_agreement(cloud_agreement(views, model.label_map))}")
+    config, label_map = model.generator.config, model.label_map
+    z, _ = dataset.sample(plan, config, plan.latents)
+    camera = scenes.default_camera(config, jnp.radians(jnp.asarray(TURNTABLE_YAWS)))
+    views = jax.jit(scenes.render)(model, jax.jit(scenes.synthesize)(model, z), camera)
+    views = jax.tree.map(np.asarray, views)
+    rows = [list(images.to_uint8(views.image)), list(label_map.colorize(views.mask))]
+    rows.append(list(pictures.depth_picture(views.depth_z)))
+    cloud = dataset.fused_cloud(views, label_map, plan.voxel_size)
+    colors = (cloud.colors, label_map.colorize(cloud.labels[None])[0])
+
+    def show(color: np.ndarray, camera: Camera, size: int) -> list[np.ndarray]:
+        return [pictures.cloud_picture(cloud.points, color, one, size, radius=2) for one in camera]
+
+    rows.append(show(colors[1], camera, views.image.shape[1]))
+    around = scenes.default_camera(config, jnp.radians(jnp.array([-40.0, 10.0, 55.0])), jnp.radians(12.0))
+    clouds = [show(color, around, 320) for color in colors]
+    print(f"clouds of neighbouring views: {describe_agreement(cloud_agreement(views, label_map))}")
     return pictures.sheet(rows), pictures.sheet(clouds)
 
 
-def cloud_agreement(views, label_map):
+def cloud_agreement(views: View, label_map: LabelMap | None) -> dict[str, float | None]:
     """How well the clouds of neighbouring views agree (`points.agreement`), averaged over the pairs."""
-    clouds = [
-        points.from_view(jax.tree.map(lambda x, v=v: x[v], views), label_map=label_map)
-        for v in range(len(views.image))
-    ]
-    pairs = [points.agreement(a, b) for a, b in zip(clouds, clouds[1:], strict=False)]
-    # A pair without common points has neither distance nor labels to compare: NaN if that is true of all.
+    clouds = [points.from_view(view, label_map=label_map) for view in views]
+    pairs = [points.agreement(a, b) for a, b in itertools.pairwise(clouds)]
+    # A pair without common points has neither distance nor labels to compare: None if that is true of all.
     known = {name: [pair[name] for pair in pairs if pair[name] is not None] for name in pairs[0]}
-    return {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}
 
 
-def describe_agreement(agreement):
+def describe_agreement(agreement: dict[str, float | None]) -> str:
     """One line about it."""
-    return (
-        f"median distance {agreement['median_distance']:.4f}, overlap {agreement['overlap']:.2f}, "
-        f"labels agree on {agreement['label_agreement']:.3f} of it"
-    )
+    distance, overlap, labels = (agreement[name] for name in ("median_distance", "overlap", "label_agreement"))
+    if distance is None:
+        return "they have no points in common"
+    line = f"median distance {distance:.4f}, overlap {overlap:.2f}"
+    return line if labels is None else f"{line}, labels agree on {labels:.3f} of it"
 
 
-def write_report(workdir, model, run, scores, turntable, clouds):
-    """Writes reports.html from what the demo made."""
+def write_report(
+    workdir: Path,
+    model: Model,
+    settings: branch.Settings,
+    scores: dict[str, dict[str, Any]],
+    turntable: np.ndarray,
+    clouds: np.ndarray,
+) -> None:
+    """Writes report.html from what the demo made."""
     records = [r for r in logs.read_metrics(workdir / "training" / "metrics.jsonl") if "loss" in r]
     steps = [record["step"] for record in records]
     curves = {name: (steps, [record[name] for record in records]) for name in ("loss", "accuracy")}
     single, video = scores["single"], scores["video"]
     classes = model.label_map.names
-    picture = lambda name: np.asarray(Image.open(workdir / name))  # noqa: E731
+
+    def picture(name: str) -> np.ndarray:
+        return png.load_image(workdir / name)
+
     reports.write(
-        workdir / "reports.html",
+        workdir / "report.html",
         "DatasetNeRF on the embedded heads",
         [
             reports.text(
-                f"A semantic branch was trained on 90 labelled views of 30 heads ({run.steps} steps, features "
-                f"“{run.semantic.features}”, channels “{run.semantic.channels}”, seed {run.seed}) and scored on views "
-                "of heads it has not seen. Labels are exact: they come from the world that the generator learned."
+                f"A semantic branch was trained on 90 labelled views of 30 heads ({settings.steps} steps, features "
+                f"“{settings.semantic.features}”, channels “{settings.semantic.channels}”, seed {settings.seed}) and "
+                "scored on views of heads it has not seen. Labels are exact: they come from the world that the "
+                "generator learned."
             ),
             reports.facts(
                 {
@@ -141,7 +139,3 @@ def write_report(workdir, model, run, scores, turntable, clouds):
             reports.figure(picture("dataset/sheet.png"), "dataset/: images, masks and depth of four latents."),
         ],
     )
-
-
-if __name__ == "__main__":
-    cli.door(main)

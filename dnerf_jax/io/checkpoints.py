@@ -1,4 +1,4 @@
-"""Models and their checkpoints: a folder of Orbax arrays with its configuration beside it.
+"""Checkpoints: a folder of Orbax arrays with the model's configuration beside it.
 
     config.json   schema version, architecture, rendering options, label map, origin and licence, fingerprints
     generator/    Orbax: the generator's variables
@@ -8,65 +8,36 @@ A checkpoint saved from any topology is restored onto any other. It is written w
 """
 
 import dataclasses
-import hashlib
 import json
+import os
+import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from orbax.checkpoint import v1 as ocp
 
 from dnerf_jax.io import files, schema
 from dnerf_jax.models import generator, semantic
+from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.ops.labels import LabelMap
 
 SCHEMA_VERSION = 1
 
 
-@struct.dataclass
-class Model:
-    """A generator, with or without a semantic branch: arrays, and what is needed to use them.
-
-    config, semantic_config, label_map and info are static under `jit`. info is a tuple of (key, value) strings;
-    "license" and "origin" are its usual keys.
-    """
-
-    config: generator.GeneratorConfig = struct.field(pytree_node=False)
-    variables: dict[str, Any]
-    semantic_config: semantic.SemanticConfig | None = struct.field(pytree_node=False, default=None)
-    semantic_params: Any = None
-    label_map: LabelMap | None = struct.field(pytree_node=False, default=None)
-    info: tuple[tuple[str, str], ...] = struct.field(pytree_node=False, default=())
-
-    @property
-    def fingerprint(self):
-        """16 hexadecimal digits that depend on every number of the generator: whose latents these are."""
-        return fingerprint(self.variables)
-
-
-def fingerprint(tree):
-    """16 hexadecimal digits of a tree of arrays: names, shapes and float32 values."""
-    digest = hashlib.sha256()
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    for path, leaf in leaves:
-        array = np.ascontiguousarray(np.asarray(leaf, np.float32))
-        digest.update(f"{jax.tree_util.keystr(path)}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def save(path, model, *, dtype="float32", replace=False):
+def save(path: str | os.PathLike, model: Model, *, dtype: str = "float32", replace: bool = False) -> None:
     """Writes a checkpoint.
 
     Args:
       path: the folder; must not exist unless `replace`.
       dtype: of the arrays on disk. They are float32 in memory; "float16" halves the file and rounds them.
+
+    Raises ValueError: an array is not finite in that type, or there is a folder with content already.
     """
-    trees = {"generator": model.variables}
-    if model.semantic_params is not None:
-        trees["semantic"] = model.semantic_params
+    trees = {"generator": model.generator.variables}
+    if model.semantic is not None:
+        trees["semantic"] = model.semantic.params
     trees = {name: jax.tree.map(lambda x: np.asarray(x).astype(dtype), tree) for name, tree in trees.items()}
     for name, tree in trees.items():
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
@@ -74,8 +45,8 @@ def save(path, model, *, dtype="float32", replace=False):
     description = {
         "schema_version": SCHEMA_VERSION,
         "dtype": str(dtype),
-        "generator": dataclasses.asdict(model.config),
-        "semantic": None if model.semantic_config is None else dataclasses.asdict(model.semantic_config),
+        "generator": dataclasses.asdict(model.generator.config),
+        "semantic": None if model.semantic is None else dataclasses.asdict(model.semantic.config),
         "label_map": None if model.label_map is None else json.loads(model.label_map.to_json()),
         "info": dict(model.info),
         "fingerprints": {name: fingerprint(tree) for name, tree in trees.items()},
@@ -83,38 +54,34 @@ def save(path, model, *, dtype="float32", replace=False):
     with files.atomic_folder(path, replace=replace) as folder:
         for name, tree in trees.items():
             ocp.save((folder / name).absolute(), tree)
-        (folder / "config.json").write_text(json.dumps(description, indent=2) + "\n")
+        files.write_json(folder / "config.json", description, indent=2)
 
 
-def load(path):
+def load(path: str | os.PathLike) -> Model:
     """Reads a checkpoint: a folder, or the name of an embedded one ("heads").
 
-    Raises:
-      ValueError: there is none, it is corrupt, of a newer schema, or its arrays do not fit its configuration.
+    Raises ValueError: there is none, it is corrupt, of a newer schema, or its arrays do not fit its configuration.
     """
     folder = _folder(path)
     description = _description(folder)
     config = schema.as_dataclass(description["generator"], generator.GeneratorConfig, f"{folder}: generator")
-    variables = _arrays(folder, "generator", generator.abstract_variables(config), description)
-    semantic_config = params = None
+    abstract = generator.abstract(config)
+    made = abstract.replace(variables=_arrays(folder, "generator", abstract.variables, description))
+    branch = None
     if description["semantic"] is not None:
-        semantic_config = schema.as_dataclass(
-            description["semantic"], semantic.SemanticConfig, f"{folder}: semantic"
-        )
-        template = jax.eval_shape(lambda: semantic.init(semantic_config, config, jax.random.key(0)))
-        params = _arrays(folder, "semantic", template, description)
+        form = schema.as_dataclass(description["semantic"], semantic.SemanticConfig, f"{folder}: semantic")
+        branch = semantic.abstract(form, config)
+        branch = branch.replace(params=_arrays(folder, "semantic", branch.params, description))
     label_map = description["label_map"]
     return Model(
-        config=config,
-        variables=variables,
-        semantic_config=semantic_config,
-        semantic_params=params,
+        generator=made,
+        semantic=branch,
         label_map=None if label_map is None else LabelMap.from_json(json.dumps(label_map)),
         info=tuple(description["info"].items()),
     )
 
 
-def _folder(path):
+def _folder(path: str | os.PathLike) -> pathlib.Path:
     folder = files.located(path, "config.json")
     if (folder / "config.json").is_file():
         return folder
@@ -124,7 +91,7 @@ def _folder(path):
     raise ValueError(f"There is no checkpoint {str(path)!r}: no such folder, and embedded are {embedded}.")
 
 
-def _description(folder):
+def _description(folder: pathlib.Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
         description = json.loads(file.read_text())
@@ -141,7 +108,7 @@ def _description(folder):
     return description
 
 
-def _arrays(folder, name, template, description):
+def _arrays(folder: pathlib.Path, name: str, template: Any, description: dict[str, Any]) -> Any:
     """Restores one tree as float32 and checks it against its fingerprint."""
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32, sharding=device), template)

@@ -5,17 +5,19 @@ what was there before.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 
 
 def located(path: str | os.PathLike, marker: str) -> pathlib.Path:
-    """Return the folder `path` if it holds the file `marker`, else the embedded folder of that name if there is one.
+    """The folder `path` if it holds the file `marker`, else the embedded folder of that name if there is one.
 
     Where there is neither, `path` is returned as it is: the caller knows best what to say.
     """
@@ -24,13 +26,13 @@ def located(path: str | os.PathLike, marker: str) -> pathlib.Path:
 
 
 def embedded_names(marker: str) -> list[str]:
-    """Return the names of the embedded folders that hold the file `marker`."""
+    """The names of the embedded folders that hold the file `marker`."""
     return sorted(file.parent.name for file in ASSETS.glob(f"*/{marker}"))
 
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Give a temporary path in the folder of `path`; rename it to `path` if the block succeeds.
+    """Gives a temporary path in the folder of `path`, which is renamed to `path` if the block succeeds.
 
     The temporary name keeps the suffix of `path`, since many writers choose their format by it. Missing
     parent folders are made. A file already at `path` is replaced; if the block raises, that file is
@@ -45,9 +47,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     try:
         yield temporary
         if not temporary.is_file():
-            raise ValueError(
-                f"nothing was written for {path}: the block should have written {temporary.name}"
-            )
+            raise ValueError(f"nothing was written for {path}: the block should have written {temporary.name}")
         _settle(temporary)
         os.replace(temporary, path)
     finally:
@@ -56,7 +56,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator[pathlib.Path]:
-    """Give a new empty folder beside `path`; rename it to `path` if the block succeeds.
+    """Gives a new empty folder beside `path`, which is renamed to `path` if the block succeeds.
 
     An empty folder at `path` counts as absent. One with content is refused before the block runs, unless
     `replace`: then it is put aside, and removed only when the new one is in its place.
@@ -88,13 +88,24 @@ def atomic_folder(path: str | os.PathLike, *, replace: bool = False) -> Iterator
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value: Any, *, indent: int = 1) -> None:
+    """Writes a JSON file in ASCII, whole or not at all."""
+    write_text(path, json.dumps(value, indent=indent) + "\n")
+
+
 def _beside(path: pathlib.Path) -> pathlib.Path:
-    """Return an unused hidden name in the same folder (so the same file system) with the same suffix."""
+    """An unused hidden name in the same folder (so the same file system) with the same suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
 
 
 def _settle(path: pathlib.Path) -> None:
-    """Ask the system to put the bytes on the disk, so that no power cut leaves an empty file."""
+    """Asks the system to put the bytes on the disk, so that no power cut leaves an empty file."""
     with open(path, "rb") as handle:
         os.fsync(handle.fileno())

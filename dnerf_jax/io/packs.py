@@ -1,7 +1,7 @@
 """Annotation packs: a folder of labelled views of a generator's scenes, checked as a whole when it is loaded.
 
     pack.json             {"schema_version": 1, "name", "fingerprint", "resolution", "licence"}
-    labelmap.json         ids, names and colours of the classes (see labels.LabelMap)
+    labelmap.json         ids, names and colours of the classes (see ops.labels)
     images/0000.png ...   8-bit RGB, square, all of one size
     masks/0000.png ...    single-channel ids of the same size, 255 = ignore
     views.npz             z (N, z_dim) float, cam2world (N, 4, 4), intrinsics (N, 3, 3), latent_id (N,) int
@@ -16,6 +16,7 @@ renders some of the views again and compares.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -25,12 +26,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from dnerf_jax.io import files
+from dnerf_jax.io import files, png
 from dnerf_jax.io import pack_checks as checks
+from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.messages import some
 
 SCHEMA_VERSION = 1
 _VIEWS = ("z", "cam2world", "intrinsics", "latent_id")
@@ -60,7 +62,7 @@ class Annotations:
     name: str
     licence: str = "not stated"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in _ARRAYS:
             array = np.asarray(getattr(self, name))
             if name in _VIEWS and array.dtype.kind in "fiu":
@@ -71,11 +73,9 @@ class Annotations:
         return len(self.images)
 
     def __getitem__(self, index: Any) -> "Annotations":
-        """Return the views chosen by a slice, a mask (N,) or a list of indices, never a single index."""
+        """The views chosen by a slice, a mask (N,) or a list of indices, never a single index."""
         if np.ndim(index) == 0 and not isinstance(index, slice):
-            raise ValueError(
-                f"the index is {index!r}, expected a slice, mask or list of views; for one, [{index!r}]"
-            )
+            raise ValueError(f"the index is {index!r}, expected a slice, mask or list of views; for one, [{index!r}]")
         index = index if isinstance(index, slice) else np.asarray(index, dtype=None if len(index) else int)
         return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in _ARRAYS})
 
@@ -91,22 +91,20 @@ class Annotations:
 
 
 def select(annotations: Annotations, latent_ids: Iterable[int]) -> Annotations:
-    """Return all views of the given latents, in the pack's order: how to split by identity, never by view.
+    """All views of the given latents, in the pack's order: how to split by identity, never by view.
 
     Raises ValueError on ids that the pack does not have.
     """
-    latent_ids = np.asarray(list(latent_ids), dtype=np.int64)
-    absent = np.setdiff1d(latent_ids, annotations.latent_id)
+    wanted = np.asarray(list(latent_ids), dtype=np.int64)
+    absent = np.setdiff1d(wanted, annotations.latent_id)
     if absent.size:
         have = np.unique(annotations.latent_id)
-        raise ValueError(
-            f"the pack {annotations.name!r} has no latents {checks.some(absent)}; it has {checks.some(have)}"
-        )
-    return annotations[np.isin(annotations.latent_id, latent_ids)]
+        raise ValueError(f"the pack {annotations.name!r} has no latents {some(absent)}; it has {some(have)}")
+    return annotations[np.isin(annotations.latent_id, wanted)]
 
 
 def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = False) -> None:
-    """Write a pack, whole or not at all, after the same checks that `load` makes without a model.
+    """Writes a pack, whole or not at all, after the same checks that `load` makes without a model.
 
     Raises ValueError listing all problems, or if there is a folder with content already and `replace` is
     False.
@@ -119,10 +117,10 @@ def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = F
         (folder / "masks").mkdir()
         for index in range(len(annotations)):
             name = _file_name(index)
-            Image.fromarray(annotations.images[index]).save(folder / "images" / name, optimize=True)
-            annotations.label_map.save_mask(folder / "masks" / name, annotations.masks[index])
+            png.save_image(folder / "images" / name, annotations.images[index], optimize=True)
+            png.save_mask(folder / "masks" / name, annotations.masks[index], annotations.label_map)
         np.savez(folder / "views.npz", **{name: getattr(annotations, name) for name in _VIEWS})
-        annotations.label_map.save(folder / "labelmap.json")
+        png.save_label_map(folder / "labelmap.json", annotations.label_map)
         description = {
             "schema_version": SCHEMA_VERSION,
             "name": annotations.name,
@@ -131,11 +129,11 @@ def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = F
             "licence": annotations.licence,
         }
         text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-        (folder / "pack.json").write_text(text, encoding="utf-8")
+        files.write_text(folder / "pack.json", text)
 
 
-def load(path: str | os.PathLike, model: Any = None, *, check: int = 4) -> Annotations:
-    """Read a pack and check all of it; with a model, check also that the pack belongs to it (see `verify`).
+def load(path: str | os.PathLike, model: Model | None = None, *, check: int = 4) -> Annotations:
+    """Reads a pack and checks all of it; with a model, checks also that the pack belongs to it (see `verify`).
 
     path: the folder, or the name of an embedded pack.
 
@@ -161,13 +159,15 @@ def load(path: str | os.PathLike, model: Any = None, *, check: int = 4) -> Annot
     return annotations
 
 
-def verify(annotations: Annotations, model: Any, *, check: int = 4) -> None:
-    """Raise ValueError if these annotations are not of this model; lists all problems.
+def verify(annotations: Annotations, model: Model, *, check: int = 4) -> None:
+    """Checks that these annotations are of this model.
 
     Compared are the fingerprint, the size of the latents and the resolution. Then `check` views, evenly
     spread, are rendered at their own latents and cameras. A rendering must match its image with a PSNR of at
     least 15 dB, and no other image of the pack may match it better by more than 2 dB; the message says which
     view, its PSNR, and the likely cause.
+
+    Raises ValueError listing all problems.
     """
     parts = vars(annotations)
     problems = checks.field_problems(parts) + checks.model_problems(parts, model)
@@ -177,24 +177,23 @@ def verify(annotations: Annotations, model: Any, *, check: int = 4) -> None:
 
 
 def _read(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the fields of Annotations that could be read, and what is wrong with the files."""
+    """The fields of Annotations that could be read, and what is wrong with the files."""
     if not path.is_dir():
-        raise ValueError(
-            f"{path} is no folder, expected an annotation pack (pack.json, images/, masks/, ...)"
-        )
+        raise ValueError(f"{path} is no folder, expected an annotation pack (pack.json, images/, masks/, ...)")
     problems: list[str] = []
     parts, resolution = _read_description(path / "pack.json", problems)
     parts |= _read_views(path / "views.npz", problems)
-    count = len(parts["z"]) if np.ndim(parts.get("z")) else None
-    images = _read_pictures(path / "images", _read_image, count, resolution, problems)
+    count = len(parts["z"]) if np.ndim(parts.get("z", 0)) else None
+    images = _read_pictures(path / "images", png.load_image, count, resolution, problems)
     if images is not None:
         parts["images"] = images
     try:
-        parts["label_map"] = LabelMap.load(path / "labelmap.json")
+        parts["label_map"] = png.load_label_map(path / "labelmap.json")
     except ValueError as error:
         problems.append(str(error))
         return parts, problems
-    masks = _read_pictures(path / "masks", parts["label_map"].load_mask, count, resolution, problems)
+    load_mask = functools.partial(png.load_mask, label_map=parts["label_map"])
+    masks = _read_pictures(path / "masks", load_mask, count, resolution, problems)
     if masks is not None:
         parts["masks"] = masks
     return parts, problems
@@ -241,15 +240,13 @@ def _read_pictures(
     resolution: int | None,
     problems: list[str],
 ) -> np.ndarray | None:
-    """Read 0000.png ... into one array; or add all that is wrong to `problems` and return None."""
+    """0000.png ... in one array, or None, with all that is wrong added to `problems`."""
     before = len(problems)
     found = {entry.name for entry in folder.glob("*.png")}
     expected = {_file_name(index) for index in range(len(found) if count is None else count)}
     for names, what in ((expected - found, "lacks"), (found - expected, "has the unexpected")):
         if names:
-            problems.append(
-                f"{folder.name}/ {what} {checks.some(sorted(names))}: expected {len(expected)} from 0000.png"
-            )
+            problems.append(f"{folder.name}/ {what} {some(sorted(names))}: expected {len(expected)} from 0000.png")
     pictures = []
     for name in sorted(found & expected):
         try:
@@ -260,22 +257,8 @@ def _read_pictures(
         height, width = pictures[-1].shape[:2]
         resolution = resolution or height
         if (height, width) != (resolution, resolution):
-            problems.append(
-                f"{folder.name}/{name} is {width} x {height} pixels, expected {resolution} x {resolution}"
-            )
+            problems.append(f"{folder.name}/{name} is {width} x {height} pixels, expected {resolution} x {resolution}")
     return np.stack(pictures) if len(problems) == before and pictures else None
-
-
-def _read_image(path: pathlib.Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            pixels = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    if mode != "RGB":
-        raise ValueError(f"{path} is of mode {mode}, expected 8-bit RGB without transparency")
-    return pixels
 
 
 def _file_name(index: int) -> str:

@@ -1,7 +1,14 @@
-"""Vertices in PLY files: we write what most tools expect, and read what other tools make of it.
+"""Point clouds and meshes in PLY files: we write what most tools expect, and read what other tools make of it.
 
-A PLY file is a header of text lines (format, comments, elements with their typed properties), then the
-elements' values. Only the vertices matter here: a table of named columns.
+A PLY file is a header of text lines (format, comments, elements with their typed properties), then the elements'
+values. Vertices are a table of named columns:
+
+    float x y z          in the world frame and the box's units
+    uchar red green blue
+    uchar label          the class id, 255 where unknown
+
+A mesh has the faces behind them. Comments state the frame and, where the label map is known, a line for each class:
+`label <id> <red> <green> <blue> <name>`.
 """
 
 import os
@@ -12,6 +19,13 @@ from typing import BinaryIO
 import numpy as np
 
 from dnerf_jax.io import files
+from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.meshes import Mesh
+from dnerf_jax.ops.points import PointCloud
+
+_POSITION, _COLOR, _LABEL = ("x", "y", "z"), ("red", "green", "blue"), "label"
+_FRAME = "frame world: x right in a frontal view, y up, z towards the frontal camera; the box's units"
+_FACE = np.dtype([("count", "u1"), ("vertex_indices", "<i4", 3)])
 
 _TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
 _TYPES |= {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
@@ -21,19 +35,61 @@ _BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": 
 _HEADER_LIMIT = 1 << 20  # Bytes; a header beyond this is no header.
 
 
+def save_cloud(path: str | os.PathLike, cloud: PointCloud) -> None:
+    """Writes a labelled point cloud, binary little-endian, whole or not at all."""
+    comments = ["dnerf_jax labelled point cloud", _FRAME, *_label_comments(cloud.label_map)]
+    save_vertices(path, _columns(cloud.points, cloud.colors, cloud.labels), comments)
+
+
+def load_cloud(path: str | os.PathLike) -> PointCloud:
+    """Reads a PLY with x y z, red green blue and label per vertex, and the label map if its comments have one.
+
+    Reads whatever `load_vertices` reads, meshes too, of which the vertices are taken; other properties are passed over.
+    Raises ValueError, always naming the file, on what is no whole PLY, on missing properties, or colours and labels
+    that are not integers 0 to 255.
+    """
+    columns, comments = load_vertices(path)
+    missing = [name for name in (*_POSITION, *_COLOR, _LABEL) if name not in columns]
+    if missing:
+        raise ValueError(f"{path}: the vertices lack the properties {missing}, they have {list(columns)}")
+    for name in (*_COLOR, _LABEL):
+        values = columns[name]
+        if not ((values >= 0) & (values <= 255) & (values == np.round(values))).all():
+            raise ValueError(f"{path}: the property {name} has values that are not integers 0 to 255")
+    try:
+        return PointCloud(
+            points=np.stack([columns[name] for name in _POSITION], axis=-1),
+            colors=np.stack([columns[name].astype(np.uint8) for name in _COLOR], axis=-1),
+            labels=columns[_LABEL].astype(np.uint8),
+            label_map=_label_map_in(comments),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save_mesh(path: str | os.PathLike, mesh: Mesh) -> None:
+    """Writes a mesh with the colours and labels that it has, binary little-endian, whole or not at all."""
+    comments = ["dnerf_jax labelled mesh", _FRAME, *_label_comments(mesh.label_map)]
+    save_vertices(path, _columns(mesh.vertices, mesh.colors, mesh.labels), comments, faces=mesh.faces)
+
+
 def save_vertices(
-    path: str | os.PathLike, columns: Mapping[str, np.ndarray], comments: Sequence[str]
+    path: str | os.PathLike,
+    columns: Mapping[str, np.ndarray],
+    comments: Sequence[str],
+    *,
+    faces: np.ndarray | None = None,
 ) -> None:
-    """Write columns (N,) of float32 or uint8, by name, as a binary little-endian PLY; whole or not at all.
+    """Writes columns (N,) of float32 or uint8, by name, as a binary little-endian PLY; whole or not at all.
+
+    faces: (F, 3) indices of vertices, if any.
 
     Raises ValueError on columns of other types or different lengths, and on comments of several lines.
     """
     types = {name: np.asarray(column).dtype.str.lstrip("<|=") for name, column in columns.items()}
     lengths = {len(column) for column in columns.values()}
     if set(types.values()) - set(_WRITTEN) or len(lengths) != 1:
-        raise ValueError(
-            f"columns have types {types} and lengths {lengths}, expected float32 or uint8 of one length"
-        )
+        raise ValueError(f"columns have types {types} and lengths {lengths}, expected float32 or uint8 of one length")
     if any("\n" in comment or "\r" in comment for comment in comments):
         raise ValueError(f"each comment is one line, got {list(comments)}")
     vertices = np.empty(lengths.pop(), [(name, "<" + code) for name, code in types.items()])
@@ -42,36 +98,67 @@ def save_vertices(
     lines = ["ply", "format binary_little_endian 1.0", *(f"comment {comment}" for comment in comments)]
     lines.append(f"element vertex {len(vertices)}")
     lines += [f"property {_WRITTEN[code]} {name}" for name, code in types.items()]
-    with files.atomic_file(path) as temporary, open(temporary, "wb") as handle:
-        handle.write("\n".join([*lines, "end_header\n"]).encode("utf-8"))
-        handle.write(vertices.tobytes())
+    body = vertices.tobytes()
+    if faces is not None:
+        lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+        table = np.empty(len(faces), _FACE)
+        table["count"], table["vertex_indices"] = 3, faces
+        body += table.tobytes()
+    with files.atomic_file(path) as temporary:
+        temporary.write_bytes("\n".join([*lines, "end_header\n"]).encode("utf-8") + body)
 
 
 def load_vertices(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the vertices' columns (N,), by property name, and the comments of the header.
+    """The vertices' columns (N,), by property name, and the comments of the header.
 
-    Reads ascii and both binary formats, and any scalar types; ascii values come as float64. Elements behind
-    the vertices (faces) are passed over. Raises ValueError, always naming the file, on what is no PLY, on
-    list properties of vertices, or fewer vertices than the header states.
+    Reads ascii and both binary formats, and any scalar types; ascii values come as float64. Elements behind the
+    vertices (faces) are passed over. Raises ValueError, always naming the file, on what is no PLY, on list properties
+    of vertices, or fewer vertices than the header states.
     """
     path = pathlib.Path(path)
     try:
         with open(path, "rb") as handle:
             byte_order, count, properties, comments = _read_header(handle)
             if byte_order:
-                return _read_binary(
-                    handle, count, [(name, byte_order + code) for name, code in properties]
-                ), comments
+                fields = [(name, byte_order + code) for name, code in properties]
+                return _read_binary(handle, count, fields), comments
             return _read_ascii(handle, count, [name for name, _ in properties]), comments
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a PLY file: {error}") from error
 
 
+def _columns(points: np.ndarray, colors: np.ndarray | None, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    columns = dict(zip(_POSITION, points.T, strict=True))
+    if colors is not None:
+        columns |= dict(zip(_COLOR, colors.T, strict=True))
+    return columns if labels is None else columns | {_LABEL: labels}
+
+
+def _label_comments(label_map: LabelMap | None) -> list[str]:
+    classes = [] if label_map is None else list(zip(label_map.names, label_map.colors, strict=True))
+    return [f"label {index} {red} {green} {blue} {name}" for index, (name, (red, green, blue)) in enumerate(classes)]
+
+
+def _label_map_in(comments: Sequence[str]) -> LabelMap | None:
+    """The label map that `_label_comments` left in the comments, None if there is none."""
+    classes = {}
+    for comment in comments:
+        words = comment.split(" ", 5)
+        if words[0] == "label" and len(words) == 6 and all(word.isdecimal() for word in words[1:5]):
+            red, green, blue = (int(word) for word in words[2:5])
+            classes[int(words[1])] = words[5], (red, green, blue)
+    if sorted(classes) != list(range(len(classes))) or not classes:
+        return None
+    names, colors = zip(*(classes[index] for index in range(len(classes))), strict=True)
+    return LabelMap(names, colors)
+
+
 def _read_header(handle: BinaryIO) -> tuple[str, int, list[tuple[str, str]], list[str]]:
-    """Return the byte order ("" for ascii), the number of vertices, their (name, type)s, and the comments."""
+    """The byte order ("" for ascii), the number of vertices, their (name, type)s, and the comments."""
     if handle.readline(16).strip() != b"ply":
         raise ValueError("it does not begin with the line `ply`")
-    kind, elements, comments = None, [], []
+    kind, comments = None, []
+    elements: list[tuple[str, int, list[tuple[str, str | None]]]] = []
     while True:
         line = handle.readline(_HEADER_LIMIT)
         if not line.endswith(b"\n") or handle.tell() > _HEADER_LIMIT:
@@ -99,10 +186,8 @@ def _read_header(handle: BinaryIO) -> tuple[str, int, list[tuple[str, str]], lis
     _, count, properties = elements[0]
     names, lists = [name for name, _ in properties], [name for name, code in properties if code is None]
     if not names or lists or len(set(names)) != len(names):
-        raise ValueError(
-            f"vertex properties must be scalars with names of their own, got {names} (lists: {lists})"
-        )
-    return _BYTE_ORDERS[kind], count, properties, comments
+        raise ValueError(f"vertex properties must be scalars with names of their own, got {names} (lists: {lists})")
+    return _BYTE_ORDERS[kind], count, [(name, code) for name, code in properties if code is not None], comments
 
 
 def _read_binary(handle: BinaryIO, count: int, fields: list[tuple[str, str]]) -> dict[str, np.ndarray]:
@@ -113,7 +198,7 @@ def _read_binary(handle: BinaryIO, count: int, fields: list[tuple[str, str]]) ->
             f"{count} vertices of {dtype.itemsize} bytes are stated, but {left} bytes follow: it is cut off"
         )
     vertices = np.frombuffer(handle.read(count * dtype.itemsize), dtype)
-    return {name: vertices[name].astype(vertices[name].dtype.newbyteorder("=")) for name in dtype.names}
+    return {name: vertices[name].astype(vertices[name].dtype.newbyteorder("=")) for name, _ in fields}
 
 
 def _read_ascii(handle: BinaryIO, count: int, names: list[str]) -> dict[str, np.ndarray]:
@@ -121,8 +206,6 @@ def _read_ascii(handle: BinaryIO, count: int, names: list[str]) -> dict[str, np.
     for row in range(count):
         values = handle.readline().split()
         if len(values) != len(names):
-            raise ValueError(
-                f"vertex {row} of {count} has {len(values)} values, expected {len(names)}: is it cut off?"
-            )
+            raise ValueError(f"vertex {row} of {count} has {len(values)} values, expected {len(names)}: is it cut off?")
         rows.append([float(value) for value in values])
     return dict(zip(names, np.array(rows, np.float64).reshape(count, len(names)).T, strict=True))

@@ -1,22 +1,12 @@
 """Plain dictionaries to frozen dataclasses, checked: how settings and files of settings enter the library."""
 
 import dataclasses
-import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Says which of the known names are near to `name`, or lists them where none is; begins with "; "."""
-    known = [str(entry) for entry in known]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    # In a nested configuration the last part of a path is what people remember: beta for optimizer.beta.
-    near += [entry for entry in known if entry.split(".")[-1] == name.split(".")[-1] and entry not in near]
-    if near:
-        return "; did you mean " + " or ".join(repr(entry) for entry in near) + "?"
-    return "; known are " + ", ".join(known) if known else ""
+from dnerf_jax.ops.messages import did_you_mean
 
 
 def as_dataclass(config: Mapping[str, Any], cls: type, path: str = "config") -> Any:
@@ -61,7 +51,7 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         if value in arguments and not isinstance(value, bool):
             return value
         raise ValueError(f"{path} is {value!r}" + did_you_mean(str(value), arguments))
-    elif dataclasses.is_dataclass(hint):
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, hint):
             return value
         if isinstance(value, Mapping):

@@ -1,12 +1,15 @@
-"""EG3D's generator as pure functions: latents to w, w to tri-planes, tri-planes to rays' samples, features to images.
+"""EG3D's generator: its configuration, its weights, and pure functions over both.
 
-Every function takes the configuration and the Flax variables first. `variables` is {"params", "buffers"}; the tree
-follows PyTorch's names (see `networks`). Leading batch dimensions of z, ws and cameras are free; `march` works on
-one image and is vmapped by `scene.render`.
+    z, c -> ws -> planes -> (rays: see `marching`) -> features -> image
+
+Leading batch dimensions of z, ws, planes and features are free. The tree of variables, {"params", "buffers"}, follows
+PyTorch's names (see `networks`).
 """
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +19,7 @@ from flax import struct
 from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
-from dnerf_jax.ops import triplane, volume
+from dnerf_jax.ops import triplane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,41 +86,30 @@ class GeneratorConfig:
     rendering: RenderingConfig = RenderingConfig()
 
     @property
-    def image_resolution(self):
+    def image_resolution(self) -> int:
         """Side of the final image."""
         return self.superresolution.resolutions[-1]
 
     @property
-    def num_ws(self):
+    def num_ws(self) -> int:
         """How many intermediate latents the backbone consumes."""
         return stylegan2.num_ws(self.plane_resolution)
 
 
 @struct.dataclass
-class Samples:
-    """What one pass along the rays of an image leaves for every modality to composite.
+class Generator:
+    """A generator: its configuration, static under `jit`, and its variables {"params", "buffers"}."""
 
-    points: (..., H, W, S, 3) world positions. weights: (..., H, W, S) of the samples, summing to the opacity.
-    features: the decoded colour features (..., H, W, S', F) of coarse and of fine samples, a tuple. depths:
-    (..., H, W, S) sorted along the ray, and order: (..., H, W, S) the permutation that sorts the samples.
-    distance, opacity: (..., H, W).
-    """
-
-    points: jax.Array
-    weights: jax.Array
-    features: tuple[jax.Array, ...]
-    depths: jax.Array
-    order: jax.Array
-    distance: jax.Array
-    opacity: jax.Array
+    config: GeneratorConfig = struct.field(pytree_node=False)
+    variables: Mapping[str, Any]
 
 
-class Generator(nn.Module):
+class Networks(nn.Module):
     """All of EG3D's networks under one roof; each is reached through its own method."""
 
     config: GeneratorConfig
 
-    def setup(self):
+    def setup(self) -> None:
         config = self.config
         dtype = jnp.dtype(config.dtype)
         self.mapping = stylegan2.Mapping(config.z_dim, config.c_dim, config.w_dim, config.mapping_layers)
@@ -132,7 +124,7 @@ class Generator(nn.Module):
         self.decoder = Decoder(config.feature_channels, config.decoder_hidden, config.decoder_lr_mul)
         self.superresolution = Superresolution(config.superresolution, dtype)
 
-    def __call__(self, z, c):
+    def __call__(self, z: jax.Array, c: jax.Array | None) -> jax.Array:
         """Runs everything once, which creates every parameter."""
         config = self.config
         w = self.mapping(z, c)
@@ -145,19 +137,26 @@ class Generator(nn.Module):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def init(config, key):
-    """Random variables {"params", "buffers"} of a generator."""
+def init(config: GeneratorConfig, key: jax.Array) -> Generator:
+    """A generator with random variables."""
     c = jnp.zeros((1, config.c_dim)) if config.c_dim else None
-    variables = Generator(config).init(key, jnp.zeros((1, config.z_dim)), c)
-    return {"params": variables["params"], "buffers": variables["buffers"]}
+    variables = Networks(config).init(key, jnp.zeros((1, config.z_dim)), c)
+    return Generator(config, {"params": variables["params"], "buffers": variables["buffers"]})
 
 
-def abstract_variables(config):
-    """Shapes and dtypes of a generator's variables, without making them."""
+def abstract(config: GeneratorConfig) -> Generator:
+    """A generator of shapes and dtypes instead of arrays."""
     return jax.eval_shape(lambda: init(config, jax.random.key(0)))
 
 
-def map_latents(config, variables, z, c=None, *, truncation_psi=1.0, truncation_cutoff=None):
+def map_latents(
+    generator: Generator,
+    z: jax.Array,
+    c: jax.Array | None = None,
+    *,
+    truncation_psi: float | jax.Array = 1.0,
+    truncation_cutoff: int | None = None,
+) -> jax.Array:
     """Intermediate latents ws (..., num_ws, w_dim) of latents z (..., z_dim).
 
     Args:
@@ -166,6 +165,7 @@ def map_latents(config, variables, z, c=None, *, truncation_psi=1.0, truncation_
       truncation_psi: 1 leaves w as it is, 0 gives the average w.
       truncation_cutoff: only the first so many latents are truncated; None for all.
     """
+    config = generator.config
     if z.shape[-1] != config.z_dim:
         raise ValueError(f"z must have {config.z_dim} numbers in its last axis; got shape {z.shape}.")
     batch = z.shape[:-1]
@@ -178,27 +178,29 @@ def map_latents(config, variables, z, c=None, *, truncation_psi=1.0, truncation_
             )
         if c.shape[-1] != config.c_dim:
             raise ValueError(f"c must have {config.c_dim} numbers in its last axis; got shape {c.shape}.")
-        c = jnp.broadcast_to(c, batch + (config.c_dim,)).reshape((-1, config.c_dim)) * config.c_scale
+        c = jnp.broadcast_to(c, (*batch, config.c_dim)).reshape((-1, config.c_dim)) * config.c_scale
         c = jnp.zeros_like(c) if config.c_gen_conditioning_zero else c
-    w = Generator(config).apply(variables, z, c, method=lambda g, z, c: g.mapping(z, c))
+    w = Networks(config).apply(generator.variables, z, c, method=lambda g, z, c: g.mapping(z, c))
     ws = jnp.broadcast_to(w[:, None], (w.shape[0], config.num_ws, config.w_dim))
     cutoff = config.num_ws if truncation_cutoff is None else truncation_cutoff
     psi = jnp.where(jnp.arange(config.num_ws) < cutoff, truncation_psi, 1.0)[:, None]
-    w_avg = variables["buffers"]["mapping"]["w_avg"]
+    w_avg = generator.variables["buffers"]["mapping"]["w_avg"]
     return (w_avg + psi * (ws - w_avg)).reshape(batch + ws.shape[1:])
 
 
-def synthesize_planes(config, variables, ws, *, noise_mode="const", key=None):
-    """All block outputs (`BlockOutputs`) of latents ws (..., num_ws, w_dim); `.last` are the planes' channels.
+def synthesize_blocks(
+    generator: Generator, ws: jax.Array, *, noise_mode: str = "const", key: jax.Array | None = None
+) -> stylegan2.BlockOutputs:
+    """All block outputs of latents ws (..., num_ws, w_dim); `to_planes` makes planes of the last.
 
-    `key` has the batch's shape and is needed for noise_mode="random" only.
+    noise_mode: "const", "none", or "random", which needs a `key` of the batch's shape; static under `jit`.
     """
-    batch = ws.shape[:-2]
+    config, batch = generator.config, ws.shape[:-2]
     if ws.shape[-2:] != (config.num_ws, config.w_dim):
         raise ValueError(f"ws must end in ({config.num_ws}, {config.w_dim}); got shape {ws.shape}.")
-    outputs = Generator(config).apply(
-        variables,
-        ws.reshape((-1,) + ws.shape[-2:]),
+    outputs = Networks(config).apply(
+        generator.variables,
+        ws.reshape((-1, *ws.shape[-2:])),
         noise_mode,
         None if key is None else key.reshape(-1),
         method=lambda g, *args: g.synthesis(*args),
@@ -206,87 +208,31 @@ def synthesize_planes(config, variables, ws, *, noise_mode="const", key=None):
     return jax.tree.map(lambda x: x.reshape(batch + x.shape[1:]), outputs)
 
 
-def decode(config, variables, planes, points):
+def to_planes(config: GeneratorConfig, outputs: stylegan2.BlockOutputs) -> jax.Array:
+    """EG3D's planes (..., P, R, R, C): the last block's image."""
+    return triplane.split_channels(outputs.last, len(config.plane_axes))
+
+
+def decode(generator: Generator, planes: jax.Array, points: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Raw density (..., N) and colour features (..., N, F) at world points (..., N, 3) of planes (..., P, H, W, C)."""
+    config = generator.config
     features = triplane.sample(planes, points, plane_axes=config.plane_axes, box_warp=config.rendering.box_warp)
-    return Generator(config).apply(variables, features / planes.shape[-4], method=lambda g, x: g.decoder(x))
+    return Networks(config).apply(generator.variables, features / planes.shape[-4], method=lambda g, x: g.decoder(x))
 
 
-def draw_uniforms(config, shape, *, key=None):
-    """What places the samples of rays of `shape`: (coarse (*shape, S), fine (*shape, S')) numbers in [0, 1).
+def super_resolve(
+    generator: Generator, features: jax.Array, ws: jax.Array, *, key: jax.Array | None = None
+) -> jax.Array:
+    """The final image (..., R, R, 3), about [-1, 1], of a feature image (..., h, w, F) and ws (..., num_ws, w_dim).
 
-    key: draws them at random, as EG3D does; None gives fixed quantiles, which do not flicker.
+    key: of the batch's shape, where the super-resolution's noise is random.
     """
-    coarse, fine = config.rendering.depth_resolution, config.rendering.depth_resolution_importance
-    if key is None:
-        quantiles = (jnp.arange(fine) + 0.5) / max(fine, 1)
-        return jnp.full(shape + (coarse,), 0.5), jnp.broadcast_to(quantiles, shape + (fine,))
-    keys = jax.random.split(key)
-    return jax.random.uniform(keys[0], shape + (coarse,)), jax.random.uniform(keys[1], shape + (fine,))
-
-
-def ray_limits(config, rays):
-    """Where along the rays of an image sampling starts and ends, each (..., h, w)."""
-    options = config.rendering
-    return volume.ray_limits(rays, options.ray_start, options.ray_end, options.box_warp)
-
-
-def march(config, variables, planes, rays, *, key=None, uniforms=None, limits=None):
-    """Samples the rays of one image through one scene: the density once, for every modality (`Samples`).
-
-    Args:
-      planes: (P, H, W, C) of one scene.
-      rays: `Rays` (h, w, 3) of one camera.
-      key: draws depths at random (`draw_uniforms`).
-      uniforms: what `draw_uniforms` returns, to use instead.
-      limits: what `ray_limits` returns, for rays that are a part of an image.
-    """
-    options = config.rendering
-    coarse, fine = options.depth_resolution, options.depth_resolution_importance
-    u_coarse, u_fine = uniforms or draw_uniforms(config, rays.directions.shape[:-1], key=key)
-    start, end = limits or ray_limits(config, rays)
-    depths = volume.stratified_depths(
-        None, start, end, coarse, disparity=options.disparity_space_sampling, uniforms=u_coarse
-    )
-    points, sigma, features = _decode_along(config, variables, planes, rays, depths)
-    features, order = (features,), jnp.broadcast_to(jnp.arange(coarse), depths.shape)
-    if fine:
-        weights = volume.weights_from_density(sigma, depths)
-        fine_depths = volume.importance_depths(None, depths, weights, fine, uniforms=u_fine)
-        more = _decode_along(config, variables, planes, rays, fine_depths)
-        points, features = jnp.concatenate([points, more[0]], axis=-2), (*features, more[2])
-        depths, order = volume.merge_sorted(depths, fine_depths)
-        sigma = jnp.take_along_axis(jnp.concatenate([sigma, more[1]], axis=-1), order, axis=-1)
-    weights = volume.weights_from_density(sigma, depths)
-    distance, opacity = volume.expected_depth(weights, depths)
-    # Weights go back to the order in which samples were decoded: cheaper than sorting their features.
-    in_order = jnp.take_along_axis(volume.sample_weights(weights), volume.invert_permutation(order), axis=-1)
-    return Samples(points, in_order, features, depths, order, distance, opacity)
-
-
-def feature_image(config, samples):
-    """The rendered features (..., H, W, F) in [-1, 1]; the first three channels are the raw image."""
-    image = volume.blend(samples.weights, samples.features)
-    if config.rendering.white_back:
-        image = image + 1 - samples.opacity[..., None]
-    return image * 2 - 1
-
-
-def super_resolve(config, variables, features, ws, *, key=None):
-    """The final image (..., R, R, 3), about [-1, 1], of a feature image (..., h, w, F) and ws (..., num_ws, w_dim)."""
-    batch = features.shape[:-3]
-    image = Generator(config).apply(
-        variables,
-        features.reshape((-1,) + features.shape[-3:]),
+    config, batch = generator.config, features.shape[:-3]
+    image = Networks(config).apply(
+        generator.variables,
+        features.reshape((-1, *features.shape[-3:])),
         ws[..., -1, :].reshape((-1, config.w_dim)),
         None if key is None else key.reshape(-1),
         method=lambda g, *args: g.superresolution(*args),
     )
     return image.reshape(batch + image.shape[1:])
-
-
-def _decode_along(config, variables, planes, rays, depths):
-    """Points (h, w, S, 3), raw densities (h, w, S) and features (h, w, S, F) at depths (h, w, S) along rays."""
-    points = rays.origins[..., None, :] + depths[..., None] * rays.directions[..., None, :]
-    sigma, features = decode(config, variables, planes, points.reshape(-1, 3))
-    return points, sigma.reshape(depths.shape), features.reshape(depths.shape + features.shape[-1:])

@@ -9,35 +9,51 @@ No sample depends on the batch that it is in.
 
 import functools
 import math
-import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.typing import ArrayLike
 
-from dnerf_jax.models import generator, semantic
-from dnerf_jax.networks.superresolution import resize
-from dnerf_jax.ops import cameras, triplane
+from dnerf_jax.models import generator, marching, semantic, surfaces
+from dnerf_jax.models.generator import GeneratorConfig
+from dnerf_jax.models.model import Model
+from dnerf_jax.ops import cameras
+from dnerf_jax.ops.batched import Batched
+from dnerf_jax.ops.cameras import Camera
+
+MEMORY = 2**27  # bytes for the rays that are rendered together, unless told: what CPUs are quickest with
 
 
-@struct.dataclass
-class Scene:
+@struct.dataclass(repr=False)
+class Scene(Batched):
     """A latent's tri-planes: ws (..., num_ws, w_dim), planes (..., 3, R, R, C), and the semantic branch's or None."""
 
     ws: jax.Array
     planes: jax.Array
     semantic_planes: jax.Array | None
 
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading dimensions: those of the latents."""
+        return self.ws.shape[:-2]
 
-@struct.dataclass
-class View:
-    """What one camera sees. Everything but `image_raw` is at the final image's resolution R.
+
+@struct.dataclass(repr=False)
+class View(Batched):
+    """What one camera sees. Everything but what is called raw has the final image's resolution R.
+
+    A pixel is empty where less than half of its ray is stopped. In memory the distance to what is empty is infinite, in
+    files it is 0, and nowhere NaN; its point is the camera's centre, its normal is zero.
 
     image: (..., R, R, 3) about [-1, 1]. image_raw: (..., r, r, 3), before super-resolution.
-    logits: (..., R, R, C) and mask: (..., R, R) uint8 ids, or None without a semantic branch.
-    depth_z: (..., R, R) along the optical axis and distance: (..., R, R) along the ray, in world units; where less
-      than half of a ray is stopped they are infinite.
-    opacity: (..., R, R) in [0, 1]. points: (..., R, R, 3) in the world frame; where empty, the camera's centre.
+    logits: (..., R, R, C), mask: (..., R, R) uint8 ids, confidence: (..., R, R) the probability in (0, 1] that the
+      branch gives to that id, and semantic_raw: (..., r, r, C), the raw semantic map; None without a semantic branch.
+    depth_z: (..., R, R) along the optical axis and distance: (..., R, R) along the ray, in world units.
+    opacity: (..., R, R) in [0, 1].
+    points: (..., R, R, 3) where rays are stopped, and normal: (..., R, R, 3) unit vectors out of the surface there,
+      both in the world frame.
     camera: (...).
     """
 
@@ -45,152 +61,188 @@ class View:
     image_raw: jax.Array
     logits: jax.Array | None
     mask: jax.Array | None
+    confidence: jax.Array | None
+    semantic_raw: jax.Array | None
     depth_z: jax.Array
     distance: jax.Array
     opacity: jax.Array
     points: jax.Array
-    camera: cameras.Camera
+    normal: jax.Array
+    camera: Camera
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading dimensions: those of scene and camera together."""
+        return self.opacity.shape[:-2]
 
 
 def synthesize(
-    model, z=None, c=None, *, ws=None, truncation_psi=1.0, truncation_cutoff=None, noise_mode="const", key=None
-):
+    model: Model,
+    z: jax.Array | None = None,
+    c: jax.Array | None = None,
+    *,
+    ws: jax.Array | None = None,
+    truncation_psi: float | jax.Array = 1.0,
+    truncation_cutoff: int | None = None,
+    noise_mode: str = "const",
+    key: jax.Array | None = None,
+) -> Scene:
     """The scene of latents z (..., z_dim), or of ws (..., num_ws, w_dim) as they are.
 
     Args:
       c: (..., 25) camera for the mapping, where the generator has one. Default: frontal, as in EG3D's scripts.
-      truncation_psi, truncation_cutoff: see `generator.map_latents`.
-      noise_mode: "const" (reproducible), "none", or "random" with a key of the batch's shape.
+      truncation_psi, truncation_cutoff: see `generator.map_latents`; the latter is static under `jit`.
+      noise_mode: "const" (reproducible), "none", or "random" with a key of the batch's shape; static under `jit`.
     """
-    config = model.config
+    config = model.generator.config
     if (z is None) == (ws is None):
-        raise ValueError("Pass either z or ws.")
-    if ws is None:
+        raise ValueError("Pass either z or ws: the one is mapped to the other.")
+    if z is not None:
         if config.c_dim and c is None:
             c = cameras.to_eg3d(default_camera(config))
         ws = generator.map_latents(
-            config, model.variables, z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
+            model.generator, z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
         )
-    outputs = generator.synthesize_planes(config, model.variables, ws, noise_mode=noise_mode, key=key)
+    outputs = generator.synthesize_blocks(model.generator, ws, noise_mode=noise_mode, key=key)
     semantic_planes = None
-    if model.semantic_config is not None:
-        features = semantic.select_features(model.semantic_config, outputs)
-        semantic_planes = semantic.project(model.semantic_config, config, model.semantic_params, features)
-    return Scene(ws, triplane.split_channels(outputs.last, len(config.plane_axes)), semantic_planes)
+    if model.semantic is not None:
+        features = semantic.select_features(model.semantic.config, outputs)
+        semantic_planes = semantic.synthesize_planes(model.semantic, config, features)
+    return Scene(ws, generator.to_planes(config, outputs), semantic_planes)
 
 
-def default_camera(config, yaw=0.0, pitch=0.0):
+def default_camera(config: GeneratorConfig, yaw: ArrayLike = 0.0, pitch: ArrayLike = 0.0) -> Camera:
     """A camera (...) on the generator's own orbit; yaw and pitch (...) in radians, frontal by default."""
     options = config.rendering
     return cameras.orbit(yaw, pitch, radius=options.avg_camera_radius, pivot=options.avg_camera_pivot)
 
 
-def render(model, scene, camera, *, key=None, resolution=None, rows_at_once=None):
-    """What `camera` sees of `scene`; their leading dimensions agree, or either has none.
+def render(
+    model: Model,
+    scene: Scene,
+    camera: Camera,
+    *,
+    key: jax.Array | None = None,
+    resolution: int | None = None,
+    rows_at_once: int | None = None,
+) -> View:
+    """What `camera` sees of `scene`; their leading dimensions are broadcast, and what is shared is not copied.
 
     Args:
       key: of the batch's shape, draws the depths of samples at random as EG3D does. None places them at fixed
         quantiles: deterministic, and without flicker between views.
-      resolution: of the neural rendering; None is the checkpoint's.
+      resolution: of the neural rendering; None is the checkpoint's. Static under `jit`.
       rows_at_once: how many rows of rays of every view are rendered together, a divisor of the resolution; None is as
-        many as fit an eighth of the memory. The result does not depend on it.
+        many as `rows_that_fit` MEMORY. The result does not depend on it. Static under `jit`.
+
+    Under an outer `vmap` the rows of all views of the batch are rendered together: choose fewer then.
     """
-    resolution = resolution or model.config.neural_rendering_resolution
-    batch = jnp.broadcast_shapes(scene.ws.shape[:-2], camera.cam2world.shape[:-2])
-    scene = jax.tree.map(lambda x, d: jnp.broadcast_to(x, batch + x.shape[x.ndim - d :]), scene, _dims(scene))
-    camera = cameras.Camera(
-        jnp.broadcast_to(camera.cam2world, batch + (4, 4)), jnp.broadcast_to(camera.intrinsics, batch + (3, 3))
-    )
-    rows = rows_at_once or _rows_that_fit(model, scene, resolution, math.prod(batch))
+    for name, value in (("resolution", resolution), ("rows_at_once", rows_at_once)):
+        if isinstance(value, jax.core.Tracer):
+            raise ValueError(
+                f"{name} is traced, expected a number: it is static, so write jax.jit(render, "
+                'static_argnames=("resolution", "rows_at_once")).'
+            )
+    config = model.generator.config
+    resolution = resolution or config.neural_rendering_resolution
+    batch = jnp.broadcast_shapes(scene.batch_shape, camera.batch_shape)
+    if key is not None and key.shape != batch:
+        raise ValueError(f"key has shape {key.shape}, expected one key for every view, {batch}: split it.")
+    rows = rows_at_once or rows_that_fit(model, resolution, views=math.prod(batch))
     if resolution % rows:
         raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
-    one = lambda scene, camera, key: _render_one(model, scene, camera, key, resolution, rows)  # noqa: E731
-    for _ in batch:
-        one = jax.vmap(one, in_axes=(0, 0, None if key is None else 0))
-    features, phi, distance, opacity = one(scene, camera, key)
+    one = functools.partial(_render_one, model, resolution, rows)
+    shapes = scene.batch_shape, camera.batch_shape, () if key is None else key.shape
+    features, semantic_features, surface = _over_batch(one, batch, shapes, scene, camera, key)
 
-    config = model.config
-    image = generator.super_resolve(config, model.variables, features, scene.ws, key=key)
-    logits = mask = None
-    if phi is not None:
-        _, logits = semantic.super_resolve(model.semantic_config, config, model.semantic_params, phi)
+    ws = jnp.broadcast_to(scene.ws, batch + scene.ws.shape[-2:])
+    image = generator.super_resolve(model.generator, features, ws, key=key)
+    raw = logits = mask = confidence = None
+    if model.semantic is not None and semantic_features is not None:
+        raw, logits = semantic.super_resolve(model.semantic, config, semantic_features)
         mask = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
-    distance, opacity = _upsample_distance(distance, opacity, config.image_resolution)
+        confidence = jnp.exp(jnp.max(logits, axis=-1) - jax.nn.logsumexp(logits, axis=-1))
+    camera = jax.tree.map(lambda x: jnp.broadcast_to(x, batch + x.shape[-2:]), camera)
+    surface = surfaces.upsample(surface, config.image_resolution)
     rays = cameras.rays(camera, config.image_resolution)
-    solid = jnp.isfinite(distance)
+    solid = jnp.isfinite(surface.distance)
     # Products with infinity would have gradients in the camera that are NaN.
-    finite = jnp.where(solid, distance, 0.0)
+    finite = jnp.where(solid, surface.distance, 0.0)
     return View(
         image=image,
         image_raw=features[..., :3],
         logits=logits,
         mask=mask,
+        confidence=confidence,
+        semantic_raw=raw,
         depth_z=jnp.where(solid, finite * cameras.z_per_distance(camera, config.image_resolution), jnp.inf),
-        distance=distance,
-        opacity=opacity,
+        distance=surface.distance,
+        opacity=surface.opacity,
         points=rays.origins + finite[..., None] * rays.directions,
+        normal=surface.normal,
         camera=camera,
     )
 
 
-def _render_one(model, scene, camera, key, resolution, rows):
-    """Feature image, semantic feature map or None, distance and opacity of one scene from one camera."""
-    config = model.config
-    rays = cameras.rays(camera, resolution)
-    uniforms = generator.draw_uniforms(config, (resolution, resolution), key=key)
-    every = rays, uniforms, generator.ray_limits(config, rays)
-    if rows == resolution:
-        return _render_rows(model, scene, every)
-    parts = jax.tree.map(lambda x: x.reshape((-1, rows) + x.shape[1:]), every)
-    # What a part needed on the way is computed again for its gradient.
-    found = jax.lax.map(jax.checkpoint(functools.partial(_render_rows, model, scene)), parts)
-    return jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), found)
-
-
-def _render_rows(model, scene, rows):
-    """As `_render_one`, for rows of rays, with their uniforms and their limits."""
-    config = model.config
-    rays, uniforms, limits = rows
-    samples = generator.march(config, model.variables, scene.planes, rays, uniforms=uniforms, limits=limits)
-    phi = None
-    if scene.semantic_planes is not None:
-        arguments = (model.semantic_config, config, model.semantic_params, scene.semantic_planes)
-        if model.semantic_config.density_prior:
-            phi = semantic.render(*arguments, *semantic.select_samples(model.semantic_config, samples))
-        else:
-            phi = semantic.render_own_density(*arguments, samples.points, samples.depths, samples.order)
-    return generator.feature_image(config, samples), phi, samples.distance, samples.opacity
-
-
-def _rows_that_fit(model, scene, resolution, views):
-    """The largest divisor of the resolution so many rows of which, of all views, fit an eighth of the memory."""
-    config = model.config
+def rows_that_fit(model: Model, resolution: int, *, views: int = 1, memory: float = MEMORY) -> int:
+    """The largest divisor of the resolution so many rows of which, of all views, take at most `memory` bytes."""
+    config = model.generator.config
     samples = config.rendering.depth_resolution + config.rendering.depth_resolution_importance
     # What a sample occupies: its planes' features and hidden layer before and after, its features, and scalars.
     floats = config.plane_channels + 2 * config.decoder_hidden + 2 * config.feature_channels + 32
-    if scene.semantic_planes is not None and model.semantic_config.samples_kept is None:
-        floats += 2 * model.semantic_config.hidden
+    if model.semantic is not None and model.semantic.config.samples_kept is None:
+        floats += 2 * model.semantic.config.hidden
     row = 4 * floats * samples * resolution * views
     divisors = [rows for rows in range(1, resolution + 1) if resolution % rows == 0]
-    return max([rows for rows in divisors if rows * row <= _memory() / 8], default=1)
+    return max([rows for rows in divisors if rows * row <= memory], default=1)
 
 
-@functools.cache
-def _memory():
-    """Bytes of memory of the first device, or of the machine if the device does not say."""
-    known = jax.local_devices()[0].memory_stats() or {}
-    return known.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _over_batch(function: Any, batch: tuple[int, ...], shapes: tuple[tuple[int, ...], ...], *arguments: Any) -> Any:
+    """`function` of every entry of a batch; what an argument has once for several entries is shared, not copied.
+
+    shapes: the leading dimensions of every argument, which broadcast to `batch`.
+    """
+    varies, squeezed = [], []
+    for argument, shape in zip(arguments, shapes, strict=True):
+        padded = (1,) * (len(batch) - len(shape)) + shape
+        varies.append([size == whole != 1 for size, whole in zip(padded, batch, strict=True)])
+        kept = tuple(size for size, varying in zip(padded, varies[-1], strict=True) if varying)
+        squeezed.append(_with_batch(argument, len(shape), kept))
+    for axes in reversed(list(zip(*varies, strict=True))):
+        if any(axes):
+            function = jax.vmap(function, in_axes=tuple(0 if varying else None for varying in axes))
+    return _with_batch(function(*squeezed), sum(size != 1 for size in batch), batch)
 
 
-def _upsample_distance(distance, opacity, resolution):
-    """Distance and opacity (..., h, w) at the final resolution; the distance of empty rays does not bleed in."""
-    both = jnp.stack([distance * opacity, opacity], axis=-1)
-    both = resize(both, resolution, antialias=False)
-    opacity = both[..., 1]
-    solid = opacity > 0.5
-    return jnp.where(solid, both[..., 0] / jnp.where(solid, opacity, 1.0), jnp.inf), jnp.clip(opacity, 0.0, 1.0)
+def _with_batch(tree: Any, dims: int, batch: tuple[int, ...]) -> Any:
+    """Arrays whose first `dims` dimensions are reshaped to `batch`."""
+    return jax.tree.map(lambda x: x.reshape(batch + x.shape[dims:]), tree)
 
 
-def _dims(scene):
-    """How many trailing dimensions of every array of a scene are not batch dimensions."""
-    return Scene(2, 4, None if scene.semantic_planes is None else 4)
+def _render_one(
+    model: Model, resolution: int, rows: int, scene: Scene, camera: Camera, key: jax.Array | None
+) -> tuple[jax.Array, jax.Array | None, surfaces.Surface]:
+    """Feature image, semantic features or None, and surface of one scene from one camera."""
+    options = model.generator.config.rendering
+    rays = cameras.rays(camera, resolution)
+    uniforms = marching.draw_uniforms(options, (resolution, resolution), key=key)
+    every = rays, uniforms, marching.ray_limits(options, rays)
+    if rows == resolution:
+        return _render_rows(model, scene, every)
+    parts = _with_batch(every, 1, (resolution // rows, rows))
+    # What a part needed on the way is computed again for its gradient.
+    found = jax.lax.map(jax.checkpoint(functools.partial(_render_rows, model, scene)), parts)
+    return _with_batch(found, 2, (resolution,))
+
+
+def _render_rows(model: Model, scene: Scene, rows: Any) -> tuple[jax.Array, jax.Array | None, surfaces.Surface]:
+    """As `_render_one`, for rows of rays, with their uniforms and their limits."""
+    config, (rays, uniforms, limits) = model.generator.config, rows
+    samples = marching.march(model.generator, scene.planes, rays, uniforms=uniforms, limits=limits)
+    semantic_features = None
+    if model.semantic is not None and scene.semantic_planes is not None:
+        selected = semantic.select_samples(model.semantic.config, samples)
+        semantic_features = semantic.render(model.semantic, config, scene.semantic_planes, selected)
+    normal = surfaces.normals(model.generator, scene.planes, samples)
+    surface = surfaces.Surface(samples.distance, samples.opacity, normal)
+    return marching.feature_image(config, samples), semantic_features, surface

@@ -15,7 +15,7 @@ _LOG1P_SLOPE = (
 
 
 @jax.custom_jvp
-def softplus(x):
+def softplus(x: jax.Array) -> jax.Array:
     """log(1 + exp(x)), to 2e-7 of its value as JAX's own, which takes several times as long."""
     small = jnp.exp(-jnp.abs(x))
     return jnp.maximum(x, 0) + small * jnp.polyval(_LOG1P_SLOPE, small)
@@ -39,7 +39,7 @@ class Decoder(nn.Module):
     lr_multiplier: float = 1.0
 
     @nn.compact
-    def __call__(self, features):
+    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = softplus(FullyConnected(self.hidden, self.lr_multiplier, name="fc0")(features))
         x = FullyConnected(1 + self.features, self.lr_multiplier, name="fc1")(x)
         return x[..., 0], jax.nn.sigmoid(x[..., 1:]) * 1.002 - 0.001

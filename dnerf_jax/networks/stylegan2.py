@@ -5,16 +5,15 @@ rates). Images are NHWC. Modules and parameters carry PyTorch's names, so that a
 tree. Everything here treats the samples of a batch independently.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
 from flax import linen as nn
 from flax import struct
 
+from dnerf_jax.ops.convolutions import convolve, convolve_upsampling, upsample
+
 _SQRT2 = np.float32(np.sqrt(2))
-_UPSAMPLING_TAPS = np.array([1, 3, 3, 1], np.float32) / 4  # [1, 3, 3, 1] / 8 per axis, times the gain of 2
 NOISE_MODES = ("const", "random", "none")
 
 
@@ -22,108 +21,33 @@ NOISE_MODES = ("const", "random", "none")
 class BlockOutputs:
     """What every synthesis block puts out, by the block's name "b4", "b8", ...
 
-    hidden: activations (N, R, R, channels). skip: the accumulated image (N, R, R, image channels); the last block's
-    are the planes.
+    hidden: activations (N, R, R, channels), in the convolutions' dtype. skip: the accumulated image (N, R, R, image
+    channels), float32; the last block's are the planes.
     """
 
     hidden: dict[str, jax.Array]
     skip: dict[str, jax.Array]
 
     @property
-    def last(self):
+    def last(self) -> jax.Array:
         """The last block's image: EG3D's planes, plane-major channels."""
-        return self.skip[max(self.skip, key=lambda name: int(name[1:]))]
+        return by_resolution(self.skip)[-1]
 
 
-def normalize_second_moment(x):
+def by_resolution(blocks: dict[str, jax.Array]) -> list[jax.Array]:
+    """The outputs of blocks by name, coarse to fine."""
+    return [blocks[name] for name in sorted(blocks, key=lambda name: int(name[1:]))]
+
+
+def normalize_second_moment(x: jax.Array) -> jax.Array:
     """Scales the last axis to unit mean square."""
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-8)
 
 
-def leaky_relu(x, clamp=None):
+def leaky_relu(x: jax.Array, clamp: float | None = None) -> jax.Array:
     """Leaky ReLU with slope 0.2 and gain sqrt(2), then an optional clamp to [-clamp, clamp]."""
     x = jax.nn.leaky_relu(x, 0.2) * _SQRT2.astype(x.dtype)
     return x if clamp is None else jnp.clip(x, -clamp, clamp)
-
-
-def upsample(image):
-    """Doubles the size of images (..., H, W, C) with the normalised [1, 3, 3, 1] filter.
-
-    Even outputs are (1 x[i-1] + 3 x[i]) / 4 and odd ones (3 x[i] + 1 x[i+1]) / 4 along each axis, zero outside.
-    """
-    for axis in (-3, -2):
-        axis = image.ndim + axis
-        ends = [(0, 0)] * image.ndim
-        ends[axis] = (1, 1)
-        padded = jnp.pad(image, ends)
-        size = image.shape[axis]
-        before, here, after = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3))
-        pair = jnp.stack([(before + 3 * here) / 4, (3 * here + after) / 4], axis=axis + 1)
-        image = pair.reshape(image.shape[:axis] + (2 * size,) + image.shape[axis + 1 :])
-    return image
-
-
-@jax.custom_vjp
-def convolve(x, weight):
-    """Correlates x (N, H, W, I) with weight (k, k, I, O), k odd, same size, zero padding.
-
-    The gradient in the weight is written as one matrix product per entry of the kernel: XLA's own takes nearly twice
-    the time on CPUs. Being custom, it serves reverse-mode differentiation of any order, but not forward mode.
-    """
-    return jax.lax.conv_general_dilated(
-        x, weight, window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def _convolve_forward(x, weight):
-    return convolve(x, weight), (x, weight)
-
-
-def _convolve_backward(kept, out):
-    x, weight = kept
-    size, (_, height, width, inputs) = weight.shape[0], x.shape
-    ends = (size // 2, size // 2)
-    padded, flat = jnp.pad(x, ((0, 0), ends, ends, (0, 0))), out.reshape(-1, out.shape[-1])
-    entry = lambda i, j: padded[:, i : i + height, j : j + width].reshape(-1, inputs).T @ flat  # noqa: E731
-    in_weight = jnp.stack([jnp.stack([entry(i, j) for j in range(size)]) for i in range(size)])
-    return convolve(out, weight[::-1, ::-1].swapaxes(2, 3)), in_weight
-
-
-convolve.defvjp(_convolve_forward, _convolve_backward)
-
-
-def convolve_upsampling(x, weight):
-    """Transposed convolution of stride 2 with weight (3, 3, I, O), then the [1, 3, 3, 1] filter: (N, 2H, 2W, O).
-
-    The transposed convolution is written by output parity: y[2i] = x[i] w[0] + x[i-1] w[2] and y[2i+1] = x[i] w[1]
-    along each axis. So four shifted copies of the input, each times the kernel entries that it meets, make all of
-    it by plain matrix products. XLA runs dilated and even-sized convolutions slowly on CPUs: the gradient of the same
-    sum written as one 2 x 2 convolution takes forty times as long.
-    """
-    chex.assert_shape(weight, (3, 3, x.shape[-1], None))
-    n, height, width, inputs = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    parity = {(py, px): 0 for py in range(2) for px in range(2)}
-    for dy in range(2):
-        for dx in range(2):
-            # A shift of 1 is x[i], which meets kernel entries 0 and 1 (parities 0 and 1); a shift of 0 is x[i-1].
-            shifted = padded[:, dy : dy + height + 1, dx : dx + width + 1].reshape(-1, inputs)
-            rows = ((0, 0), (1, 1)) if dy else ((0, 2),)
-            cols = ((0, 0), (1, 1)) if dx else ((0, 2),)
-            met = [(py, px, weight[ky, kx]) for py, ky in rows for px, kx in cols]
-            product = shifted @ jnp.concatenate([entry for _, _, entry in met], axis=1)
-            for (py, px, _), part in zip(met, jnp.split(product, len(met), axis=1), strict=True):
-                parity[py, px] = parity[py, px] + part
-    y = jnp.stack([parity[key] for key in sorted(parity)], axis=1)
-    y = rearrange(y, "(n h w) (py px) c -> n (h py) (w px) c", n=n, h=height + 1, py=2)
-    # Row 2H + 1 is beyond the transposed convolution's 2H + 1 rows and zero, which serves as the filter's padding.
-    y = jnp.pad(y, ((0, 0), (1, 0), (1, 0), (0, 0)))
-    for axis, size in ((1, 2 * height), (2, 2 * width)):
-        y = sum(
-            tap.astype(y.dtype) * jax.lax.slice_in_dim(y, i, i + size, axis=axis)
-            for i, tap in enumerate(_UPSAMPLING_TAPS)
-        )
-    return y
 
 
 class FullyConnected(nn.Module):
@@ -135,7 +59,7 @@ class FullyConnected(nn.Module):
     activate: bool = False
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         fan_in = x.shape[-1]
         weight = self.param("weight", nn.initializers.normal(1 / self.lr_multiplier), (fan_in, self.features))
         bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,))
@@ -153,7 +77,7 @@ class Mapping(nn.Module):
     num_layers: int
 
     @nn.compact
-    def __call__(self, z, c=None):
+    def __call__(self, z: jax.Array, c: jax.Array | None = None) -> jax.Array:
         x = normalize_second_moment(z)
         if self.c_dim:
             embedded = FullyConnected(self.w_dim, name="embed")(c)
@@ -173,7 +97,9 @@ class ModulatedConv(nn.Module):
     clamp: float | None = None
 
     @nn.compact
-    def __call__(self, x, w, noise_mode="const", key=None):
+    def __call__(
+        self, x: jax.Array, w: jax.Array, noise_mode: str = "const", key: jax.Array | None = None
+    ) -> jax.Array:
         """x (N, H, W, I), w (N, w_dim) -> (N, resolution, resolution, features); key (N,) for random noise."""
         inputs = x.shape[-1]
         weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, inputs, self.features))
@@ -203,7 +129,7 @@ class ToRGB(nn.Module):
     clamp: float | None = None
 
     @nn.compact
-    def __call__(self, x, w):
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
         inputs = x.shape[-1]
         weight = self.param("weight", nn.initializers.normal(1.0), (1, 1, inputs, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -228,16 +154,24 @@ class SynthesisBlock(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @property
-    def num_convs(self):
+    def num_convs(self) -> int:
         return 1 if self.first else 2
 
     @nn.compact
-    def __call__(self, x, image, ws, noise_mode="const", key=None):
+    def __call__(
+        self,
+        x: jax.Array | None,
+        image: jax.Array | None,
+        ws: jax.Array,
+        noise_mode: str = "const",
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
         """x (N, R', R', I), image (N, R', R', image_features) or None, ws (N, num_convs + 1, w_dim)."""
         keys = [None] * 2 if key is None else [jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(key) for i in range(2)]
-        conv = lambda name, up=False: ModulatedConv(  # noqa: E731
-            self.features, self.resolution, up=up, clamp=self.clamp, name=name
-        )
+
+        def conv(name: str, up: bool = False) -> ModulatedConv:
+            return ModulatedConv(self.features, self.resolution, up=up, clamp=self.clamp, name=name)
+
         if self.first:
             const = self.param("const", nn.initializers.normal(1.0), (self.resolution, self.resolution, self.features))
             x = jnp.broadcast_to(const.astype(self.dtype), (ws.shape[0],) + const.shape)
@@ -261,7 +195,7 @@ class Synthesis(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, ws, noise_mode="const", key=None):
+    def __call__(self, ws: jax.Array, noise_mode: str = "const", key: jax.Array | None = None) -> BlockOutputs:
         if noise_mode not in NOISE_MODES:
             raise ValueError(f"noise_mode must be one of {NOISE_MODES}; got {noise_mode!r}.")
         if noise_mode == "random" and key is None:
@@ -283,16 +217,16 @@ class Synthesis(nn.Module):
             block_ws = ws[:, first_w : first_w + block.num_convs + 1]
             block_key = None if key is None else jax.vmap(lambda k, r=resolution: jax.random.fold_in(k, r))(key)
             x, image = block(x, image, block_ws, noise_mode, block_key)
-            outputs.hidden[name], outputs.skip[name] = x.astype(jnp.float32), image
+            outputs.hidden[name], outputs.skip[name] = x, image
             first_w += block.num_convs
         return outputs
 
 
-def block_resolutions(resolution):
+def block_resolutions(resolution: int) -> list[int]:
     """The resolutions 4, 8, ... of the synthesis blocks."""
     return [2**i for i in range(2, int(np.log2(resolution)) + 1)]
 
 
-def num_ws(resolution):
+def num_ws(resolution: int) -> int:
     """How many latents a synthesis network consumes: one per convolution, and the last toRGB's."""
     return 2 * len(block_resolutions(resolution))

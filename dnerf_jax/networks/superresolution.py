@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dnerf_jax.networks.stylegan2 import SynthesisBlock
-from dnerf_jax.ops.precision import einsum
+from dnerf_jax.ops.resizing import resize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SuperresolutionConfig:
     noise_mode: str = "none"
 
     @property
-    def resolutions(self):
+    def resolutions(self) -> tuple[int, int]:
         """The resolutions of the two blocks; the second is the final image's."""
         first = self.input_resolution * (2 if self.upsample[0] else 1)
         return first, first * (2 if self.upsample[1] else 1)
@@ -51,35 +51,6 @@ PRESETS = {
 }
 
 
-def resize(image, resolution, *, antialias):
-    """Resizes (..., H, W, C) to a square, bilinear between pixel centres, edges repeated."""
-    shape = image.shape[:-3] + (resolution, resolution, image.shape[-1])
-    return jax.image.resize(image, shape, "bilinear", antialias=antialias, precision=jax.lax.Precision.HIGHEST)
-
-
-def add_resized(images, resolution):
-    """The sum of images (N, r, r, C), each of its own size r, resized to a square as `resize` does, not antialiased.
-
-    One matrix product interpolates the rows of all of them, so that only their sum is ever made at that size.
-    """
-    total, wide, weights = 0.0, [], []
-    for image in images:
-        size = image.shape[-2]
-        if size == resolution:
-            total = total + image
-        else:
-            identity = jnp.eye(size, dtype=image.dtype)
-            weights.append(jax.image.resize(identity, (resolution, size), "linear", antialias=False))
-            wide.append(einsum("xw,nhwc->nhxc", weights[-1], image))
-    if wide:
-        rows, weights = jnp.concatenate(wide, axis=1), jnp.concatenate(weights, axis=1)
-        flat = rows.reshape(rows.shape[:2] + (-1,))
-        # One product for each image: with the weights shared, XLA would transpose the images instead.
-        added = einsum("nyh,nhx->nyx", jnp.broadcast_to(weights, flat.shape[:1] + weights.shape), flat)
-        total = total + added.reshape(added.shape[:2] + rows.shape[2:])
-    return total
-
-
 class Superresolution(nn.Module):
     """From a feature image (N, h, w, channels) and the last latent (N, w_dim) to the image (N, R, R, 3).
 
@@ -90,7 +61,7 @@ class Superresolution(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, features, w, key=None):
+    def __call__(self, features: jax.Array, w: jax.Array, key: jax.Array | None = None) -> jax.Array:
         config = self.config
         size = features.shape[-2]
         if size > config.input_resolution and not config.resize_larger:

@@ -11,44 +11,54 @@ divided by the image size, so that one camera serves every resolution:
 Angles are radians, lengths world units. Leading batch dimensions are free.
 """
 
+from collections.abc import Sequence
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
+from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.precision import einsum
 
 # COLMAP camera models that map to a pinhole without distortion.
 _COLMAP_MODELS = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4}
 
 
-@struct.dataclass
-class Camera:
+@struct.dataclass(repr=False)
+class Camera(Batched):
     """A pinhole camera: cam2world (..., 4, 4) in OpenCV axes, intrinsics (..., 3, 3) divided by image size."""
 
     cam2world: jax.Array
     intrinsics: jax.Array
 
-    def __getitem__(self, index):
-        """The camera at `index` of the leading batch dimensions."""
-        return Camera(self.cam2world[index], self.intrinsics[index])
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading dimensions."""
+        return self.cam2world.shape[:-2]
 
 
-@struct.dataclass
-class Rays:
+@struct.dataclass(repr=False)
+class Rays(Batched):
     """Rays in the world frame: origins (..., 3) and unit directions (..., 3)."""
 
     origins: jax.Array
     directions: jax.Array
 
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading dimensions."""
+        return self.directions.shape[:-1]
 
-def pinhole(focal=4.2647, center=0.5):
+
+def pinhole(focal: float | jax.Array = 4.2647, center: float = 0.5) -> jax.Array:
     """Intrinsics (3, 3) with equal focal lengths and the principal point at `center`, in image sizes."""
     return jnp.array([[focal, 0.0, center], [0.0, focal, center], [0.0, 0.0, 1.0]], jnp.float32)
 
 
-def focal_from_fov(fov_degrees):
+def focal_from_fov(fov_degrees: float) -> float:
     """EG3D's focal length (in image sizes) for its field-of-view flag: 18.837 degrees gives 4.263.
 
     EG3D divides by `tan(fov / 2) * 1.414` and rounds pi to 3.14159, so this is not the exact pinhole relation.
@@ -56,7 +66,7 @@ def focal_from_fov(fov_degrees):
     return 1.0 / (np.tan(fov_degrees * 3.14159 / 360) * 1.414)
 
 
-def look_at(origin, target, up=(0.0, 1.0, 0.0)):
+def look_at(origin: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 1.0, 0.0)) -> jax.Array:
     """Camera-to-world matrices (..., 4, 4) at `origin` (..., 3) looking at `target` (..., 3), without roll."""
     origin, target = jnp.asarray(origin, jnp.float32), jnp.asarray(target, jnp.float32)
     forward = _normalize(target - origin)
@@ -69,7 +79,14 @@ def look_at(origin, target, up=(0.0, 1.0, 0.0)):
     return jnp.concatenate([top, bottom], axis=-2)
 
 
-def orbit(yaw, pitch, *, radius=2.7, pivot=(0.0, 0.0, 0.0), focal=4.2647):
+def orbit(
+    yaw: ArrayLike,
+    pitch: ArrayLike,
+    *,
+    radius: float = 2.7,
+    pivot: ArrayLike = (0.0, 0.0, 0.0),
+    focal: float = 4.2647,
+) -> Camera:
     """Cameras on a sphere around `pivot`, looking at it.
 
     Args:
@@ -86,7 +103,14 @@ def orbit(yaw, pitch, *, radius=2.7, pivot=(0.0, 0.0, 0.0), focal=4.2647):
     return Camera(cam2world, jnp.broadcast_to(pinhole(focal), yaw.shape + (3, 3)))
 
 
-def eg3d_orbit(horizontal, vertical, *, radius=2.7, pivot=(0.0, 0.0, 0.0), focal=4.2647):
+def eg3d_orbit(
+    horizontal: ArrayLike,
+    vertical: ArrayLike,
+    *,
+    radius: float = 2.7,
+    pivot: ArrayLike = (0.0, 0.0, 0.0),
+    focal: float = 4.2647,
+) -> Camera:
     """EG3D's `LookAtPoseSampler`: horizontal = vertical = pi / 2 is frontal.
 
     The camera circles the origin, not the pivot, and the polar angle is arccos(1 - 2 vertical / pi), not
@@ -102,15 +126,15 @@ def eg3d_orbit(horizontal, vertical, *, radius=2.7, pivot=(0.0, 0.0, 0.0), focal
     return Camera(cam2world, jnp.broadcast_to(pinhole(focal), horizontal.shape + (3, 3)))
 
 
-def rays(camera, resolution):
-    """Rays through all pixel centres of a square image, (..., resolution, resolution, 3) each."""
+def rays(camera: Camera, resolution: int) -> Rays:
+    """Rays through all pixel centres of a square image, (..., resolution, resolution, 3) each; a static resolution."""
     centers = (jnp.arange(resolution, dtype=jnp.float32) + 0.5) / resolution
     u, v = jnp.meshgrid(centers, centers, indexing="xy")
     batch = camera.cam2world.shape[:-2]
     return rays_at(camera, jnp.broadcast_to(jnp.stack([u, v], -1), batch + (resolution, resolution, 2)))
 
 
-def rays_at(camera, uv):
+def rays_at(camera: Camera, uv: jax.Array) -> Rays:
     """Rays through image points uv (..., *grid, 2) in [0, 1], x to the right, y down.
 
     The camera's batch dimensions come first in `uv`; what lies between them and the last is the grid.
@@ -119,7 +143,10 @@ def rays_at(camera, uv):
     chex.assert_shape(camera.intrinsics, (*camera.cam2world.shape[:-2], 3, 3))
     batch = camera.cam2world.ndim - 2
     grid = uv.ndim - 1 - batch
-    expand = lambda x: x.reshape(x.shape[:batch] + (1,) * grid + x.shape[batch:])  # noqa: E731
+
+    def expand(x: jax.Array) -> jax.Array:
+        return x.reshape(x.shape[:batch] + (1,) * grid + x.shape[batch:])
+
     k = expand(camera.intrinsics)
     y = (uv[..., 1] - k[..., 1, 2]) / k[..., 1, 1]
     x = (uv[..., 0] - k[..., 0, 2] - k[..., 0, 1] * y) / k[..., 0, 0]
@@ -129,7 +156,7 @@ def rays_at(camera, uv):
     return Rays(jnp.broadcast_to(pose[..., :3, 3], directions.shape), directions)
 
 
-def project(camera, points):
+def project(camera: Camera, points: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Image coordinates (..., N, 2) in [0, 1] and z-depths (..., N) of world points (..., N, 3)."""
     rotation, origin = camera.cam2world[..., :3, :3], camera.cam2world[..., :3, 3]
     local = einsum("...ji,...nj->...ni", rotation, points - origin[..., None, :])
@@ -137,19 +164,19 @@ def project(camera, points):
     return homogeneous[..., :2] / homogeneous[..., 2:], local[..., 2]
 
 
-def z_per_distance(camera, resolution):
+def z_per_distance(camera: Camera, resolution: int) -> jax.Array:
     """z-depth per unit of ray distance at every pixel, (..., resolution, resolution)."""
     forward = camera.cam2world[..., :3, 2]
     return einsum("...hwi,...i->...hw", rays(camera, resolution).directions, forward)
 
 
-def to_eg3d(camera):
+def to_eg3d(camera: Camera) -> jax.Array:
     """EG3D's 25 numbers: the row-major camera-to-world matrix, then the row-major intrinsics, (..., 25)."""
     batch = camera.cam2world.shape[:-2]
     return jnp.concatenate([camera.cam2world.reshape(batch + (16,)), camera.intrinsics.reshape(batch + (9,))], -1)
 
 
-def from_eg3d(c):
+def from_eg3d(c: ArrayLike) -> Camera:
     """The camera of EG3D's 25 numbers (..., 25)."""
     c = jnp.asarray(c, jnp.float32)
     if c.shape[-1:] != (25,):
@@ -159,7 +186,7 @@ def from_eg3d(c):
     return Camera(c[..., :16].reshape(c.shape[:-1] + (4, 4)), c[..., 16:].reshape(c.shape[:-1] + (3, 3)))
 
 
-def from_opencv(world2cam, intrinsics, image_size):
+def from_opencv(world2cam: ArrayLike, intrinsics: ArrayLike, image_size: float) -> Camera:
     """The camera of an OpenCV extrinsic matrix (..., 4, 4) and intrinsics (..., 3, 3) in pixels.
 
     `image_size` is the side of the square image in pixels. OpenCV's pixel centres lie at integers, ours at
@@ -171,18 +198,20 @@ def from_opencv(world2cam, intrinsics, image_size):
     return Camera(_invert_rigid(jnp.asarray(world2cam, jnp.float32)), k * scale)
 
 
-def to_opencv(camera, image_size):
+def to_opencv(camera: Camera, image_size: float) -> tuple[jax.Array, jax.Array]:
     """World-to-camera (..., 4, 4) and pixel intrinsics (..., 3, 3): the inverse of `from_opencv`."""
     k = camera.intrinsics * jnp.array([image_size, image_size, 1.0])[:, None]
     return _invert_rigid(camera.cam2world), k.at[..., :2, 2].add(-0.5)
 
 
-def flip_opengl(cam2world):
+def flip_opengl(cam2world: ArrayLike) -> jax.Array:
     """Between OpenCV and OpenGL/Blender camera axes, both ways: y and z of the camera are negated."""
     return jnp.asarray(cam2world) * jnp.array([1.0, -1.0, -1.0, 1.0])
 
 
-def from_colmap(quaternion, translation, model, params, image_size):
+def from_colmap(
+    quaternion: ArrayLike, translation: ArrayLike, model: str, params: Sequence[float], image_size: float
+) -> Camera:
     """The camera of one COLMAP image: quaternion (w, x, y, z) and translation of world-to-camera.
 
     Args:
@@ -211,7 +240,7 @@ def from_colmap(quaternion, translation, model, params, image_size):
     return Camera(_invert_rigid(jnp.asarray(world2cam, jnp.float32)), jnp.asarray(k, jnp.float32))
 
 
-def to_colmap(camera, image_size):
+def to_colmap(camera: Camera, image_size: float) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     """COLMAP's (quaternion wxyz, translation, PINHOLE params in pixels) of one camera without skew."""
     if abs(float(camera.intrinsics[0, 1])) > 1e-6:
         raise ValueError("COLMAP's PINHOLE model has no skew; this camera has one.")
@@ -233,7 +262,7 @@ def to_colmap(camera, image_size):
     return quaternion * (1 if quaternion[0] >= 0 else -1), pose[:3, 3], (k[0, 0], k[1, 1], k[0, 2], k[1, 2])
 
 
-def validate(camera):
+def validate(camera: Camera) -> None:
     """Raises ValueError, with the likely remedy, if a (concrete) camera is not a sane pinhole camera.
 
     Checks shapes, finite numbers, a rotation (orthonormal, determinant +1), the last row, and intrinsics that are
@@ -269,11 +298,11 @@ def validate(camera):
         )
 
 
-def _normalize(x):
+def _normalize(x: jax.Array) -> jax.Array:
     return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def _invert_rigid(pose):
+def _invert_rigid(pose: jax.Array) -> jax.Array:
     """The inverse of rigid transforms (..., 4, 4)."""
     rotation = jnp.swapaxes(pose[..., :3, :3], -1, -2)
     translation = -einsum("...ij,...j->...i", rotation, pose[..., :3, 3])

@@ -1,26 +1,28 @@
 """How consistent the frames of a video are: what warping by exact depth finds, and spatiotemporal line textures.
 
-Frames (T, H, W, ...) show a still scene from a moving camera (T). With the scene's distance along every ray, a pixel
-of one frame can be found in the next, and what the two say about it compared. A line texture (paper, figure S10)
-stacks the same row of every frame: whatever is fixed in 3D draws smooth curves, what flickers is ragged.
+Frames (T, H, W, ...) show a still scene from a moving camera (T). With the scene's distance along every ray, a pixel of
+one frame can be found in the next, and what the two say about it compared. The distance is in world units, infinite
+where a frame is empty (0 is taken for empty too, as files have it). A line texture (paper, figure S10) stacks the same
+row of every frame: whatever is fixed in 3D draws smooth curves, what flickers is ragged.
 """
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from dnerf_jax.ops import cameras
+from dnerf_jax.ops import cameras, metrics
 
 OCCLUDED = 0.01  # relative; a point whose distance in the next frame differs by more is hidden there
 
 
-def warped_agreement(masks, distance, camera):
+def warped_agreement(masks: ArrayLike, distance: ArrayLike, camera: cameras.Camera) -> tuple[float, int]:
     """The share of pixels whose label is that of the same surface point in the next frame.
 
     Counted are pixels that hit a surface which the next frame sees too, compared with its nearest pixel.
 
     Args:
       masks: (T, H, W) class ids.
-      distance: (T, H, W) exact distance along the ray, in world units; 0 or infinite where empty.
+      distance: (T, H, W) exact distance along the ray, in world units; infinite or 0 where empty.
       camera: the T cameras.
 
     Returns:
@@ -30,29 +32,29 @@ def warped_agreement(masks, distance, camera):
     return (float(np.mean(here == there)) if len(here) else float("nan")), len(here)
 
 
-def warped_psnr(images, distance, camera, *, peak=2.0):
+def warped_psnr(images: ArrayLike, distance: ArrayLike, camera: cameras.Camera, *, peak: float = 2.0) -> float:
     """PSNR in dB between what the pixels of a frame and the same surface points in the next one show.
 
-    As `warped_agreement`, of images (T, H, W, C) in a range of width `peak`. The nearest pixel lies up to half a pixel
-    beside the point, so even exact renders have a finite value; compare with theirs.
+    As `warped_agreement`, of images (T, H, W, C) in a range of width `peak`; NaN if no point is seen twice. The nearest
+    pixel lies up to half a pixel beside the point, so even exact renders have a finite value; compare with theirs.
     """
     here, there = _seen_twice(np.asarray(images, np.float32), distance, camera)
-    return float(10 * np.log10(peak**2 / np.mean((here - there) ** 2))) if len(here) else float("nan")
+    return float(metrics.psnr(here[None], there[None], peak=peak)) if len(here) else float("nan")
 
 
-def line_texture(frames, row):
+def line_texture(frames: ArrayLike, row: int) -> np.ndarray:
     """Row `row` of every frame (T, H, W, ...), one below the other: (T, W, ...)."""
     return np.asarray(frames)[:, row]
 
 
-def _seen_twice(frames, distance, camera):
+def _seen_twice(frames: np.ndarray, distance: ArrayLike, camera: cameras.Camera) -> tuple[np.ndarray, np.ndarray]:
     """The values (n, ...) of frames at pixels whose surface the next frame sees too, and those of its pixels there."""
     distance = np.asarray(distance, np.float32)
     size = distance.shape[-1]
     rays = cameras.rays(camera, size)
     solid = np.isfinite(distance) & (distance > 0)
     points = np.asarray(rays.origins + np.where(solid, distance, 0)[..., None] * rays.directions)
-    pairs = []
+    first, second = [], []
     for t in range(len(frames) - 1):
         seen = points[t][solid[t]]
         uv = np.asarray(cameras.project(camera[t + 1], jnp.asarray(seen))[0])
@@ -62,5 +64,6 @@ def _seen_twice(frames, distance, camera):
         there = np.linalg.norm(seen - np.asarray(camera.cam2world[t + 1])[:3, 3], axis=-1)
         visible = inside & solid[t + 1, row, column]
         visible &= np.abs(distance[t + 1, row, column] - there) < OCCLUDED * there
-        pairs.append((frames[t][solid[t]][visible], frames[t + 1, row, column][visible]))
-    return tuple(np.concatenate(part) for part in zip(*pairs, strict=True))
+        first.append(frames[t][solid[t]][visible])
+        second.append(frames[t + 1, row, column][visible])
+    return np.concatenate(first), np.concatenate(second)

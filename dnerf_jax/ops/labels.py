@@ -1,21 +1,17 @@
-"""Classes of a label map: their ids, names and colours, and masks of ids as files.
+"""Classes of a label map: their ids, names and colours.
 
-A mask is an integer array (..., H, W) of class ids 0 to num_classes - 1; 255 means "ignore": no label was
-given there. On disk a mask is a single-channel palette PNG whose pixel values are the ids; the palette only
-makes it pleasant to look at. Class 0 is the background.
+A mask is an integer array (..., H, W) of class ids 0 to num_classes - 1; 255 means "ignore": no label was given there.
+Class 0 is the background. Files of masks and label maps are written and read by `io.png`.
 """
 
 import dataclasses
 import json
-import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from dnerf_jax.io import files
+from dnerf_jax.ops.messages import some
 
 IGNORE_COLOR = (224, 224, 192)  # The pale border colour of Pascal VOC, which no class should use.
 
@@ -35,22 +31,17 @@ class LabelMap:
 
     IGNORE: ClassVar[int] = 255
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.names, str):
-            raise ValueError(
-                f"names is the single string {self.names!r}, expected a sequence of names, one per class"
-            )
+            raise ValueError(f"names is the single string {self.names!r}, expected a sequence of names, one per class")
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "colors", tuple(_color(color) for color in self.colors))
         if not 1 <= len(self.names) <= self.IGNORE:
             raise ValueError(
-                f"a label map has 1 to {self.IGNORE} classes (the id {self.IGNORE} means ignore),"
-                f" got {len(self.names)}"
+                f"a label map has 1 to {self.IGNORE} classes (the id {self.IGNORE} means ignore), got {len(self.names)}"
             )
         if len(self.colors) != len(self.names):
-            raise ValueError(
-                f"got {len(self.names)} names but {len(self.colors)} colours: give one colour per class"
-            )
+            raise ValueError(f"got {len(self.names)} names but {len(self.colors)} colours: give one colour per class")
         bad = [name for name in self.names if not _is_name(name)]
         if bad:
             raise ValueError(f"names must be non-empty printable strings without outer spaces, got {bad}")
@@ -72,7 +63,10 @@ class LabelMap:
         return palette
 
     def check(self, mask: Any, source: str = "the mask") -> np.ndarray:
-        """Return the mask as uint8; raise ValueError naming `source` if some ids are not in the map."""
+        """The mask as uint8, once its ids are found to be of this map.
+
+        Raises ValueError, naming `source` and the ids, if some are not.
+        """
         mask = np.asarray(mask)
         if mask.dtype.kind not in "iu":
             raise ValueError(f"{source} has values of type {mask.dtype}, expected integer class ids")
@@ -80,56 +74,20 @@ class LabelMap:
         unknown = found[((found < 0) | (found >= self.num_classes)) & (found != self.IGNORE)]
         if unknown.size:
             raise ValueError(
-                f"{source} has the unknown ids {_listed(unknown)}, expected 0 to {self.num_classes - 1} or"
-                f" {self.IGNORE} (ignore); all ids found: {_listed(found)}. Is it of another label map?"
+                f"{source} has the unknown ids [{some(unknown, 12)}], expected 0 to {self.num_classes - 1} or"
+                f" {self.IGNORE} (ignore); all ids found: [{some(found, 12)}]. Is it of another label map?"
             )
         return mask.astype(np.uint8)
 
     def colorize(self, mask: Any) -> np.ndarray:
-        """Paint ids (..., H, W) in their colours, uint8 (..., H, W, 3); ignore in IGNORE_COLOR.
+        """Paints ids (..., H, W) in their colours, uint8 (..., H, W, 3); ignore in IGNORE_COLOR.
 
         Raises ValueError listing the ids that are not in the map.
         """
         return self.palette[self.check(mask)]
 
-    def save_mask(self, path: str | os.PathLike, mask: Any) -> None:
-        """Write ids (H, W) as a palette PNG, whole or not at all.
-
-        Raises ValueError on ids that are not in the map, naming the file.
-        """
-        path = pathlib.Path(path)
-        mask = self.check(mask, f"the mask for {path}")
-        if mask.ndim != 2:
-            raise ValueError(f"the mask for {path} has shape {mask.shape}, expected (H, W)")
-        image = Image.fromarray(mask)
-        image.putpalette(self.palette.tobytes())
-        with files.atomic_file(path) as temporary:
-            image.save(temporary, format="PNG", optimize=False)
-
-    def load_mask(self, path: str | os.PathLike) -> np.ndarray:
-        """Read a single-channel PNG (palette or greyscale) of ids, uint8 (H, W).
-
-        Raises ValueError, always naming the file, if it is no PNG, has several channels or more than 8 bits,
-        or if it holds ids that are not in the map.
-        """
-        path = pathlib.Path(path)
-        try:
-            with Image.open(path) as image:
-                kind, mode = image.format, image.mode
-                mask = np.asarray(image) if (kind, mode) in (("PNG", "P"), ("PNG", "L")) else None
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ValueError(
-                f"{path} cannot be read as a mask: {error}. Expected a single-channel PNG of class ids"
-            ) from error
-        if mask is None:
-            raise ValueError(
-                f"{path} is a {kind} of mode {mode}, expected a PNG with one channel of 8-bit class ids"
-                " (mode P or L): export ids, not colours (a colour picture of labels has lost them)"
-            )
-        return self.check(mask, str(path))
-
     def to_json(self) -> str:
-        """Return the JSON text {"classes": [{"id", "name", "color"}, ...], "ignore": 255}."""
+        """The JSON text {"classes": [{"id", "name", "color"}, ...], "ignore": 255}."""
         classes = [
             {"id": index, "name": name, "color": list(color)}
             for index, (name, color) in enumerate(zip(self.names, self.colors, strict=True))
@@ -138,15 +96,14 @@ class LabelMap:
 
     @classmethod
     def from_json(cls, text: str) -> "LabelMap":
-        """Make the label map of JSON text like `to_json`'s; ids must be 0, 1, ... without gaps, in any order.
+        """The label map of JSON text like `to_json`'s; ids must be 0, 1, ... without gaps, in any order.
 
         Raises ValueError on text that is no JSON, missing keys, offending ids, or an ignore that is not 255.
         """
         data = json.loads(text)
         if not isinstance(data, Mapping) or not isinstance(data.get("classes"), list):
             raise ValueError(
-                'a label map is {"classes": [{"id", "name", "color"}, ...], "ignore": 255},'
-                f" got {data!r:.200}"
+                f'a label map is {{"classes": [{{"id", "name", "color"}}, ...], "ignore": 255}}, got {data!r:.200}'
             )
         if data.get("ignore", cls.IGNORE) != cls.IGNORE:
             raise ValueError(
@@ -156,27 +113,12 @@ class LabelMap:
         wanted = {"id", "name", "color"}
         for entry in data["classes"]:
             if not isinstance(entry, Mapping) or not wanted <= set(entry):
-                raise ValueError(
-                    f"a class of the label map needs the keys {sorted(wanted)}, got {entry!r:.200}"
-                )
+                raise ValueError(f"a class of the label map needs the keys {sorted(wanted)}, got {entry!r:.200}")
         ids = [entry["id"] for entry in data["classes"]]
         if any(type(index) is not int for index in ids) or sorted(ids) != list(range(len(ids))):
             raise ValueError(f"class ids must be 0 to {len(ids) - 1}, each once, got {ids}")
         entries = sorted(data["classes"], key=lambda entry: entry["id"])
         return cls(names=tuple(e["name"] for e in entries), colors=tuple(e["color"] for e in entries))
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the label map as JSON, by custom `labelmap.json`."""
-        with files.atomic_file(path) as temporary:
-            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "LabelMap":
-        """Read a label map written by `save` or by hand; errors are ValueErrors that name the file."""
-        try:
-            return cls.from_json(pathlib.Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read as a label map: {error}") from error
 
 
 def _is_name(name: Any) -> bool:
@@ -188,9 +130,5 @@ def _color(color: Any) -> tuple[int, int, int]:
     whole = all(isinstance(value, (int, np.integer)) and 0 <= value <= 255 for value in values)
     if len(values) != 3 or not whole:
         raise ValueError(f"a colour is (red, green, blue), integers 0 to 255, got {color!r}")
-    return tuple(int(value) for value in values)
-
-
-def _listed(ids: np.ndarray, limit: int = 12) -> str:
-    shown = ", ".join(str(int(index)) for index in ids[:limit])
-    return f"[{shown}]" if ids.size <= limit else f"[{shown}, ... {ids.size} in all]"
+    red, green, blue = (int(value) for value in values)
+    return red, green, blue

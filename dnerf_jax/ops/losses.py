@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import optax
 
 
-def cross_entropy(logits, labels, *, class_weights=None, ignore=255):
+def cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, class_weights: jax.Array | None = None, ignore: int = 255
+) -> jax.Array:
     """Mean cross-entropy of logits (..., C) against label ids (...), pixels marked `ignore` left out (paper, eq. 2).
 
     class_weights: (C,) how much a pixel of each class counts; None is the paper's, all alike.
@@ -16,12 +18,12 @@ def cross_entropy(logits, labels, *, class_weights=None, ignore=255):
     return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1e-8)
 
 
-def mean_squared_error(prediction, target):
+def mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Mean squared difference."""
     return jnp.mean(jnp.square(prediction - target))
 
 
-def binary_cross_entropy(opacity, alpha, *, smallest=1e-4):
+def binary_cross_entropy(opacity: jax.Array, alpha: jax.Array, *, smallest: float = 1e-4) -> jax.Array:
     """Mean cross-entropy of opacities in [0, 1] against coverages alpha in [0, 1].
 
     A ray that is opaque by mistake is -log(1 - opacity) in error, its optical depth, which keeps pulling where its
@@ -31,15 +33,16 @@ def binary_cross_entropy(opacity, alpha, *, smallest=1e-4):
     return -jnp.mean(alpha * jnp.log(stopped) + (1 - alpha) * jnp.log(through))
 
 
-def gradient_difference(prediction, target):
+def gradient_difference(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Mean absolute difference of the finite differences of two images (..., H, W, C): punishes blur."""
-    total = 0.0
-    for axis in (-3, -2):
-        total += jnp.mean(jnp.abs(jnp.diff(prediction, axis=axis) - jnp.diff(target, axis=axis)))
-    return total
+
+    def along(axis: int) -> jax.Array:
+        return jnp.mean(jnp.abs(jnp.diff(prediction, axis=axis) - jnp.diff(target, axis=axis)))
+
+    return along(-3) + along(-2)
 
 
-def depth_spread(weights, depths, target, opaque):
+def depth_spread(weights: jax.Array, depths: jax.Array, target: jax.Array, opaque: jax.Array) -> jax.Array:
     """How far from the true distance a ray's weight lies: mean of sum_s w_s |t_s - target| over opaque rays.
 
     weights, depths (..., S); target (...) distance; opaque (...) in {0, 1} selects the rays.

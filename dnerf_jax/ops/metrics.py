@@ -11,15 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.messages import some
 from dnerf_jax.ops.precision import einsum
 
 
-def confusion(
-    label: jax.Array, prediction: jax.Array, num_classes: int, *, ignore: int = LabelMap.IGNORE
-) -> jax.Array:
-    """Count the pixels of every (label, prediction) pair, int32 (num_classes, num_classes), rows are labels.
+def confusion(label: ArrayLike, prediction: ArrayLike, num_classes: int, *, ignore: int = LabelMap.IGNORE) -> jax.Array:
+    """Counts the pixels of every (label, prediction) pair, int32 (num_classes, num_classes), rows are labels.
 
     label, prediction: integer ids of equal shape (any). Pixels labelled `ignore` are left out, whatever the
     prediction. Sum the matrices of large sets in int64 on the host: one call counts up to 2**31 - 1 pixels.
@@ -30,14 +30,10 @@ def confusion(
     """
     label, prediction = jnp.asarray(label), jnp.asarray(prediction)
     if label.shape != prediction.shape:
-        raise ValueError(
-            f"label has shape {label.shape}, prediction {prediction.shape}: expected equal shapes"
-        )
+        raise ValueError(f"label has shape {label.shape}, prediction {prediction.shape}: expected equal shapes")
     for name, ids in (("label", label), ("prediction", prediction)):
         if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise ValueError(
-                f"{name} has type {ids.dtype}, expected integer class ids (argmax of the logits)"
-            )
+            raise ValueError(f"{name} has type {ids.dtype}, expected integer class ids (argmax of the logits)")
     label, prediction = label.astype(jnp.int32), prediction.astype(jnp.int32)
     counted = label != ignore
     known_label = (label >= 0) & (label < num_classes)
@@ -47,18 +43,16 @@ def confusion(
             unknown = np.unique(np.asarray(ids)[np.asarray(counted & ~known)])
             if unknown.size:
                 raise ValueError(
-                    f"{name} has the unknown ids {unknown[:12].tolist()}, expected 0 to {num_classes - 1}"
+                    f"{name} has the unknown ids [{some(unknown, 12)}], expected 0 to {num_classes - 1}"
                     f" (and {ignore}, ignore, in the label): is it of another label map?"
                 )
-    pair = jnp.where(
-        counted & known_label & known_prediction, label * num_classes + prediction, num_classes**2
-    )
+    pair = jnp.where(counted & known_label & known_prediction, label * num_classes + prediction, num_classes**2)
     counts = jnp.bincount(pair.reshape(-1), length=num_classes**2 + 1)
     return counts[:-1].reshape(num_classes, num_classes).astype(jnp.int32)
 
 
 def scores(confusion: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Turn a confusion matrix (C, C), rows are labels, into scores, all plain Python numbers ready for JSON.
+    """Turns a confusion matrix (C, C), rows are labels, into scores, all plain Python numbers ready for JSON.
 
     - "miou": mean IoU over the classes that occur in the labels or in the predictions: a class that is only
       predicted counts as 0, one that occurs nowhere is left out.
@@ -70,9 +64,7 @@ def scores(confusion: Any, names: Sequence[str]) -> dict[str, Any]:
     """
     counts = np.asarray(confusion).astype(np.int64)
     if counts.shape != (len(names), len(names)):
-        raise ValueError(
-            f"confusion has shape {counts.shape}, expected {(len(names),) * 2} for the {len(names)} names"
-        )
+        raise ValueError(f"confusion has shape {counts.shape}, expected {(len(names),) * 2} for the {len(names)} names")
     right, labelled, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     union = labelled + predicted - right
     occurs, total = union > 0, int(counts.sum())
@@ -86,20 +78,28 @@ def scores(confusion: Any, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def psnr(a: jax.Array, b: jax.Array, *, peak: float = 2.0) -> jax.Array:
+def psnr(a: ArrayLike, b: ArrayLike, *, peak: float = 2.0, mask: ArrayLike | None = None) -> jax.Array:
     """Peak signal-to-noise ratio in dB per image, 10 log10(peak**2 / mean squared error).
 
-    a, b: float images (..., H, W, C); leading dimensions broadcast and remain. peak: the width of the range
-    of values, 2 for images in [-1, 1]. Equal images give infinity. Raises ValueError on integer images
-    (subtracting bytes wraps around) or sizes that differ.
+    a, b: float images (..., H, W, C); leading dimensions broadcast and remain. peak: the width of the range of values,
+    2 for images in [-1, 1]. mask: (..., H, W) bool, which pixels count; None is all. Equal images give infinity, an
+    image of which no pixel counts gives NaN. Works under `jit`.
+
+    Raises ValueError on integer images (subtracting bytes wraps around) or sizes that differ.
     """
     a, b = _float_images(a, b)
-    return 10.0 * jnp.log10(peak**2 / jnp.mean((a - b) ** 2, axis=(-3, -2, -1)))
+    error = jnp.square(a - b)
+    if mask is None:
+        return 10.0 * jnp.log10(peak**2 / jnp.mean(error, axis=(-3, -2, -1)))
+    counted = jnp.asarray(mask)[..., None]
+    count = a.shape[-1] * jnp.sum(counted, axis=(-3, -2, -1))
+    total = jnp.sum(jnp.where(counted, error, 0.0), axis=(-3, -2, -1))
+    return 10.0 * jnp.log10(peak**2 / (total / count))
 
 
 def ssim(
-    a: jax.Array,
-    b: jax.Array,
+    a: ArrayLike,
+    b: ArrayLike,
     *,
     low: float = -1.0,
     peak: float = 2.0,
@@ -119,12 +119,10 @@ def ssim(
     a, b = _float_images(a, b)
     height, width = a.shape[-3:-1]
     if min(height, width) < window:
-        raise ValueError(
-            f"images of {height} x {width} are smaller than the window of {window}: give a smaller window"
-        )
+        raise ValueError(f"images of {height} x {width} are smaller than the window of {window}: give a smaller window")
     rows, columns = _gaussian_matrix(height, window, sigma), _gaussian_matrix(width, window, sigma)
 
-    def blur(image):
+    def blur(image: jax.Array) -> jax.Array:
         return einsum("ih,...hwc,jw->...ijc", rows, image, columns)
 
     a, b = a - low, b - low
@@ -139,7 +137,7 @@ def ssim(
 
 
 def _gaussian_matrix(size: int, window: int, sigma: float) -> np.ndarray:
-    """Return (size - window + 1, size): row i averages samples i to i + window - 1 with Gaussian weights.
+    """(size - window + 1, size): row i averages samples i to i + window - 1 with Gaussian weights.
 
     A matrix product blurs an axis; it is exact, differentiable, and quick at the sizes of images.
     """
@@ -151,13 +149,11 @@ def _gaussian_matrix(size: int, window: int, sigma: float) -> np.ndarray:
     return matrix
 
 
-def _float_images(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _float_images(a: ArrayLike, b: ArrayLike) -> tuple[jax.Array, jax.Array]:
     a, b = jnp.asarray(a), jnp.asarray(b)
     for image in (a, b):
         if not jnp.issubdtype(image.dtype, jnp.floating):
-            raise ValueError(
-                f"an image has type {image.dtype}, expected floats: convert bytes by x / 127.5 - 1"
-            )
+            raise ValueError(f"an image has type {image.dtype}, expected floats: convert bytes with images.from_uint8")
     if a.shape[-3:] != b.shape[-3:] or a.ndim < 3:
         raise ValueError(f"images have shapes {a.shape} and {b.shape}, expected equal (..., H, W, C)")
     return a.astype(jnp.float32), b.astype(jnp.float32)

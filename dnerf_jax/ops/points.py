@@ -1,29 +1,43 @@
-"""Labelled point clouds: back-projection of views, fusion, PLY files, and how well two clouds agree.
+"""Labelled point clouds: back-projection of views, fusion, and how well two clouds agree.
 
-Positions are in the world frame and its units (those of the tri-plane box): x to the image's right in a
-frontal view, y up, z from the subject towards the frontal camera. `depth_z` is the depth along the camera's
-axis, not along the ray; it is infinite (in files 0) where a view is empty. Clouds are NumPy arrays on the
-host.
+Positions are in the world frame and its units (those of the tri-plane box): x to the image's right in a frontal view, y
+up, z from the subject towards the frontal camera. `depth_z` is the depth along the camera's axis, not along the ray; it
+is infinite where a view is empty (0 is taken for empty too, as files have it). Clouds are NumPy arrays on the host;
+`io.ply` writes and reads them.
 """
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import spatial
 
-from dnerf_jax.io import ply
-from dnerf_jax.models import scenes
-from dnerf_jax.ops import cameras
+from dnerf_jax.ops import cameras, images
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.precision import einsum
 
 BACKGROUND = 0
-_POSITION, _COLOR = ("x", "y", "z"), ("red", "green", "blue")
+
+
+class VisibleSurface(Protocol):
+    """What `from_view` reads of a view: image (..., H, W, 3) in [-1, 1], the rest (..., H, W), and the camera (...).
+
+    mask: class ids, or None. depth_z: world units, infinite where empty. opacity: in [0, 1].
+    """
+
+    @property
+    def image(self) -> Any: ...
+    @property
+    def mask(self) -> Any: ...
+    @property
+    def depth_z(self) -> Any: ...
+    @property
+    def opacity(self) -> Any: ...
+    @property
+    def camera(self) -> cameras.Camera: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,14 +58,14 @@ class PointCloud:
     labels: np.ndarray
     label_map: LabelMap | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         points, colors, labels = np.asarray(self.points), np.asarray(self.colors), np.asarray(self.labels)
         shapes = (points.shape, colors.shape, labels.shape)
         if shapes != ((points.size // 3, 3), (points.size // 3, 3), (points.size // 3,)):
             raise ValueError(f"points, colors, labels have shapes {shapes}, expected (N, 3), (N, 3), (N,)")
         for name, values in (("colors", colors), ("labels", labels)):
             if values.dtype != np.uint8 and (
-                values.dtype.kind not in "iu" or values.size and not 0 <= values.min() <= values.max() <= 255
+                values.dtype.kind not in "iu" or (values.size and not 0 <= values.min() <= values.max() <= 255)
             ):
                 raise ValueError(f"{name} have type {values.dtype}, expected integers 0 to 255")
         if not np.isfinite(points).all():
@@ -65,18 +79,21 @@ class PointCloud:
         return len(self.points)
 
     def __getitem__(self, index: Any) -> "PointCloud":
-        """Return the points chosen by a mask, slice or integer array (N,), the label map kept."""
+        """The points chosen by a mask, slice or integer array (N,), the label map kept."""
         return dataclasses.replace(
             self, points=self.points[index], colors=self.colors[index], labels=self.labels[index]
         )
 
 
 def backproject(depth_z: jax.Array, camera: cameras.Camera) -> jax.Array:
-    """Return the world points (..., H, W, 3) that the pixels of a depth image see.
+    """The world points (..., H, W, 3) that the pixels of a depth image see.
 
-    depth_z: (..., H, W), depth along the camera's axis, world units. camera: batch dimensions as those of
-    depth_z. Rays are those of `cameras.rays`, through pixel centres, so this inverts rendering exactly, skew
-    included. Points are NaN where the depth is not finite or not positive (empty pixels). Differentiable.
+    depth_z: (..., H, W), depth along the camera's axis, world units; infinite, or 0, where empty. camera: batch
+    dimensions as those of depth_z. Rays are those of `cameras.rays`, through pixel centres, so this inverts rendering
+    exactly, skew included. The point of an empty pixel is the camera's centre, as in a rendered view, and means
+    nothing: choose points by the depth. Differentiable, under `jit` too.
+
+    Raises ValueError if the batch dimensions differ.
     """
     depth_z = jnp.asarray(depth_z)
     height, width = depth_z.shape[-2:]
@@ -86,26 +103,25 @@ def backproject(depth_z: jax.Array, camera: cameras.Camera) -> jax.Array:
             " expected (..., H, W) with the camera's batch dimensions in front"
         )
     v, u = jnp.meshgrid((jnp.arange(height) + 0.5) / height, (jnp.arange(width) + 0.5) / width, indexing="ij")
-    uv = jnp.broadcast_to(jnp.stack([u, v], axis=-1), depth_z.shape + (2,))
+    uv = jnp.broadcast_to(jnp.stack([u, v], axis=-1), (*depth_z.shape, 2))
     rays = cameras.rays_at(camera, uv)
     z_per_distance = einsum("...hwi,...i->...hw", rays.directions, camera.cam2world[..., :3, 2])
     seen = jnp.isfinite(depth_z) & (depth_z > 0)
-    distance = jnp.where(seen, depth_z, 1.0) / z_per_distance
-    points = rays.origins + rays.directions * distance[..., None]
-    return jnp.where(seen[..., None], points, jnp.nan)
+    distance = jnp.where(seen, depth_z, 0.0) / z_per_distance
+    return rays.origins + rays.directions * distance[..., None]
 
 
 def from_view(
-    view: scenes.View,
+    view: VisibleSurface,
     *,
     label_map: LabelMap | None = None,
     stride: int = 1,
     min_opacity: float = 0.5,
     max_jump: float = 0.02,
 ) -> PointCloud:
-    """Make one cloud of the surface points that rendered views show.
+    """One cloud of the surface points that rendered views show.
 
-    view: from `scenes.render`; leading dimensions are several views of one scene, whose points are joined.
+    view: a rendered or measured one; leading dimensions are several views of one scene, whose points are joined.
     label_map: kept with the cloud.
     stride: keep every stride-th row and column.
 
@@ -142,12 +158,12 @@ def from_view(
     on_stride = np.zeros(depth.shape[-2:], bool)
     on_stride[::stride, ::stride] = True
     keep &= on_stride
-    colors = np.clip(np.round((image[keep] + 1) * 127.5), 0, 255).astype(np.uint8)
-    return PointCloud(np.asarray(backproject(depth, view.camera))[keep], colors, mask[keep], label_map)
+    points = np.asarray(backproject(jnp.asarray(depth), view.camera))[keep]
+    return PointCloud(points, images.to_uint8(image[keep]), mask[keep], label_map)
 
 
 def fuse(clouds: Sequence[PointCloud], *, voxel_size: float | None = None) -> PointCloud:
-    """Join clouds; with a voxel size, replace the points of each occupied voxel by one.
+    """Joins clouds; with a voxel size, replaces the points of each occupied voxel by one.
 
     voxel_size: side of the cubes of a grid through the origin, world units. Position and colour become the
     means of the voxel's points, the label the most frequent one (of equals, the smallest id; 255 only if no
@@ -159,12 +175,10 @@ def fuse(clouds: Sequence[PointCloud], *, voxel_size: float | None = None) -> Po
     clouds = list(clouds)
     if not clouds:
         raise ValueError("there are no clouds to fuse: give at least one")
-    label_maps = {cloud.label_map for cloud in clouds} - {None}
+    label_maps = {cloud.label_map for cloud in clouds if cloud.label_map is not None}
     if len(label_maps) > 1:
         names = [label_map.names for label_map in label_maps]
-        raise ValueError(
-            f"the clouds have {len(names)} different label maps, expected one; their names: {names}"
-        )
+        raise ValueError(f"the clouds have {len(names)} different label maps, expected one; their names: {names}")
     points = np.concatenate([cloud.points for cloud in clouds])
     colors = np.concatenate([cloud.colors for cloud in clouds])
     labels = np.concatenate([cloud.labels for cloud in clouds])
@@ -177,13 +191,11 @@ def fuse(clouds: Sequence[PointCloud], *, voxel_size: float | None = None) -> Po
     positions_and_colors = np.concatenate([points, colors], axis=1).astype(np.float64)
     sums = [np.bincount(voxel, weights=column, minlength=len(counts)) for column in positions_and_colors.T]
     means = np.stack(sums, axis=1) / counts[:, None]
-    return PointCloud(
-        means[:, :3], np.round(means[:, 3:]).astype(np.uint8), _majority(voxel, labels), label_map
-    )
+    return PointCloud(means[:, :3], np.round(means[:, 3:]).astype(np.uint8), _majority(voxel, labels), label_map)
 
 
 def agreement(a: PointCloud, b: PointCloud, *, radius: float = 0.05) -> dict[str, float | None]:
-    """Compare two clouds of one scene by nearest neighbours, from a to b and from b to a together.
+    """Compares two clouds of one scene by nearest neighbours, from a to b and from b to a together.
 
     radius: world units; a point whose nearest neighbour is farther has no partner: the other cloud does not
     show it. Take it well above the distances expected, since the median cannot exceed it, and read the
@@ -198,85 +210,22 @@ def agreement(a: PointCloud, b: PointCloud, *, radius: float = 0.05) -> dict[str
     """
     if not radius > 0:
         raise ValueError(f"radius is {radius}, expected a positive distance in world units")
-    distances, same, known = [], [], []
+    parts = []
     for source, target in ((a, b), (b, a)):
-        if not len(target):
-            continue
         distance, index = spatial.cKDTree(target.points).query(source.points, distance_upper_bound=radius)
         found = np.isfinite(distance)
-        partner = target.labels[index[found]]
-        distances.append(distance[found])
-        same.append(source.labels[found] == partner)
-        known.append((source.labels[found] != LabelMap.IGNORE) & (partner != LabelMap.IGNORE))
-    distances = np.concatenate(distances) if distances else np.zeros(0)
-    same, known = (np.concatenate(values) if values else np.zeros(0, bool) for values in (same, known))
+        parts.append((distance[found], source.labels[found], target.labels[index[found]]))
+    distance, own, partner = (np.concatenate(part) for part in zip(*parts, strict=True))
+    known = (own != LabelMap.IGNORE) & (partner != LabelMap.IGNORE)
     return {
-        "median_distance": float(np.median(distances)) if distances.size else None,
-        "label_agreement": float(same[known].mean()) if known.any() else None,
-        "overlap": distances.size / max(len(a) + len(b), 1),
+        "median_distance": float(np.median(distance)) if distance.size else None,
+        "label_agreement": float((own == partner)[known].mean()) if known.any() else None,
+        "overlap": distance.size / max(len(a) + len(b), 1),
     }
 
 
-def save_ply(path: str | os.PathLike, cloud: PointCloud) -> None:
-    """Write a binary little-endian PLY: float x y z, uchar red green blue, uchar label; whole or not at all.
-
-    Comments state the frame and, where the cloud has a label map, the id, colour and name of every class.
-    """
-    comments = [
-        "dnerf_jax labelled point cloud",
-        "frame world: x right in a frontal view, y up, z towards the frontal camera; the box's units",
-    ]
-    if cloud.label_map is not None:
-        for index, (name, color) in enumerate(
-            zip(cloud.label_map.names, cloud.label_map.colors, strict=True)
-        ):
-            comments.append(f"label {index} {color[0]} {color[1]} {color[2]} {name}")
-    columns = dict(zip(_POSITION, cloud.points.T, strict=True))
-    columns |= dict(zip(_COLOR, cloud.colors.T, strict=True))
-    ply.save_vertices(path, columns | {"label": cloud.labels}, comments)
-
-
-def load_ply(path: str | os.PathLike) -> PointCloud:
-    """Read a PLY with x y z, red green blue and label per vertex, and the label map if its comments have one.
-
-    Reads whatever `ply.load_vertices` reads; other properties are passed over. Raises ValueError, always
-    naming the file, on what is no whole PLY, on missing properties, or colours and labels that are not
-    integers 0 to 255.
-    """
-    columns, comments = ply.load_vertices(path)
-    missing = [name for name in (*_POSITION, *_COLOR, "label") if name not in columns]
-    if missing:
-        raise ValueError(f"{path}: the vertices lack the properties {missing}, they have {list(columns)}")
-    for name in (*_COLOR, "label"):
-        values = columns[name]
-        if not ((values >= 0) & (values <= 255) & (values == np.round(values))).all():
-            raise ValueError(f"{path}: the property {name} has values that are not integers 0 to 255")
-    try:
-        return PointCloud(
-            points=np.stack([columns[name] for name in _POSITION], axis=-1),
-            colors=np.stack([columns[name].astype(np.uint8) for name in _COLOR], axis=-1),
-            labels=columns["label"].astype(np.uint8),
-            label_map=_label_map_in(comments),
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _label_map_in(comments: Sequence[str]) -> LabelMap | None:
-    """Return the label map that `save_ply` left in the comments, None if there is none."""
-    classes = {}
-    for comment in comments:
-        words = comment.split(" ", 5)
-        if words[0] == "label" and len(words) == 6 and all(word.isdecimal() for word in words[1:5]):
-            classes[int(words[1])] = (words[5], tuple(int(word) for word in words[2:5]))
-    if sorted(classes) != list(range(len(classes))) or not classes:
-        return None
-    names, colors = zip(*(classes[index] for index in range(len(classes))), strict=True)
-    return LabelMap(names, colors)
-
-
 def _relative_jump(depth: np.ndarray) -> np.ndarray:
-    """Return (largest - smallest) / own depth over 3 x 3 pixels, (..., H, W); infinite beside empty ones."""
+    """(largest - smallest) / own depth over 3 x 3 pixels, (..., H, W); infinite beside empty ones."""
     padded = np.pad(depth, [(0, 0)] * (depth.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(-2, -1))
     largest, smallest = windows.max(axis=(-2, -1)), windows.min(axis=(-2, -1))
@@ -286,7 +235,7 @@ def _relative_jump(depth: np.ndarray) -> np.ndarray:
 
 
 def _voxel_indices(points: np.ndarray, voxel_size: float) -> np.ndarray:
-    """Number the voxels of points (N, 3), ordered by x, then y, then z: int64 (N,)."""
+    """Numbers the voxels of points (N, 3), ordered by x, then y, then z: int64 (N,)."""
     if not (np.isfinite(voxel_size) and voxel_size > 0):
         raise ValueError(f"voxel_size is {voxel_size}, expected a positive length in world units")
     cells = np.floor(points.astype(np.float64) / voxel_size)
@@ -301,7 +250,7 @@ def _voxel_indices(points: np.ndarray, voxel_size: float) -> np.ndarray:
 
 
 def _majority(group: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the most frequent label of each group; of equals the smallest, 255 only where it is alone."""
+    """The most frequent label of each group; of equals the smallest, 255 only where it is alone."""
     pairs, votes = np.unique(group * 256 + labels, return_counts=True)
     owner, label = pairs // 256, pairs % 256
     order = np.lexsort((label, -votes, label == LabelMap.IGNORE, owner))

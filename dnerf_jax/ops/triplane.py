@@ -13,24 +13,26 @@ from einops import rearrange
 
 from dnerf_jax.ops.precision import einsum
 
+Axes = tuple[tuple[tuple[float, ...], ...], ...]  # of all planes: (P, 3, 3) as nested tuples, hashable
+
 # The planes of EG3D's published models: XY, XZ and ZX (sic: not YZ).
-EG3D_AXES = (
+EG3D_AXES: Axes = (
     ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
     ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
 )
 # The planes that EG3D meant: XY, XZ and ZY.
-ORTHOGONAL_AXES = EG3D_AXES[:2] + (((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),)
+ORTHOGONAL_AXES: Axes = EG3D_AXES[:2] + (((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),)
 
 SAMPLES_AT_ONCE = 2048  # their corners stay in a processor's cache
 
 
-def split_channels(features, num_planes=3):
+def split_channels(features: jax.Array, num_planes: int = 3) -> jax.Array:
     """Plane-major channels (..., H, W, P * C) as planes (..., P, H, W, C)."""
     return rearrange(features, "... h w (p c) -> ... p h w c", p=num_planes)
 
 
-def project(points, plane_axes, box_warp):
+def plane_coordinates(points: jax.Array, plane_axes: Axes, box_warp: float) -> jax.Array:
     """Plane coordinates (..., N, P, 2) of points; [-1, 1] is the box.
 
     The first coordinate runs along a plane's width, the second along its height.
@@ -39,7 +41,9 @@ def project(points, plane_axes, box_warp):
     return einsum("...ni,pij->...npj", points * (2 / box_warp), to_plane)
 
 
-def sample(planes, points, *, plane_axes=EG3D_AXES, box_warp=1.0):
+def sample(
+    planes: jax.Array, points: jax.Array, *, plane_axes: Axes = EG3D_AXES, box_warp: float = 1.0
+) -> jax.Array:
     """Features of points, summed over the planes: (..., N, C), bilinear between pixel centres, zero outside.
 
     Differentiable in reverse mode: its gradients are written out below.
@@ -53,7 +57,7 @@ def sample(planes, points, *, plane_axes=EG3D_AXES, box_warp=1.0):
     planes, one = jnp.asarray(planes), _look_up
     for _ in points.shape[:-2]:
         one = jax.vmap(one)
-    return one(planes, project(points, plane_axes, box_warp))
+    return one(planes, plane_coordinates(points, plane_axes, box_warp))
 
 
 @jax.custom_vjp
@@ -105,7 +109,10 @@ def _in_parts(function, carry, *arrays):
     parts = [x[:whole].reshape((-1, SAMPLES_AT_ONCE) + x.shape[1:]) for x in arrays]
     carry, outputs = jax.lax.scan(lambda carry, part: function(carry, *part), carry, parts)
     carry, rest = function(carry, *(x[whole:] for x in arrays))
-    join = lambda stacked, x: jnp.concatenate([stacked.reshape((whole,) + x.shape[1:]), x])  # noqa: E731
+
+    def join(stacked, x):
+        return jnp.concatenate([stacked.reshape((whole, *x.shape[1:])), x])
+
     return carry, jax.tree.map(join, outputs, rest)
 
 

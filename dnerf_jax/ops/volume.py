@@ -1,24 +1,26 @@
 """Volume rendering along rays: where to sample, and how samples become a pixel.
 
 Along a ray there are S samples at increasing depths t (distances along the unit ray, world units), raw densities
-sigma (before the activation) and values v of any kind (colour, features, semantics). Following EG3D, the ray is made
-of the S - 1 intervals between neighbouring samples; an interval takes the mean of its ends:
+r (before the activation) and values v of any kind (colour, features, semantics). Following EG3D, the ray is made of the
+S - 1 intervals between neighbouring samples; an interval takes the mean of its ends:
 
-    alpha_i  = 1 - exp(-softplus(mean sigma_i - 1) * (t_{i+1} - t_i))
+    alpha_i  = 1 - exp(-softplus(mean r_i - 1) * (t_{i+1} - t_i))
     weight_i = alpha_i * prod_{j<i} (1 - alpha_j + 1e-10)
 
-Shapes: depths and densities (..., S), values (..., S, C), weights (..., S - 1). One set of weights composites every
-modality. Uniform draws may be passed in instead of a key, for parity and for determinism.
+Shapes: depths and raw densities (..., S), values (..., S, C), weights of intervals (..., S - 1) or, halved to both
+ends, of samples (..., S). One set of weights composites every modality. Where samples lie is a function of numbers in
+[0, 1), `uniforms`, so that random draws, recorded draws and fixed quantiles are one thing.
 """
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from dnerf_jax.ops.cameras import Rays
 from dnerf_jax.ops.precision import einsum
 
 
-def box_limits(rays, box_side):
+def box_limits(rays: Rays, box_side: float) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Distances (...) at which rays enter and leave the box, and whether they hit it.
 
     Entry may be negative for origins inside the box. Where a ray misses, the limits are meaningless.
@@ -32,49 +34,55 @@ def box_limits(rays, box_side):
     return enter, leave, leave > enter
 
 
-def ray_limits(rays, ray_start, ray_end, box_warp):
-    """Sampling limits (..., H, W) of every ray of an image.
+def ray_limits(
+    rays: Rays, ray_start: float | str, ray_end: float | str, box_warp: float
+) -> tuple[jax.Array, jax.Array]:
+    """Distances (...) at which the sampling of the rays of one image (...) starts and ends.
 
     With ray_start = ray_end = "auto" a ray is sampled within the box; rays that miss it take the smallest and the
     largest entry among those of the same image that hit it. (EG3D takes them over the whole batch; here a sample
     never depends on its batch. Its density there is whatever lies outside the box, so limits hardly matter.)
     """
     shape = rays.directions.shape[:-1]
-    if ray_start != "auto":
+    if ray_start == "auto" or ray_end == "auto":
+        if ray_start != ray_end:
+            raise ValueError(f'ray_start is {ray_start!r}, ray_end {ray_end!r}: both must be "auto", or both numbers.')
+    else:
         return jnp.full(shape, ray_start, jnp.float32), jnp.full(shape, ray_end, jnp.float32)
     enter, leave, hit = box_limits(rays, box_warp)
-    axes = (-2, -1)
-    first = jnp.min(jnp.where(hit, enter, jnp.inf), axis=axes, keepdims=True)
-    last = jnp.max(jnp.where(hit, enter, -jnp.inf), axis=axes, keepdims=True)
-    any_hit = jnp.any(hit, axis=axes, keepdims=True)
+    first, last = jnp.min(jnp.where(hit, enter, jnp.inf)), jnp.max(jnp.where(hit, enter, -jnp.inf))
     # An image that misses the box altogether is sampled around the closest approach of its own rays.
     center = jnp.linalg.norm(rays.origins, axis=-1)
-    start = jnp.where(hit, enter, jnp.where(any_hit, first, center - box_warp / 2))
-    end = jnp.where(hit, leave, jnp.where(any_hit, last, center + box_warp / 2))
+    start = jnp.where(hit, enter, jnp.where(jnp.any(hit), first, center - box_warp / 2))
+    end = jnp.where(hit, leave, jnp.where(jnp.any(hit), last, center + box_warp / 2))
     return start, end
 
 
-def stratified_depths(key, start, end, num, *, disparity=False, uniforms=None):
-    """`num` depths per ray from `start` to `end` (...), each pushed on by up to one interval: (..., num).
+def stratified_depths(
+    start: jax.Array, end: jax.Array, uniforms: jax.Array, *, disparity: bool = False
+) -> jax.Array:
+    """S depths per ray (..., S) from `start` to `end` (...), each pushed on by up to one interval.
+
+    A single depth lies anywhere between the two.
 
     Args:
-      key: PRNG key, or None if `uniforms` (..., num) in [0, 1) are given.
+      uniforms: (..., S) in [0, 1), how far.
       disparity: space them evenly in 1 / t instead of t.
     """
-    if uniforms is None:
-        uniforms = jax.random.uniform(key, start.shape + (num,))
-    fraction = jnp.linspace(0.0, 1.0, num) + uniforms / (num - 1)
+    num = uniforms.shape[-1]
+    fraction = jnp.linspace(0.0, 1.0, num) + uniforms / max(num - 1, 1)
     start, end = start[..., None], end[..., None]
     if disparity:
         return 1 / ((1 - fraction) / start + fraction / end)
     return start + (end - start) * fraction
 
 
-def importance_depths(key, depths, weights, num, *, uniforms=None):
-    """`num` further depths per ray (..., num), drawn where coarse weights (..., S - 1) are large.
+def importance_depths(depths: jax.Array, weights: jax.Array, uniforms: jax.Array) -> jax.Array:
+    """Further depths per ray (..., N) where coarse weights (..., S - 1) are large, at quantiles `uniforms` (..., N).
 
     EG3D's smoothing: maximum of neighbouring weights, mean of neighbours, plus 0.01, and the outermost intervals
-    dropped; the draw inverts the piecewise linear distribution over the coarse samples' midpoints. Not sorted.
+    dropped; the draw inverts the piecewise linear distribution over the coarse samples' midpoints. In the order of
+    `uniforms`.
     No gradient flows to the weights.
     """
     weights = jax.lax.stop_gradient(weights)
@@ -86,15 +94,13 @@ def importance_depths(key, depths, weights, num, *, uniforms=None):
     pdf = smooth[..., 1:-1] + 1e-5
     pdf = pdf / jnp.sum(pdf, axis=-1, keepdims=True)
     cdf = jnp.concatenate([jnp.zeros_like(pdf[..., :1]), jnp.cumsum(pdf, axis=-1)], axis=-1)
-    if uniforms is None:
-        uniforms = jax.random.uniform(key, depths.shape[:-1] + (num,))
     below, above = _between(cdf, bins, uniforms)
     span = above[0] - below[0]
     drawn = below[1] + (uniforms - below[0]) / jnp.where(span < 1e-5, 1.0, span) * (above[1] - below[1])
     return jax.lax.stop_gradient(drawn)
 
 
-def _between(edges, values, x):
+def _between(edges: jax.Array, values: jax.Array, x: jax.Array) -> tuple[tuple[jax.Array, ...], ...]:
     """Of increasing edges (..., E) with values (..., E), the last at or below x (..., N) and the first above it.
 
     Returns two pairs (edge, value) of shape (..., N); where there is none above, the last edge.
@@ -109,7 +115,7 @@ def _between(edges, values, x):
     return below, above
 
 
-def merge_sorted(depths_a, depths_b):
+def merge_sorted(depths_a: jax.Array, depths_b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """All depths (..., A + B) in increasing order, and the permutation that sorts the concatenation, stably.
 
     depths_a must be sorted; depths_b need not be. So few are ranked faster by comparing all pairs than by sorting.
@@ -117,15 +123,16 @@ def merge_sorted(depths_a, depths_b):
     a = [depths_a[..., i, None] for i in range(depths_a.shape[-1])]
     b = [depths_b[..., i, None] for i in range(depths_b.shape[-1])]
     rank_a = jnp.arange(len(a)) + sum((other < depths_a).astype(jnp.int32) for other in b)
-    before = lambda i, other: (other < depths_b) | ((other == depths_b) & (i < jnp.arange(len(b))))  # noqa: E731
     rank_b = sum((other <= depths_b).astype(jnp.int32) for other in a)
-    rank_b = rank_b + sum(before(i, other).astype(jnp.int32) for i, other in enumerate(b))
+    for i, other in enumerate(b):
+        before = (other < depths_b) | ((other == depths_b) & (i < jnp.arange(len(b))))
+        rank_b = rank_b + before.astype(jnp.int32)
     order = invert_permutation(jnp.concatenate([rank_a, rank_b], axis=-1))
     depths = jnp.concatenate([depths_a, depths_b], axis=-1)
     return jnp.take_along_axis(depths, order, axis=-1), order
 
 
-def invert_permutation(order):
+def invert_permutation(order: jax.Array) -> jax.Array:
     """The permutation (..., S) that undoes `order` (..., S)."""
     order = jnp.asarray(order)
     places = jnp.arange(order.shape[-1], dtype=order.dtype)
@@ -135,7 +142,7 @@ def invert_permutation(order):
     return undone
 
 
-def midpoints(x, axis=-1):
+def midpoints(x: jax.Array, axis: int = -1) -> jax.Array:
     """Means of neighbouring samples along `axis`."""
     length = x.shape[axis]
     before = jax.lax.slice_in_dim(x, 0, length - 1, axis=axis)
@@ -143,26 +150,26 @@ def midpoints(x, axis=-1):
     return (before + after) / 2
 
 
-def weights_from_density(sigma, depths):
-    """Compositing weights (..., S - 1) of the intervals, which sum to at most 1, from raw densities (..., S)."""
-    chex.assert_equal_shape([sigma, depths])
-    density = jax.nn.softplus(midpoints(sigma) - 1)
+def weights_from_density(raw_density: jax.Array, depths: jax.Array) -> jax.Array:
+    """Weights (..., S - 1) of the intervals, summing to at most 1, from raw densities at sorted depths (..., S)."""
+    chex.assert_equal_shape([raw_density, depths])
+    density = jax.nn.softplus(midpoints(raw_density) - 1)
     alpha = 1 - jnp.exp(-density * jnp.diff(depths, axis=-1))
     passed = jnp.cumprod(1 - alpha + 1e-10, axis=-1)
     before = jnp.concatenate([jnp.ones_like(passed[..., :1]), passed[..., :-1]], axis=-1)
     return alpha * before
 
 
-def sample_weights(weights):
+def sample_weights(weights: jax.Array) -> jax.Array:
     """Interval weights (..., S - 1) as weights of the samples (..., S): half to each end.
 
-    The mean of an interval's ends then composites as `blend(sample_weights(weights), values)`.
+    The mean of an interval's ends then composites as `composite(sample_weights(weights), values)`.
     """
     ends = [(0, 0)] * (weights.ndim - 1)
     return (jnp.pad(weights, ends + [(1, 0)]) + jnp.pad(weights, ends + [(0, 1)])) / 2
 
 
-def heaviest(weights, values, keep):
+def heaviest(weights: jax.Array, values: jax.Array, keep: int) -> tuple[jax.Array, jax.Array]:
     """The `keep` heaviest samples of every ray: weights (..., keep), scaled to the same sum, and values (..., keep, C).
 
     In no particular order. All of them, as they are, if there are no more.
@@ -175,37 +182,36 @@ def heaviest(weights, values, keep):
     return weights, jnp.take_along_axis(values, index[..., None], axis=-2)
 
 
-def blend(weights, values):
+def composite(weights: jax.Array, values: jax.Array | tuple[jax.Array, ...]) -> jax.Array:
     """The ray's value (..., C): the sum of sample values (..., S, C) times sample weights (..., S), in any order.
 
     values: an array, or several whose samples follow each other: so they need not be joined first.
+
+    Raises ValueError: there are more weights than samples, or fewer.
     """
-    values = values if isinstance(values, tuple) else (values,)
-    total, start = 0.0, 0
-    for part in values:
+    parts = values if isinstance(values, tuple) else (values,)
+    count = sum(part.shape[-2] for part in parts)
+    if count != weights.shape[-1]:
+        raise ValueError(
+            f"There are {weights.shape[-1]} weights for {count} samples: expected one weight a sample. Weights of "
+            "intervals become weights of samples by sample_weights."
+        )
+    total, start = jnp.zeros(()), 0
+    for part in parts:
         some = weights[..., start : start + part.shape[-2]]
         chex.assert_equal_shape_prefix([some, part], weights.ndim)
         total, start = total + einsum("...s,...sc->...c", some, part), start + part.shape[-2]
-    if start != weights.shape[-1]:
-        raise ValueError(f"{weights.shape[-1]} weights for {start} samples.")
     return total
 
 
-def expected_depth(weights, depths, *, clamp="image"):
-    """Expected distance along the ray given that it is stopped, and opacity (the sum of weights); both (..., H, W).
+def expected_depth(weights: jax.Array, depths: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Expected distance along the ray given that it is stopped, and opacity (the sum of weights), both (...).
 
-    Rays without any weight get the largest depth of the clamping range. `clamp` says which samples bound the result:
-    "image", those of the same image, so that nothing depends on the batch; or "batch", all of them, as EG3D does.
+    From weights of intervals (..., S - 1) and sorted depths (..., S). A ray without any weight gets its largest depth;
+    EG3D gives it the largest of the batch, on which nothing of ours depends.
     """
     opacity = jnp.sum(weights, axis=-1)
     empty = opacity <= 0
     # An empty ray is 0 / 0; dividing by 1 there keeps its gradient finite.
-    depth = jnp.sum(weights * midpoints(depths), axis=-1) / jnp.where(empty, 1.0, opacity)
-    if clamp == "image":
-        low, high = jnp.min(depths, axis=(-3, -2, -1)), jnp.max(depths, axis=(-3, -2, -1))
-        low, high = low[..., None, None], high[..., None, None]
-    elif clamp == "batch":
-        low, high = jnp.min(depths), jnp.max(depths)
-    else:
-        raise ValueError(f"clamp must be 'image' or 'batch'; got {clamp!r}.")
-    return jnp.clip(jnp.where(empty, jnp.inf, depth), low, high), opacity
+    distance = jnp.sum(weights * midpoints(depths), axis=-1) / jnp.where(empty, 1.0, opacity)
+    return jnp.clip(jnp.where(empty, jnp.inf, distance), depths[..., 0], depths[..., -1]), opacity

@@ -1,11 +1,14 @@
 """Batches from rendered shards of the heads world: random rays of identities, and whole views."""
 
+from collections.abc import Iterable
+
 import jax
 import numpy as np
 from flax import struct
 
 from dnerf_jax.ops import cameras
 from dnerf_jax.worlds import heads
+from dnerf_jax.worlds.heads.shards import Shards
 
 NEAR = 8  # rendered pixels within which a passing ray looks for a surface
 TRIES = 12  # how many of them it looks at
@@ -31,7 +34,21 @@ class RayBatch:
     guide: jax.Array
 
 
-def rays(shards, identities, draws, count, grid):
+@struct.dataclass
+class TrueViews:
+    """B views as the world renders them: z (B, Z), camera (B), image (B, R, R, 3) uint8, alpha (B, R, R) uint8.
+
+    distance: (B, R, R) along the ray in world units, 0 where empty.
+    """
+
+    z: np.ndarray
+    camera: cameras.Camera
+    image: np.ndarray
+    alpha: np.ndarray
+    distance: np.ndarray
+
+
+def rays(shards: Shards, identities: Iterable[int], draws: np.random.Generator, count: int, grid: int) -> RayBatch:
     """`count` random rays of every identity (B,), drawn from the NumPy generator `draws`.
 
     Few of them are far from anything, and four times their share show what is small in a face or lies beside it.
@@ -46,9 +63,11 @@ def rays(shards, identities, draws, count, grid):
     entries = [shards[identity] for identity in identities]
     view, row, column = _draw(entries, draws, count, views, grid)
     rows, columns = row[..., None, None] * len(within) + within[:, None], column[..., None, None] * len(within) + within
-    pick = lambda name: np.stack(  # noqa: E731
-        [entry[name][view[i][:, None, None], rows[i], columns[i]] for i, entry in enumerate(entries)]
-    ).astype(np.float32)
+
+    def pick(name: str) -> np.ndarray:
+        picked = [entry[name][view[i][:, None, None], rows[i], columns[i]] for i, entry in enumerate(entries)]
+        return np.stack(picked).astype(np.float32)
+
     distance = _middle(pick("distance"))
     poses = np.stack([entry["cam2world"][view[i]] for i, entry in enumerate(entries)])
     uv = (np.stack([column, row], axis=-1).astype(np.float32) + 0.5) / grid
@@ -102,13 +121,17 @@ def _distance_nearby(entries, view, rows, columns, draws):
     return np.take_along_axis(near, first, axis=-1)[..., 0].astype(np.float32)
 
 
-def views(shards, identities, numbers):
-    """z, camera, image, alpha and distance of one view, by its number, of every identity."""
+def views(shards: Shards, identities: Iterable[int], numbers: Iterable[int]) -> TrueViews:
+    """One view, by its number, of every identity."""
     entries = [(shards[identity], number) for identity, number in zip(identities, numbers, strict=True)]
-    stack = lambda name: np.stack([np.asarray(entry[name][number]) for entry, number in entries])  # noqa: E731
+
+    def stack(name: str) -> np.ndarray:
+        return np.stack([np.asarray(entry[name][number]) for entry, number in entries])
+
     poses = stack("cam2world")
     camera = cameras.Camera(poses, np.broadcast_to(shards.intrinsics, (len(poses), 3, 3)))
-    return np.stack([entry["z"] for entry, _ in entries]), camera, stack("image"), stack("alpha"), stack("distance")
+    z = np.stack([entry["z"] for entry, _ in entries])
+    return TrueViews(z, camera, stack("image"), stack("alpha"), stack("distance"))
 
 
 _rays_at = jax.jit(cameras.rays_at)

@@ -1,67 +1,87 @@
-"""How well a backbone renders heads that it was not trained on: python -m dnerf_jax.heldout --out DIR
+"""How well a generator renders heads that it was not trained on: views rendered, scored, drawn.
 
-Scores and a sheet of latents that no other pack or training render has, from poses within +-30 degrees. Pretraining
-scores its held-out identities with the same functions as it goes.
+The views are of latents that no other pack or training render has, from poses within +-30 degrees. Pretraining scores
+its held-out identities with the same functions as it goes.
 """
 
-import functools
-import json
-from pathlib import Path
+import os
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
+from flax import struct
 
-from dnerf_jax import cli
-from dnerf_jax.io import checkpoints, files
-from dnerf_jax.models import generator, scenes
-from dnerf_jax.networks.superresolution import resize
-from dnerf_jax.ops import cameras, consistency, metrics, triplane
-from dnerf_jax.training import process
+from dnerf_jax.io import png
+from dnerf_jax.models import generator, marching, scenes
+from dnerf_jax.models.generator import Generator
+from dnerf_jax.models.model import Model
+from dnerf_jax.ops import cameras, consistency, images, metrics
+from dnerf_jax.ops.cameras import Camera, Rays
+from dnerf_jax.ops.resizing import resize
+from dnerf_jax.training.batches import TrueViews
 from dnerf_jax.viz import pictures
-from dnerf_jax.worlds import heads
+from dnerf_jax.worlds import heads, streams, views
 
 SEED = 105  # of the latents; the packs have others
+SHOWN = 8  # views on a sheet
 
 
-def main(out: str, checkpoint: str = "heads", count: int = 90):
-    """Scores a generator of the heads world, with a trained super-resolution, on views that nothing else has.
+@struct.dataclass
+class Rendered:
+    """Feature images (B, h, w, F) in [-1, 1], ws (B, num_ws, w_dim), distance and opacity (B, h, w)."""
 
-    out: folder for heldout.json and heldout.jpg
-    checkpoint: the generator
-    count: how many latents, one view each
+    features: jax.Array
+    ws: jax.Array
+    distance: jax.Array
+    opacity: jax.Array
+
+
+def score_unseen(model: Model, count: int, *, picture: str | os.PathLike) -> dict[str, float]:
+    """Scores a generator of the heads world, with a trained super-resolution, on `count` views that nothing else has.
+
+    picture: path of the sheet. Raises ValueError: there is no view, or the generator is of another world.
     """
     if count < 1:
-        raise ValueError(f"--count is {count}: scores need at least one view.")
-    process.prepare()
-    model, out = _load(checkpoint), Path(out)
-    if model.config.z_dim != heads.Z_DIM:
+        raise ValueError(f"count is {count}: scores need at least one view.")
+    config = model.generator.config
+    if config.z_dim != heads.Z_DIM:
         raise ValueError(
-            f"{checkpoint} takes latents of {model.config.z_dim} numbers, the heads world's have {heads.Z_DIM}: score "
+            f"this generator takes latents of {config.z_dim} numbers, the heads world's have {heads.Z_DIM}: score "
             "a generator that was fitted to it."
         )
-    views = world_views(range(count), model.config.image_resolution)
-    scores = evaluate(model.config, model.variables, views, out / "heldout.jpg", final=True) | {"views": count}
-    with files.atomic_file(out / "heldout.json") as file:
-        file.write_text(json.dumps(scores, indent=1) + "\n")
-    print("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    true = world_views(range(count), config.image_resolution)
+    return score_views(model.generator, true, picture=picture, final=True) | {"views": count}
 
 
-def world_views(latents, resolution):
-    """z, camera, image, alpha and distance of one view, rendered by the world, of each latent of this stream."""
+def world_views(latents: Iterable[int], resolution: int) -> TrueViews:
+    """One view, rendered by the world, of each latent of this stream."""
     parts = []
     for number in latents:
-        rng = np.random.default_rng([SEED, number, 1])
+        rng = streams.stream("packs", SEED, number)
         z = rng.standard_normal(heads.Z_DIM).astype(np.float32)
-        pose = heads.sample_camera(rng)
-        view = heads.render(heads.build(z), *pose, resolution)
-        parts.append((z, *pose, view.image, np.round(view.alpha * 255).astype(np.uint8), view.distance))
-    z, cam2world, intrinsics, image, alpha, distance = (np.stack(part) for part in zip(*parts, strict=True))
-    return z, cameras.Camera(cam2world, intrinsics), image, alpha, distance
+        parts.append(views.render(heads, z, [heads.sample_camera(rng)], resolution))
+    made = views.concatenate(parts)
+    return TrueViews(made.z, Camera(made.cam2world, made.intrinsics), made.image, made.alpha, made.distance)
 
 
-def evaluate(config, variables, views, sheet, *, final):
+@jax.jit
+def render_features(made: Generator, z: jax.Array, camera: Camera) -> Rendered:
+    """The neural renderings of latents z (B, Z) from cameras (B)."""
+    ws = generator.map_latents(made, z)
+    planes = generator.to_planes(made.config, generator.synthesize_blocks(made, ws))
+    rays = cameras.rays(camera, made.config.neural_rendering_resolution)
+
+    def render(one: tuple[jax.Array, Rays]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        samples = marching.march(made, *one)
+        return marching.feature_image(made.config, samples), samples.distance, samples.opacity
+
+    # One image at a time: a batch of samples would not fit beside the training state on a small machine.
+    features, distance, opacity = jax.lax.map(render, (planes, rays))
+    return Rendered(features, ws, distance, opacity)
+
+
+def score_views(made: Generator, true: TrueViews, *, picture: str | os.PathLike, final: bool) -> dict[str, float]:
     """Scores of views of several identities, and a sheet of the first eight: true, rendered, depth.
 
     psnr_raw: of the neural rendering. opacity_iou, depth_error_median (world units) at its resolution. consistency:
@@ -69,69 +89,56 @@ def evaluate(config, variables, views, sheet, *, final):
     final image: psnr and its standard error, psnr_foreground (of pixels that the head covers whole), ssim.
 
     Args:
-      views: (z, camera, image, alpha, distance) of B views, as `head_batches.views` reads them.
-      sheet: path of the picture.
+      picture: path of the sheet.
       final: score and show the final image, not the neural rendering: its super-resolution is trained.
     """
-    z, camera, image, alpha, distance = views
-    features, ws, found_distance, opacity = map(np.asarray, render_features(config, variables, z, camera))
-    true = image.astype(np.float32) / 127.5 - 1
-    small = lambda x: np.asarray(resize(jnp.asarray(x), features.shape[1], antialias=True))  # noqa: E731
-    solid = small(alpha[..., None].astype(np.float32) / 255)[..., 0]
-    both = (solid > 0.999) & (opacity > 0.5)
-    error = np.abs(found_distance - small(distance[..., None].astype(np.float32))[..., 0])[both]
+    rendered = jax.tree.map(np.asarray, render_features(made, true.z, true.camera))
+    wanted, resolution = images.from_uint8(true.image), rendered.opacity.shape[-1]
+
+    def small(x: np.ndarray) -> np.ndarray:
+        return np.asarray(resize(jnp.asarray(x), resolution, antialias=True))
+
+    solid = small(true.alpha[..., None].astype(np.float32) / 255)[..., 0]
+    both = (solid > 0.999) & (rendered.opacity > 0.5)
+    error = np.abs(rendered.distance - small(true.distance[..., None].astype(np.float32))[..., 0])[both]
+    stopped, covered = rendered.opacity > 0.5, solid > 0.5
     scores = {
-        "psnr_raw": np.mean(metrics.psnr(features[..., :3], small(true))),
-        "opacity_iou": ((solid > 0.5) & (opacity > 0.5)).sum() / ((solid > 0.5) | (opacity > 0.5)).sum(),
+        "psnr_raw": np.mean(metrics.psnr(rendered.features[..., :3], small(wanted))),
+        "opacity_iou": (covered & stopped).sum() / (covered | stopped).sum(),
         "depth_error_median": np.median(error) if error.size else float("nan"),
-        "consistency": _consistency(config, variables, z[0]),
+        "consistency": neighbours_agree(made, true.z[0]),
     }
     if final:
-        resolve = lambda one: generator.super_resolve(config, variables, *one)  # noqa: E731
-        shown = np.clip(jax.lax.map(resolve, (features, ws)), -1, 1)
-        covered = (alpha == 255)[..., None]
-        error = np.sum(np.square(shown - true) * covered, axis=(1, 2, 3)) / (3 * covered.sum((1, 2, 3)))
-        psnr = metrics.psnr(shown, true)
-        scores["psnr"], scores["psnr_standard_error"] = np.mean(psnr), np.std(psnr) / len(psnr) ** 0.5
-        scores["psnr_foreground"] = np.mean(10 * np.log10(4 / error))
-        scores["ssim"] = np.mean(metrics.ssim(shown, true))
+        shown = np.clip(_super_resolve(made, rendered.features, rendered.ws), -1, 1)
+        psnr = np.asarray(metrics.psnr(shown, wanted))
+        scores["psnr"] = np.mean(psnr)
+        scores["psnr_standard_error"] = np.std(psnr, ddof=1) / len(psnr) ** 0.5 if len(psnr) > 1 else float("nan")
+        scores["psnr_foreground"] = np.mean(metrics.psnr(shown, wanted, mask=true.alpha == 255))
+        scores["ssim"] = np.mean(metrics.ssim(shown, wanted))
     else:
-        shown = np.asarray(resize(features[:8, ..., :3], true.shape[1], antialias=False))
-    limits = {"near": config.rendering.ray_start, "far": config.rendering.ray_end}
-    depth = np.where(opacity > 0.5, found_distance, 0)[:8]
-    times = true.shape[1] // depth.shape[1]
-    depth = [pictures.enlarge(pictures.depth_picture(one, **limits), times) for one in depth]
-    rows = [[pictures.to_uint8(x) for x in true[:8]], [pictures.to_uint8(x) for x in shown[:8]], depth]
-    with files.atomic_file(sheet) as file:
-        Image.fromarray(pictures.sheet(rows)).save(file, quality=90)
+        shown = np.asarray(resize(jnp.asarray(rendered.features[:SHOWN, ..., :3]), wanted.shape[1], antialias=False))
+    png.save_image(picture, sheet(made, wanted, shown, rendered))
     return {name: float(score) for name, score in scores.items()}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def render_features(config, variables, z, camera):
-    """Feature images (B, h, w, F) in [-1, 1], ws, distance and opacity of latents z (B, Z) from cameras (B)."""
-    ws = generator.map_latents(config, variables, z)
-    outputs = generator.synthesize_planes(config, variables, ws)
-    planes = triplane.split_channels(outputs.last, len(config.plane_axes))
-    rays = cameras.rays(camera, config.neural_rendering_resolution)
-    # One image at a time: a batch of samples would not fit beside the training state on a small machine.
-    samples = lambda one: generator.march(config, variables, one[0], one[1])  # noqa: E731
-    render = lambda one: (lambda s: (generator.feature_image(config, s), s.distance, s.opacity))(samples(one))  # noqa: E731
-    features, distance, opacity = jax.lax.map(render, (planes, rays))
-    return features, ws, distance, opacity
+def sheet(made: Generator, wanted: np.ndarray, shown: np.ndarray, rendered: Rendered) -> np.ndarray:
+    """A picture of the first views: true images and rendered ones (B, R, R, 3) in [-1, 1], and depth."""
+    options = made.config.rendering
+    depth = np.where(rendered.opacity > 0.5, rendered.distance, np.inf)[:SHOWN]
+    colored = [pictures.depth_picture(one, near=options.ray_start, far=options.ray_end) for one in depth]
+    rows = [list(images.to_uint8(wanted[:SHOWN])), list(images.to_uint8(np.asarray(shown[:SHOWN])))]
+    return pictures.sheet([*rows, [pictures.enlarge(one, wanted.shape[1] // len(one)) for one in colored]])
 
 
-def _consistency(config, variables, z):
+def neighbours_agree(made: Generator, z: np.ndarray) -> float:
     """Agreement in dB of neighbouring neural renderings of one latent z (Z,)."""
-    camera = scenes.default_camera(config, yaw=np.radians([-6.0, -2.0, 2.0, 6.0]))
-    features, _, distance, opacity = map(
-        np.asarray, render_features(config, variables, np.broadcast_to(z, (4, len(z))), camera)
-    )
-    return consistency.warped_psnr(features[..., :3], np.where(opacity > 0.5, distance, 0), camera)
+    camera = scenes.default_camera(made.config, yaw=np.radians([-6.0, -2.0, 2.0, 6.0]))
+    rendered = jax.tree.map(np.asarray, render_features(made, np.broadcast_to(z, (4, len(z))), camera))
+    distance = np.where(rendered.opacity > 0.5, rendered.distance, np.inf)
+    return consistency.warped_psnr(rendered.features[..., :3], distance, camera)
 
 
-_load = checkpoints.load  # the door has a parameter of this module's name
-
-
-if __name__ == "__main__":
-    cli.door(main)
+@jax.jit
+def _super_resolve(made: Generator, features: jax.Array, ws: jax.Array) -> jax.Array:
+    """Final images (B, R, R, 3), one after the other."""
+    return jax.lax.map(lambda one: generator.super_resolve(made, *one), (features, ws))

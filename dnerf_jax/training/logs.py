@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from dnerf_jax.io import files
+
 
 class MetricLog:
     """Appends metrics to `workdir/metrics.jsonl` and, where TensorBoard is installed, to an event file there.
@@ -27,13 +29,10 @@ class MetricLog:
     """
 
     def __init__(self, workdir: str | Path, *, step: int = 0):
-        Path(workdir).mkdir(parents=True, exist_ok=True)
         self.path = Path(workdir) / "metrics.jsonl"
         records = read_metrics(self.path) if self.path.exists() else []
         kept = [record for record in records if record["step"] <= step]
-        replacement = self.path.with_suffix(".part")
-        replacement.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        replacement.replace(self.path)
+        files.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = self.path.open("a", buffering=1)
         self._tensorboard = _tensorboard_writer(Path(workdir) / "tensorboard")
 

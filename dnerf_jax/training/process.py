@@ -1,4 +1,4 @@
-"""What every command wants of its process: compiled programs that stay, and memory that stays."""
+"""What every command wants of its process: compiled programs that stay, memory that stays, and how much there is."""
 
 import ctypes
 import hashlib
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import jax
 
+from dnerf_jax.models import scenes
+from dnerf_jax.models.model import Model
+
 
 def prepare() -> None:
-    """What every door wants of its process: compiled programs that stay, and memory that stays."""
+    """Makes this process ready for a command: compiled programs stay, and so does memory."""
     enable_compilation_cache()
     keep_freed_memory()
 
@@ -50,3 +53,54 @@ def enable_compilation_cache() -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dnerf_jax" / "xla" / machine
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def rows_at_once(model: Model, *, views: int = 1) -> int:
+    """How many rows of rays of so many views this machine had best render together: see `scenes.render`.
+
+    An accelerator is quickest with as many as fit an eighth of its memory; a CPU with few, whose samples stay in its
+    caches, or fewer where the process may not even have eight times that.
+    """
+    device = jax.local_devices()[0]
+    memory = memory_limit() / 8
+    if device.platform == "cpu":
+        memory = min(memory, scenes.MEMORY)
+    return scenes.rows_that_fit(model, model.generator.config.neural_rendering_resolution, views=views, memory=memory)
+
+
+def memory_limit() -> int:
+    """Bytes that this process can have on the first device: its memory or, on a CPU, the machine's or container's."""
+    device = jax.local_devices()[0]
+    known = device.memory_stats() or {} if device.platform != "cpu" else {}
+    return known.get("bytes_limit") or min([_machine_memory(), *_container_limits()])
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """The limits that control groups (version 2, then 1) set to this process or to what it runs in."""
+    try:
+        groups = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return []
+    limits = []
+    for _, controllers, path in groups:
+        folder = root if not controllers else root / "memory" if "memory" in controllers.split(",") else None
+        if folder is None:
+            continue
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        # A container often sees its own group as the root; and a group has at most what those around it have.
+        for place in [folder, *(folder / part for part in _paths_down(path))]:
+            try:
+                limits.append(int((place / name).read_text()))
+            except (OSError, ValueError):  # no such group here, or "max": no limit
+                continue
+    return limits
+
+
+def _paths_down(path: str) -> list[str]:
+    """a, a/b, a/b/c of /a/b/c."""
+    parts = [part for part in path.split("/") if part]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]

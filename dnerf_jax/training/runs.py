@@ -24,6 +24,9 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from dnerf_jax.io import files
+from dnerf_jax.ops.messages import some
+
 
 class Checkpoints:
     """A folder of training states by step, of which the newest few are kept.
@@ -113,12 +116,12 @@ def _part(entry: Any) -> str:
     return str(next(getattr(entry, name) for name in ("key", "idx", "name") if hasattr(entry, name)))
 
 
-def _differences(saved: Mapping[str, tuple], wanted: Mapping[str, tuple], most: int = 8) -> str:
+def _differences(saved: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> str:
     found = [f"{name} is missing" for name in wanted if name not in saved]
     found += [f"{name} is not expected" for name in saved if name not in wanted]
     found += [f"{name} has shape {saved[name]}, expected {wanted[name]}"
               for name in wanted if name in saved and saved[name] != wanted[name]]
-    return "; ".join(found[:most] + ([f"and {len(found) - most} more"] if len(found) > most else []))
+    return some(found, separator="; ")
 
 
 def remember(
@@ -145,5 +148,4 @@ def remember(
         if changed:
             raise ValueError(f"{file.parent} holds a run with other settings: {'; '.join(changed)}. "
                              "Continue with the old ones, name another workdir, or delete this one.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(new, indent=2) + "\n")
+    files.write_json(file, new, indent=2)

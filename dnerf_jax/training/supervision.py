@@ -1,4 +1,4 @@
-"""How pretraining renders the rays of a batch (`head_batches.RayBatch`): with few samples, or with the renderer's own.
+"""How pretraining renders the rays of a batch (`batches.RayBatch`): with few samples, or with the renderer's own.
 
 Few samples find less of what is half transparent than many do, so silhouettes that were learned from few come out too
 wide where many are rendered: of the embedded heads after their first stage, pixels that the 18 samples of a training
@@ -9,69 +9,82 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
-from dnerf_jax.models import generator
-from dnerf_jax.ops import triplane, volume
+from dnerf_jax.models import generator, marching
+from dnerf_jax.models.generator import Generator
+from dnerf_jax.ops import volume
+from dnerf_jax.training.batches import RayBatch
 
 
-def render_guided(run, plane_resolution, variables, batch, key):
-    """Renders the rays of a batch: rgb (B, N, 3), opacity (B, N), sample weights and depths (B, N, S).
+@dataclasses.dataclass(frozen=True)
+class GuidedSampling:
+    """Samples per ray: spread over the limits, where the model has density, and around the surface.
 
-    Further samples lie where the model has density, as in `generator.march`: the final renderer would otherwise see
-    what is left there, but not the loss. And they lie around the true distance or, on rays that pass a silhouette,
-    around that of the silhouette; where there is neither, they are spread too.
+    spread: standard deviation of those around the surface, in world units.
     """
-    config, planes = _planes(run, plane_resolution, variables, batch.z)
-    options, keys = config.rendering, jax.random.split(key, 4)
-    shape = batch.alpha.shape
 
-    def decode(depths):
-        points = batch.rays.origins[..., None, :] + depths[..., None] * batch.rays.directions[..., None, :]
-        sigma, features = generator.decode(config, variables, planes, points.reshape(shape[:1] + (-1, 3)))
-        return sigma.reshape(depths.shape), features[..., :3].reshape(depths.shape + (3,))
-
-    start, end = jnp.full(shape, options.ray_start), jnp.full(shape, options.ray_end)
-    coarse = volume.stratified_depths(keys[0], start, end, run.stratified_samples)
-    coarse_sigma, coarse_rgb = decode(coarse)
-    found = volume.importance_depths(
-        keys[1], coarse, volume.weights_from_density(coarse_sigma, coarse), run.importance_samples
-    )
-    guide = batch.guide[..., None]
-    guided = guide + run.guide_spread * jax.random.normal(keys[2], shape + (run.guided_samples,))
-    spread = volume.stratified_depths(keys[3], start, end, run.guided_samples)
-    fine = jnp.concatenate([found, jnp.where(guide > 0, guided, spread)], axis=-1)
-    fine_sigma, fine_rgb = decode(fine)
-
-    depths, order = volume.merge_sorted(coarse, fine)
-    sigma = jnp.take_along_axis(jnp.concatenate([coarse_sigma, fine_sigma], axis=-1), order, axis=-1)
-    rgb = jnp.take_along_axis(jnp.concatenate([coarse_rgb, fine_rgb], axis=-2), order[..., None], axis=-2)
-    weights = volume.weights_from_density(sigma, depths)
-    opacity = jnp.sum(weights, axis=-1)
-    per_sample = volume.sample_weights(weights)
-    rgb = volume.blend(per_sample, rgb)
-    if options.white_back:
-        rgb = rgb + 1 - opacity[..., None]
-    return {"rgb": rgb, "opacity": opacity, "weights": per_sample, "depths": depths}
+    stratified: int
+    importance: int
+    guided: int
+    spread: float
 
 
-def render_finally(run, plane_resolution, variables, batch, key):
-    """What `render_guided` returns, with the samples that `generator.march` draws."""
-    config, planes = _planes(run, plane_resolution, variables, batch.z)
-    march = lambda planes, rays, key: generator.march(config, variables, planes, rays, key=key)  # noqa: E731
-    image = jax.tree.map(lambda x: x[:, None], batch.rays)  # rays of one identity are an image of one row
-    samples = jax.vmap(march)(planes, image, jax.random.split(key, len(batch.z)))
+@struct.dataclass
+class RenderedRays:
+    """Rays of several identities as rendered: rgb (B, N, 3), opacity (B, N), sample weights and depths (B, N, S)."""
+
+    rgb: jax.Array
+    opacity: jax.Array
+    weights: jax.Array
+    depths: jax.Array
+
+
+def render(
+    made: Generator,
+    plane_resolution: int,
+    batch: RayBatch,
+    key: jax.Array,
+    *,
+    guided: GuidedSampling | None = None,
+) -> RenderedRays:
+    """Renders the rays of a batch on planes of that size.
+
+    Args:
+      guided: how to sample; None is as the renderer does. Samples where the model has density let the loss see what is
+        left there. Those around the true distance or, on rays that pass a silhouette, around that of the silhouette,
+        are spread where there is neither.
+    """
+    coarser = made.replace(config=dataclasses.replace(made.config, plane_resolution=plane_resolution))
+    ws = generator.map_latents(coarser, batch.z)
+    planes = generator.to_planes(coarser.config, generator.synthesize_blocks(coarser, ws))
+    if guided is None:
+        samples = jax.vmap(lambda planes, rays, key: marching.march(coarser, planes, rays, key=key))(
+            planes, batch.rays, jax.random.split(key, len(batch.z))
+        )
+    else:
+        uniforms, around = _guided_places(coarser, batch, key, guided)
+
+        def march(planes, rays, uniforms, around):
+            return marching.march(coarser, planes, rays, uniforms=uniforms, further_depths=around)
+
+        samples = jax.vmap(march)(planes, batch.rays, uniforms, around)
     samples = samples.replace(features=tuple(features[..., :3] for features in samples.features))
-    rendered = {
-        "rgb": (generator.feature_image(config, samples) + 1) / 2,
-        "opacity": samples.opacity,
-        "weights": jnp.take_along_axis(samples.weights, samples.order, axis=-1),
-        "depths": samples.depths,
-    }
-    return {name: value[:, 0] for name, value in rendered.items()}
+    rgb = (marching.feature_image(coarser.config, samples) + 1) / 2
+    return RenderedRays(rgb, samples.opacity, samples.weights, samples.depths)
 
 
-def _planes(run, plane_resolution, variables, z):
-    """The generator's configuration with planes of that size, and the planes of latents z."""
-    config = dataclasses.replace(run.generator, plane_resolution=plane_resolution)
-    outputs = generator.synthesize_planes(config, variables, generator.map_latents(config, variables, z))
-    return config, triplane.split_channels(outputs.last, len(config.plane_axes))
+def _guided_places(
+    made: Generator, batch: RayBatch, key: jax.Array, guided: GuidedSampling
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    """The `uniforms` of `marching.march`, and the depths (B, N, guided) around surfaces, or spread."""
+    shape, (coarse, fine, near, spread) = batch.alpha.shape, jax.random.split(key, 4)
+    uniforms = (
+        jax.random.uniform(coarse, (*shape, guided.stratified)),
+        jax.random.uniform(fine, (*shape, guided.importance)),
+    )
+    surface = batch.guide[..., None]
+    around = surface + guided.spread * jax.random.normal(near, (*shape, guided.guided))
+    start, end = jax.vmap(lambda rays: marching.ray_limits(made.config.rendering, rays))(batch.rays)
+    anywhere = volume.stratified_depths(start, end, jax.random.uniform(spread, (*shape, guided.guided)))
+    return uniforms, jnp.where(surface > 0, around, anywhere)

@@ -1,36 +1,35 @@
 """Drawing: contact sheets, depth and difference pictures, overlays, point clouds, curves.
 
-A picture is a uint8 NumPy array (H, W, 3), red green blue. These functions only draw: they read and write no
-files (Pillow does that: `Image.fromarray(picture).save(path)`) and know nothing of models.
+A picture is a uint8 NumPy array (H, W, 3), red green blue. These functions only draw: they read and write no files
+(`io.png` does), and know nothing of models.
 """
 
 from collections.abc import Mapping, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from dnerf_jax.ops import cameras
 
 _INK = (40, 40, 40)
 _EMPTY = (244, 244, 244)
 
 # Nine stops of the colour map magma (CC0, by S. van der Walt and N. Smith), bright to dark: near to far.
 _NEAR_TO_FAR = np.array(
-    [(252, 253, 191), (254, 202, 141), (253, 150, 104), (241, 96, 93), (205, 64, 113), (158, 47, 127),
-     (114, 31, 129), (69, 16, 119), (24, 15, 61)], np.float32)
-
-
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Turns an image (..., H, W, C) from [-1, 1] to uint8 by rounding; what is beyond is clipped.
-
-    Raises:
-      ValueError: the image is not floating point, or has values that are not finite.
-    """
-    image = np.asarray(image)
-    if image.dtype.kind != "f":
-        raise ValueError(f"to_uint8 takes float images in [-1, 1], not {image.dtype}: uint8 is ready")
-    if not np.isfinite(image).all():
-        bad = np.sum(~np.isfinite(image))
-        raise ValueError(f"the image of shape {image.shape} has {bad} values that are not finite")
-    return np.clip(np.round((image.astype(np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+    [
+        (252, 253, 191),
+        (254, 202, 141),
+        (253, 150, 104),
+        (241, 96, 93),
+        (205, 64, 113),
+        (158, 47, 127),
+        (114, 31, 129),
+        (69, 16, 119),
+        (24, 15, 61),
+    ],
+    np.float32,
+)
 
 
 def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
@@ -42,9 +41,8 @@ def depth_picture(depth: np.ndarray, *, near: float | None = None, far: float | 
     """Colours a depth map, bright where near, dark where far, pale grey where empty.
 
     Args:
-      depth: (..., H, W) in world units; 0, negative, and not finite mean empty.
-      near, far: depths of the ends of the colour map; by default the 1st and 99th percentile of what is not
-      empty, so
+      depth: (..., H, W) in world units; infinite where empty, or 0, as files have it.
+      near, far: depths of the ends of the colour map; by default the 1st and 99th percentile of what is not empty, so
         that maps which should be comparable must be given the same.
 
     Returns:
@@ -68,8 +66,9 @@ def overlay(image: np.ndarray, colors: np.ndarray, *, opacity: float = 0.5) -> n
     return np.round(image * (1 - opacity) + colors * opacity).astype(np.uint8)
 
 
-def difference_picture(label: np.ndarray, prediction: np.ndarray, image: np.ndarray | None = None, *,
-                       ignore: int = 255) -> np.ndarray:
+def difference_picture(
+    label: np.ndarray, prediction: np.ndarray, image: np.ndarray | None = None, *, ignore: int = 255
+) -> np.ndarray:
     """Shows in red where a predicted mask differs from its label.
 
     Args:
@@ -90,15 +89,21 @@ def difference_picture(label: np.ndarray, prediction: np.ndarray, image: np.ndar
     return np.round(picture).astype(np.uint8)
 
 
-def cloud_picture(points: np.ndarray, colors: np.ndarray, cam2world: np.ndarray, intrinsics: np.ndarray,
-                  resolution: int, *, radius: int = 1, background: int = 255) -> np.ndarray:
+def cloud_picture(
+    points: np.ndarray,
+    colors: np.ndarray,
+    camera: cameras.Camera,
+    resolution: int,
+    *,
+    radius: int = 1,
+    background: int = 255,
+) -> np.ndarray:
     """Draws a point cloud as discs, the nearest in front.
 
     Args:
       points: (N, 3) in the world frame.
       colors: uint8 (N, 3).
-      cam2world: (4, 4) OpenCV camera to world (x right, y down, z forward).
-      intrinsics: (3, 3), divided by the image size.
+      camera: where it is seen from.
       resolution: side of the picture in pixels.
       radius: of a disc in pixels; 0 is one pixel.
       background: grey level.
@@ -106,14 +111,11 @@ def cloud_picture(points: np.ndarray, colors: np.ndarray, cam2world: np.ndarray,
     Returns:
       uint8 (resolution, resolution, 3).
     """
-    points, cam2world = np.asarray(points, np.float64), np.asarray(cam2world, np.float64)
-    in_camera = (points - cam2world[:3, 3]) @ cam2world[:3, :3]
-    in_front = in_camera[:, 2] > 1e-6
-    in_camera, colors = in_camera[in_front], np.asarray(colors)[in_front]
-    projected = in_camera @ np.asarray(intrinsics, np.float64).T
-    pixels = np.floor(projected[:, :2] / projected[:, 2:] * resolution).astype(np.int64)
+    uv, depth_z = (np.asarray(part) for part in cameras.project(camera, jnp.asarray(points, jnp.float32)))
+    in_front = depth_z > 1e-6
+    pixels, depth_z = np.floor(uv[in_front] * resolution).astype(np.int64), depth_z[in_front]
     # Points are drawn from far to near, so that of several on one pixel the nearest stays.
-    order = np.argsort(-in_camera[:, 2], kind="stable")
+    order = np.argsort(-depth_z, kind="stable")
     offsets = np.arange(-radius, radius + 1)
     disc = np.array([(x, y) for x in offsets for y in offsets if x * x + y * y <= radius * (radius + 0.5)])
     targets = pixels[order, None, :] + disc
@@ -121,12 +123,18 @@ def cloud_picture(points: np.ndarray, colors: np.ndarray, cam2world: np.ndarray,
     source = np.broadcast_to(order[:, None], inside.shape)[inside]
     columns, rows = targets[inside].T
     picture = np.full((resolution, resolution, 3), background, np.uint8)
-    picture[rows, columns] = colors[source]
+    picture[rows, columns] = np.asarray(colors)[in_front][source]
     return picture
 
 
-def sheet(rows: Sequence[Sequence[np.ndarray]], *, row_labels: Sequence[str] = (),
-          column_labels: Sequence[str] = (), pad: int = 4, background: int = 255) -> np.ndarray:
+def sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    pad: int = 4,
+    background: int = 255,
+) -> np.ndarray:
     """Puts pictures in rows and columns, each centred in a cell as large as the largest picture.
 
     Args:
@@ -145,18 +153,19 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], *, row_labels: Sequence[str] = (
     for picture in pictures:
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
             what = f"{picture.dtype} {picture.shape}"
-            raise ValueError(f"a sheet takes uint8 pictures (H, W, 3) or (H, W), not {what}: see to_uint8")
+            raise ValueError(f"a sheet takes uint8 pictures (H, W, 3) or (H, W), not {what}: see images.to_uint8")
     height, width = np.max([picture.shape[:2] for picture in pictures], axis=0)
-    font = ImageFont.load_default(int(np.clip(height / 9, 11, 18)))
+    text_size = int(np.clip(height / 9, 11, 18))
+    font = ImageFont.load_default(text_size)
     left = pad + max([0] + [int(font.getlength(text)) + pad for text in row_labels])
-    top = pad + (int(font.size * 1.4) if column_labels else 0)
+    top = pad + (int(text_size * 1.4) if column_labels else 0)
     columns = max(len(row) for row in rows)
-    size = (left + columns * (width + pad), top + len(rows) * (height + pad))
-    canvas = Image.new("RGB", tuple(int(side) for side in size), (background,) * 3)
+    size = int(left + columns * (width + pad)), int(top + len(rows) * (height + pad))
+    canvas = Image.new("RGB", size, (background,) * 3)
     draw = ImageDraw.Draw(canvas)
     ink = _INK if background > 127 else (230, 230, 230)
     for j, text in enumerate(column_labels):
-        x, y = left + j * (width + pad) + width / 2, top - pad - font.size / 4
+        x, y = left + j * (width + pad) + width / 2, top - pad - text_size / 4
         draw.text((x, y), text, ink, font, anchor="ms")
     for i, text in enumerate(row_labels):
         draw.text((left - pad, top + i * (height + pad) + height / 2), text, ink, font, anchor="rm")
@@ -169,9 +178,14 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], *, row_labels: Sequence[str] = (
     return np.asarray(canvas)
 
 
-def curve_picture(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *,
-                  x_label: str = "step", y_label: str = "", log_y: bool = False,
-                  size: tuple[float, float] = (6.4, 3.0)) -> np.ndarray:
+def curve_picture(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_label: str = "step",
+    y_label: str = "",
+    log_y: bool = False,
+    size: tuple[float, float] = (6.4, 3.0),
+) -> np.ndarray:
     """Draws curves in one plot; one of over 100 points is pale beneath its running mean.
 
     Args:
@@ -186,8 +200,8 @@ def curve_picture(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for index, (name, (x, y)) in enumerate(curves.items()):
-        x, y = np.asarray(x, float), np.asarray(y, float)
+    for index, (name, curve) in enumerate(curves.items()):
+        x, y = (np.asarray(values, float) for values in curve)
         color = f"C{index}"
         if len(y) > 100:
             axes.plot(x, y, color=color, alpha=0.25, linewidth=0.8)

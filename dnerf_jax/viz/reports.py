@@ -1,10 +1,10 @@
 """Writes a report: one HTML page with its pictures inside, for light and dark screens, without scripts.
 
-    report.write(out / "report.html", "Demo", [
-        report.text("Trained on 90 labelled views."),
-        report.heading("Scores"),
-        report.table(["split", "mIoU"], [["single", 0.64], ["video", 0.66]]),
-        report.figure(picture, "Label, prediction, difference"),
+    reports.write(out / "report.html", "Demo", [
+        reports.text("Trained on 90 labelled views."),
+        reports.heading("Scores"),
+        reports.table(["split", "mIoU"], [["single", 0.64], ["video", 0.66]]),
+        reports.figure(picture, "Label, prediction, difference"),
     ])
 
 Each function returns a piece of HTML; texts are escaped, so they may hold any character.
@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from dnerf_jax.io import files
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -58,17 +60,15 @@ figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.45rem; max-wid
 
 
 def write(path: str | Path, title: str, sections: Sequence[str]) -> Path:
-    """Writes a page of these pieces of HTML to `path`, whose folder is made if missing; returns the path."""
+    """Writes a page of these pieces of HTML to `path`, whose folder is made if missing; returns `path`."""
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{html.escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    files.write_text(path, page)
+    return Path(path)
 
 
 def heading(title: str) -> str:
@@ -88,13 +88,17 @@ def command(line: str) -> str:
 
 def facts(values: Mapping[str, Any]) -> str:
     """A few values in large type, each under its name."""
-    entries = [f"<div><dt>{html.escape(name)}</dt><dd>{_cell(value)}</dd></div>"
-               for name, value in values.items()]
+    entries = [f"<div><dt>{html.escape(name)}</dt><dd>{_cell(value)}</dd></div>" for name, value in values.items()]
     return f'<dl class="facts">{"".join(entries)}</dl>'
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *,
-          colors: Sequence[Sequence[int]] | None = None, bar: int | None = None) -> str:
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    colors: Sequence[Sequence[int]] | None = None,
+    bar: int | None = None,
+) -> str:
     """A table; numbers with three decimals, None and what is not finite as a dash.
 
     Args:

@@ -1,10 +1,8 @@
-"""Cameras of the heads world, in numpy: the orbit about the origin, and the rays through an image's pixels.
+"""Cameras of the worlds, in NumPy: the orbit about the origin, and the rays through an image's pixels.
 
-The world frame, the OpenCV axes of cam2world and the intrinsics divided by the image size are
-`dnerf_jax.cameras`'s; they are repeated here so that a world needs neither JAX nor Flax.
+The world frame, the OpenCV axes of cam2world and the intrinsics divided by the image size are those of
+`dnerf_jax.ops.cameras`; they are repeated here so that a world needs neither JAX nor Flax.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -26,18 +24,17 @@ def orbit(yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
     return cam2world.astype(np.float32), intrinsics.astype(np.float32)
 
 
-def sample_camera(rng: np.random.Generator, yaw=YAW, pitch=PITCH) -> tuple[np.ndarray, np.ndarray]:
+def sample_camera(
+    rng: np.random.Generator, yaw: tuple[float, float] = YAW, pitch: tuple[float, float] = PITCH
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws a camera of the orbit uniformly from ranges of yaw and pitch in degrees."""
     return orbit(rng.uniform(*yaw), rng.uniform(*pitch))
 
 
-def ray_directions(cam2world, intrinsics, resolution):
-    """Ray directions (resolution^2, 3) float32 in the world frame, of length 1 along the optical axis, row by
-    row."""
+def ray_directions(cam2world: np.ndarray, intrinsics: np.ndarray, resolution: int) -> np.ndarray:
+    """Directions (resolution^2, 3) float32 in the world frame, of length 1 along the optical axis, row by row."""
     centre = (np.arange(resolution) + 0.5) / resolution
-    per_pixel = cam2world[:3, :3] @ np.linalg.inv(
-        intrinsics
-    )  # columns: along u, along v, at the image's corner
+    per_pixel = cam2world[:3, :3] @ np.linalg.inv(intrinsics)  # columns: along u, along v, at the image's corner
     along_u, along_v, corner = per_pixel.T
     directions = (centre[:, None] * along_v + corner).astype(np.float32)[:, None]
     return (directions + (centre[:, None] * along_u).astype(np.float32)).reshape(-1, 3)

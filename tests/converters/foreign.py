@@ -81,14 +81,14 @@ class _Writer(pickle._Pickler):
 
 
 def dumps(content, protocol: int = 4) -> bytes:
-    """Return the pickle of `content`, which may hold stand-ins."""
+    """The pickle of `content`, which may hold stand-ins."""
     file = io.BytesIO()
     _Writer(file, protocol).dump(content)
     return file.getvalue()
 
 
 def legacy(content, storages: dict[str, np.ndarray] | None = None, *, magic=0x1950A86A20F9469CFC6C) -> bytes:
-    """Return a file of PyTorch's legacy format."""
+    """A file of PyTorch's legacy format."""
     storages = storages or {}
     machine = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}
     parts = [dumps(part, 2) for part in (magic, 1001, machine, content, sorted(storages))]
@@ -98,7 +98,7 @@ def legacy(content, storages: dict[str, np.ndarray] | None = None, *, magic=0x19
 
 
 def zipped(content, storages: dict[str, np.ndarray] | None = None) -> bytes:
-    """Return a file of PyTorch's zip format."""
+    """A file of PyTorch's zip format."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data.pkl", dumps(content, 2))
@@ -109,18 +109,18 @@ def zipped(content, storages: dict[str, np.ndarray] | None = None) -> bytes:
 
 
 def stored(array: np.ndarray, key: str = "0", length: int | None = None) -> Stored:
-    """Return the reference to an array's storage."""
+    """The reference to an array's storage."""
     kind = Name("torch", _STORAGES[array.dtype.name])
     return Stored(("storage", kind, key, "cpu", array.size if length is None else length, None))
 
 
 def storage_bytes(array: np.ndarray) -> bytes:
-    """Return what `torch.storage._load_from_bytes` gets for the storage of an array."""
+    """What `torch.storage._load_from_bytes` gets for the storage of an array."""
     return legacy(stored(array), {"0": array.ravel()})
 
 
 def tensor(array: np.ndarray, data: bytes | None = None, **changes) -> Call:
-    """Return a tensor as plain pickles have it, its storage inside as bytes (`data`, where given)."""
+    """A tensor as plain pickles have it, its storage inside as bytes (`data`, where given)."""
     array = np.array(array, order="C")
     data = storage_bytes(array) if data is None else data
     storage = Call(Name("torch.storage", "_load_from_bytes"), (data,))
@@ -131,7 +131,7 @@ def tensor(array: np.ndarray, data: bytes | None = None, **changes) -> Call:
 
 
 def network(record: Record, module_src: str = ""):
-    """Return a record as EG3D pickles the object that it was read from."""
+    """A record as EG3D pickles the object that it was read from."""
     state = {name: _attribute(value, module_src) for name, value in record.attributes.items()}
     if record.class_name in _BY_NAME:
         return New(Name(_BY_NAME[record.class_name], record.class_name), state)

@@ -1,6 +1,7 @@
 """The reader of pickles reads what PyTorch and EG3D write, executes nothing, and names what it refuses."""
 
 import collections
+import contextlib
 import pickle
 from pathlib import Path
 
@@ -65,9 +66,7 @@ def test_plain_containers_and_numpy(tmp_path):
         path = tmp_path / f"{protocol}.pkl"
         path.write_bytes(pickle.dumps(content, protocol))
         read = pickles.read(path)
-        assert (
-            read["ordered"] == content["ordered"] and read["set"] == {1, 2} and read["bytes"] == b"\x00\xff"
-        )
+        assert read["ordered"] == content["ordered"] and read["set"] == {1, 2} and read["bytes"] == b"\x00\xff"
         assert read["gain"] == 0.25 and read["count"] == 3
         for key in ("array", "fortran"):
             assert read[key].dtype == content[key].dtype
@@ -88,9 +87,7 @@ def _attacks(target: Path):
         "subprocess.call": Call(Name("subprocess", "call"), (["touch", str(target)],)),
         "builtins.getattr": Call(Name("builtins", "getattr"), (code, "format")),
         "torch.load": Call(Name("torch", "load"), (str(target),)),
-        "torch_utils.persistence._src_to_module": Call(
-            Name("torch_utils.persistence", "_src_to_module"), (code,)
-        ),
+        "torch_utils.persistence._src_to_module": Call(Name("torch_utils.persistence", "_src_to_module"), (code,)),
         "torch.nn.modules.linear.torch.os.system": Call(
             Name("torch.nn.modules.linear", "torch.os.system"), (f"touch {target}",)
         ),
@@ -159,7 +156,7 @@ def test_refuses_attacks_in_files_of_torch_save(tmp_path):
     for write in (foreign.legacy, foreign.zipped):
         path = tmp_path / write.__name__
         path.write_bytes(write(_attacks(target)["os.system"]))
-        with pytest.raises(ValueError, match="os.system"):
+        with pytest.raises(ValueError, match=r"os.system"):
             pickles.read(path)
     assert not target.exists()
 
@@ -189,10 +186,8 @@ def test_a_file_cannot_change_the_reader(tmp_path):
         state = foreign.dumps((None, {"class_name": "changed", "_call": attack.args}))
         body = foreign.dumps(victim)[:-1] + state[2:-1]
         (tmp_path / "attack.pkl").write_bytes(body + pickle.BUILD + pickle.STOP)
-        try:
+        with contextlib.suppress(ValueError):
             pickles.read(tmp_path / "attack.pkl")
-        except ValueError:
-            pass
     size, record = pickles.read(path)
     assert size == (1,) and record.class_name == "Linear" and record.get("answer") == 42
 
@@ -213,7 +208,7 @@ def test_refuses_tensors_that_leave_their_storage(tmp_path, changes):
     path = tmp_path / "network.pkl"
     path.write_bytes(foreign.dumps(foreign.tensor(np.ones(2, np.float32), **changes)))
 
-    with pytest.raises(ValueError, match="a tensor (of size|with offset)"):
+    with pytest.raises(ValueError, match=r"a tensor (of size|with offset)"):
         pickles.read(path)
 
 
@@ -234,7 +229,7 @@ def test_refuses_truncated_files_wherever_they_end(tmp_path):
         whole = (DATA / name).read_bytes()
         for length in [*range(0, len(whole), 97), len(whole) - 1]:
             path.write_bytes(whole[:length])
-            with pytest.raises(ValueError, match="truncated or not a pickle|is not that of PyTorch"):
+            with pytest.raises(ValueError, match=r"truncated or not a pickle|is not that of PyTorch"):
                 pickles.read(path)
 
 
@@ -242,7 +237,7 @@ def test_refuses_files_that_are_no_pickles(tmp_path):
     files = {"text": b"not a pickle", "empty": b"", "picture": b"\x89PNG\r\n\x1a\n" + bytes(40)}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match="truncated or not a pickle|was not read"):
+        with pytest.raises(ValueError, match=r"truncated or not a pickle|was not read"):
             pickles.read(tmp_path / name)
     with pytest.raises(ValueError, match="is not a file"):
         pickles.read(tmp_path / "absent.pkl")

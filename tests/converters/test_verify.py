@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -28,11 +30,10 @@ def cars():
 
 def _changed(model, path, factor):
     """The model with one tensor scaled."""
-    return model.replace(
-        variables=jax.tree_util.tree_map_with_path(
-            lambda keys, x: x * factor if "/".join(k.key for k in keys) == path else x, model.variables
-        )
+    variables = jax.tree_util.tree_map_with_path(
+        lambda keys, x: x * factor if "/".join(k.key for k in keys) == path else x, model.generator.variables
     )
+    return model.replace(generator=model.generator.replace(variables=variables))
 
 
 @pytest.mark.parametrize("name, stages", [("cars_small", 20), ("ffhq_small", 22), ("afhq_full", 6)])
@@ -60,7 +61,7 @@ def test_a_changed_tensor_shows_at_its_stage(cars, path, first):
     # Demodulation hides a common factor of a convolution's weights, so only half of them are scaled.
     factor = np.where(np.arange(2) < 1, 1.01, 1.0) if path.endswith("conv0/weight") else 1.01
     if not np.isscalar(factor):
-        weight = model.variables["params"]["synthesis"]["b8"]["conv0"]["weight"]
+        weight = model.generator.variables["params"]["synthesis"]["b8"]["conv0"]["weight"]
         factor = np.repeat(factor, weight.shape[2] // 2)[:, None]
 
     lines = verify.compare(verify.run(_changed(model, path, factor), case, arrays), arrays)
@@ -77,9 +78,10 @@ def test_a_changed_tensor_shows_at_its_stage(cars, path, first):
 )
 def test_a_changed_configuration_shows_at_its_stage(cars, changes, first):
     model, case, arrays = cars
+    config = model.generator.config
     if "rendering" in changes:
-        changes = {"rendering": dataclasses.replace(model.config.rendering, **changes["rendering"])}
-    changed = model.replace(config=dataclasses.replace(model.config, **changes))
+        changes = {"rendering": dataclasses.replace(config.rendering, **changes["rendering"])}
+    changed = model.replace(generator=model.generator.replace(config=dataclasses.replace(config, **changes)))
 
     lines = verify.compare(verify.run(changed, case, arrays), arrays)
 
@@ -111,12 +113,12 @@ def _small_case(folder, arrays, **changes):
 def test_the_command_fails_beyond_tolerance(cars, tmp_path, capsys):
     arrays = dict(cars[2])
     good = _small_case(tmp_path, arrays)
-    assert verify.main([good]) == 0
+    assert verify.main(good) == 0
     assert "all stages are within tolerance" in capsys.readouterr().out
 
     arrays["points_sigma"] = arrays["points_sigma"] * np.float32(1.0002)
     bad = _small_case(tmp_path, arrays)
-    assert verify.main([bad]) == 1
+    assert verify.main(bad) == 1
     table = capsys.readouterr().out
     assert [line.split()[0] for line in table.splitlines() if line.endswith("FAIL")] == ["points_sigma"]
     assert [line.split()[1] for line in table.splitlines() if line.endswith("FAIL")] == ["2.00e-04"]
@@ -126,9 +128,20 @@ def test_the_command_fails_beyond_tolerance(cars, tmp_path, capsys):
     "name, words",
     [("absent.json", "is not a file"), ("text.json", "not the JSON"), ("part.json", "it has no parameters")],
 )
-def test_the_command_says_what_is_wrong_with_a_case(tmp_path, capsys, name, words):
+def test_the_command_says_what_is_wrong_with_a_case(tmp_path, name, words):
     for stem, text in {"text": "{", "part": '{"kind": "ffhq"}'}.items():
         (tmp_path / f"{stem}.json").write_text(text)
         np.savez(tmp_path / f"{stem}.npz")
-    assert verify.main([str(tmp_path / name)]) == 1
-    assert words in capsys.readouterr().err
+    with pytest.raises(ValueError, match=words):
+        verify.main(str(tmp_path / name))
+
+
+def test_the_command_line_refuses_with_status_2(tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-m", "converters.verify", *arguments]
+        return subprocess.run(command, cwd=GOLDEN.parents[1], capture_output=True, text=True)
+
+    done = run()
+    assert done.returncode == 2 and done.stderr.startswith("error: CASES is missing: NAME.json of recorded cases")
+    done = run(str(tmp_path / "absent.json"))
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {tmp_path}/absent.json is not a file")

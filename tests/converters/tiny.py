@@ -48,14 +48,14 @@ CONFIG = GeneratorConfig(
 
 
 def case() -> dict:
-    """Return the network in the format of recorded cases."""
-    variables = traverse_util.flatten_dict(generator.abstract_variables(CONFIG))
+    """The network in the format of recorded cases."""
+    variables = traverse_util.flatten_dict(generator.abstract(CONFIG).variables)
     names = {layout.torch_name(path): leaf.shape for path, leaf in variables.items()}
     parameters = {name: layout.torch_shape(name, shape) for name, shape in names.items()}
     filters = layout.filter_names(parameters) | {"superresolution.resample_filter"}
     rendering = dataclasses.asdict(CONFIG.rendering)
     return {
-        "parameters": parameters | {name: (4, 4) for name in filters},
+        "parameters": parameters | dict.fromkeys(filters, (4, 4)),
         "init_kwargs": {
             **{"z_dim": CONFIG.z_dim, "c_dim": CONFIG.c_dim, "w_dim": CONFIG.w_dim, "img_resolution": 16},
             **{"channel_base": 40, "channel_max": 8, "num_fp16_res": 0, "sr_num_fp16_res": 4},
@@ -77,14 +77,14 @@ def case() -> dict:
 
 
 def record() -> Record:
-    """Return the network as reading its pickle would give it."""
+    """The network as reading its pickle would give it."""
     network = golden.record_from(case())
     network.child("superresolution").attributes["input_resolution"] = 8
     return network
 
 
 def write(path: Path, network: Record | None = None, **others) -> Path:
-    """Write a pickle such as EG3D's training does, the network as "G_ema"; `others` are further entries."""
+    """Writes a pickle such as EG3D's training does, the network as "G_ema"; `others` are further entries."""
     network = foreign.network(record() if network is None else network)
     path.write_bytes(foreign.dumps({"training_set_kwargs": {"path": "x"}, "G_ema": network, **others}))
     return path

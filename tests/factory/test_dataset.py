@@ -10,8 +10,8 @@ from PIL import Image
 
 from dnerf_jax import cli
 from dnerf_jax.factory import dataset
-from dnerf_jax.io import checkpoints
-from dnerf_jax.ops import cameras, points
+from dnerf_jax.io import checkpoints, ply, png
+from dnerf_jax.ops import cameras, images
 from dnerf_jax.ops.labels import LabelMap
 
 
@@ -45,9 +45,10 @@ def test_files_hold_what_was_rendered(run, dataset, views, tiny_semantic_model):
         assert sorted(path.name for path in folder.iterdir()) == sorted(names)
         described = json.loads((folder / "cameras.json").read_text())
         for view in range(run.views):
-            image = np.asarray(Image.open(folder / f"image_{view:02d}.png"), np.float32) / 127.5 - 1
+            image = images.from_uint8(png.load_image(folder / f"image_{view:02d}.png"))
             np.testing.assert_allclose(image, np.clip(expected.image[view], -1, 1), atol=1 / 127)
-            np.testing.assert_array_equal(label_map.load_mask(folder / f"mask_{view:02d}.png"), expected.mask[view])
+            mask = png.load_mask(folder / f"mask_{view:02d}.png", label_map)
+            np.testing.assert_array_equal(mask, expected.mask[view])
             for name in ("depth_z", "distance"):
                 depth, rendered = np.load(folder / f"{name}_{view:02d}.npy"), getattr(expected, name)[view]
                 assert depth.dtype == np.float32
@@ -61,7 +62,7 @@ def test_files_hold_what_was_rendered(run, dataset, views, tiny_semantic_model):
 def test_a_cloud_is_the_surface_of_its_views(run, dataset, views, tiny_semantic_model):
     found = 0
     for index, expected in enumerate(views):
-        cloud = points.load_ply(dataset / f"{index:06d}" / "cloud.ply")
+        cloud = ply.load_cloud(dataset / f"{index:06d}" / "cloud.ply")
         assert cloud.label_map == tiny_semantic_model.label_map
         surface = expected.points[np.isfinite(expected.depth_z)]
         for point in cloud.points:
@@ -77,7 +78,7 @@ def test_the_dataset_describes_itself(run, dataset, tiny_semantic_model):
     assert description["checkpoint"]["fingerprint"] == tiny_semantic_model.fingerprint
     assert description["checkpoint"]["license"] == "none"
     assert description["box_side"] == 1.0 and "OpenCV" in description["frame"]
-    assert LabelMap.load(dataset / "labelmap.json") == tiny_semantic_model.label_map
+    assert png.load_label_map(dataset / "labelmap.json") == tiny_semantic_model.label_map
     with Image.open(dataset / "sheet.png") as sheet:
         assert sheet.height >= 3 * 16 and sheet.width >= 2 * 3 * 16
 
@@ -152,6 +153,6 @@ def test_without_a_semantic_branch_there_are_images_depth_and_geometry(run, tiny
         names + ["cameras.json", "cloud.ply"]
     )
     assert not (tmp_path / "labelmap.json").exists()
-    cloud = points.load_ply(tmp_path / "000000" / "cloud.ply")
+    cloud = ply.load_cloud(tmp_path / "000000" / "cloud.ply")
     assert len(cloud) and np.all(cloud.labels == LabelMap.IGNORE)
     assert (tmp_path / "sheet.png").exists()

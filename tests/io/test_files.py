@@ -1,5 +1,7 @@
 """Files and folders appear whole or not at all."""
 
+import json
+
 import pytest
 
 from dnerf_jax.io import files
@@ -13,6 +15,19 @@ def test_file_appears_only_after_the_block(tmp_path):
         assert temporary.suffix == ".json" and temporary.parent == path.parent
     assert path.read_text() == "whole"
     assert [entry.name for entry in path.parent.iterdir()] == ["scores.json"]
+
+
+def test_texts_and_json_are_written_whole(tmp_path):
+    files.write_text(tmp_path / "new" / "a.md", "schön\n")
+    assert (tmp_path / "new" / "a.md").read_bytes() == "schön\n".encode()
+    value = {"a": [1, 2.5, None], "b": "schön"}
+    files.write_json(tmp_path / "a.json", value)
+    assert (tmp_path / "a.json").read_bytes() == (json.dumps(value, indent=1) + "\n").encode("ascii")
+    files.write_json(tmp_path / "a.json", value, indent=2)
+    assert (tmp_path / "a.json").read_text() == json.dumps(value, indent=2) + "\n"
+    with pytest.raises(TypeError):
+        files.write_json(tmp_path / "a.json", {"a": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == value
 
 
 def test_failed_file_leaves_the_old_one_and_no_litter(tmp_path):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnerf_jax.io import checkpoints, packs
+from dnerf_jax.io import packs
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import generator, scenes
+from dnerf_jax.models.model import Model
 from dnerf_jax.networks.superresolution import SuperresolutionConfig
 from dnerf_jax.ops import cameras
+from dnerf_jax.ops.images import to_uint8
 from dnerf_jax.ops.labels import LabelMap
 
 LABELS = LabelMap(("background", "skin", "hair"), ((0, 0, 0), (230, 180, 150), (90, 60, 20)))
@@ -280,14 +282,12 @@ def model():
         decoder_hidden=16,
         neural_rendering_resolution=SIZE,
         superresolution=SuperresolutionConfig(input_resolution=SIZE, widths=(4, 4), upsample=(False, False)),
-        rendering=generator.RenderingConfig(
-            depth_resolution=8, depth_resolution_importance=0, white_back=True
-        ),
+        rendering=generator.RenderingConfig(depth_resolution=8, depth_resolution_importance=0, white_back=True),
     )
-    variables = generator.init(config, jax.random.key(0))
-    decoder = variables["params"]["decoder"]["fc1"]
+    made = generator.init(config, jax.random.key(0))
+    decoder = made.variables["params"]["decoder"]["fc1"]
     decoder["weight"] = decoder["weight"] * 30
-    return checkpoints.Model(config, variables)
+    return Model(made)
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +297,7 @@ def rendered(model):
     render = jax.jit(lambda z, camera: scenes.render(model, scenes.synthesize(model, z), camera).image)
     images = render(pack.z, pack.camera)
     noisy = np.asarray(images) + np.random.default_rng(0).normal(0, 0.05, images.shape)
-    return dataclasses.replace(pack, images=np.clip(np.round((noisy + 1) * 127.5), 0, 255).astype(np.uint8))
+    return dataclasses.replace(pack, images=to_uint8(noisy))
 
 
 def test_a_pack_of_this_model_passes(tmp_path, model, rendered):

@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 
 from dnerf_jax.io import ply
+from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.points import PointCloud
 
+LABELS = LabelMap(("background", "upper half", "lower"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)))
 COLUMNS = {"x": np.array([1.5, -2.0, 0.25], np.float32), "label": np.array([0, 7, 255], np.uint8)}
-HEADER = (
-    b"ply\nformat binary_little_endian 1.0\nelement vertex 3\n"
-    b"property float x\nproperty uchar label\nend_header\n"
-)
+HEADER = b"ply\nformat binary_little_endian 1.0\nelement vertex 3\nproperty float x\nproperty uchar label\nend_header\n"
 BODY = np.rec.fromarrays(list(COLUMNS.values()), dtype=[("x", "<f4"), ("label", "u1")]).tobytes()
+
+
+def random_cloud(count, **options):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-0.5, 0.5, (count, 3))
+    return PointCloud(points, rng.integers(0, 256, (count, 3)), rng.integers(0, 3, count), **options)
 
 
 def assert_columns(columns, expected=COLUMNS):
@@ -87,3 +93,33 @@ def test_columns_that_do_not_fit_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="one line"):
         ply.save_vertices(path, COLUMNS, ["a\nelement vertex 9"])
     assert not path.exists()
+
+
+@pytest.mark.parametrize("label_map", [LABELS, None])
+def test_ply_round_trip(tmp_path, label_map):
+    cloud = random_cloud(100, label_map=label_map)
+    ply.save_cloud(tmp_path / "a.ply", cloud)
+    loaded = ply.load_cloud(tmp_path / "a.ply")
+    np.testing.assert_array_equal(loaded.points, cloud.points)
+    np.testing.assert_array_equal(loaded.colors, cloud.colors)
+    np.testing.assert_array_equal(loaded.labels, cloud.labels)
+    assert loaded.label_map == label_map
+    header = (tmp_path / "a.ply").read_bytes().split(b"end_header")[0].decode()
+    assert "comment frame world" in header
+    assert ("comment label 1 255 0 0 upper half" in header) == (label_map is not None)
+
+
+def test_ply_without_labels_or_with_odd_values_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.ply"
+    ply.save_cloud(path, random_cloud(3))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"uchar label", b"uchar alpha"))
+    with pytest.raises(ValueError, match=r"a\.ply: the vertices lack the properties \['label'\]"):
+        ply.load_cloud(path)
+    path.write_bytes(whole.replace(b"uchar label", b"char label")[:-1] + b"\xff")
+    with pytest.raises(ValueError, match=r"a\.ply: the property label has values"):
+        ply.load_cloud(path)
+    body = whole.index(b"end_header\n") + len(b"end_header\n")
+    path.write_bytes(whole[:body] + np.float32(np.nan).tobytes() + whole[body + 4 :])
+    with pytest.raises(ValueError, match=r"a\.ply: 1 of 3 points are not finite"):
+        ply.load_cloud(path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dnerf_jax.networks import stylegan2
+from dnerf_jax.ops import convolutions
 
 TAPS = np.array([1, 3, 3, 1], np.float32) / 8
 
@@ -39,7 +40,7 @@ def random(*shape, seed=0):
 @pytest.mark.parametrize("size", [(5, 4), (1, 3)])
 def test_upsampling_convolution_is_transposed_convolution_and_filter(size):
     x, weight, cotangent = random(2, *size, 3), random(3, 3, 3, 4, seed=1), random(2, 2 * size[0], 2 * size[1], 4)
-    ours, ours_vjp = jax.vjp(jax.jit(stylegan2.convolve_upsampling), x, weight)
+    ours, ours_vjp = jax.vjp(jax.jit(convolutions.convolve_upsampling), x, weight)
     reference, reference_vjp = jax.vjp(jax.jit(reference_upsampling), x, weight)
     assert ours.shape == cotangent.shape
     np.testing.assert_allclose(ours, reference, atol=2e-5)
@@ -51,12 +52,12 @@ def test_upsampled_image_is_zero_insertion_and_filter():
     image = random(2, 3, 5, 2)
     inserted = np.zeros((2, 6 + 3, 10 + 3, 2), np.float32)
     inserted[:, 2:-1:2, 2:-1:2] = image  # upfirdn2d's padding: 2 before, 1 after
-    np.testing.assert_allclose(jax.jit(stylegan2.upsample)(image), reference_upfirdn(inserted, 4), atol=1e-6)
+    np.testing.assert_allclose(jax.jit(convolutions.upsample)(image), reference_upfirdn(inserted, 4), atol=1e-6)
 
 
 def test_upsampling_keeps_a_constant_image_inside():
     image = np.full((1, 4, 4, 1), 2.0, np.float32)
-    upsampled = jax.jit(stylegan2.upsample)(image)
+    upsampled = jax.jit(convolutions.upsample)(image)
     np.testing.assert_allclose(upsampled[:, 1:-1, 1:-1], 2.0, rtol=1e-6)
     np.testing.assert_allclose(upsampled[0, 0, 3], 1.5, rtol=1e-6)  # zeros beyond the edge
 
@@ -108,7 +109,7 @@ def test_modulation_is_that_of_the_weights(up):
     layer = stylegan2.ModulatedConv(7, resolution, up=up)
     out = jax.jit(layer.apply, static_argnums=3)(variables, x, w, "none")
     params = variables["params"]
-    convolve = jax.jit(reference_upsampling if up else stylegan2.convolve)
+    convolve = jax.jit(reference_upsampling if up else convolutions.convolve)
     for sample in range(3):
         # StyleGAN2's form: every sample has weights of its own, modulated and brought back to unit length.
         weight = params["weight"] * styled(params, w)[sample][:, None]
@@ -121,7 +122,7 @@ def test_plain_convolution_is_a_correlation():
     x, weight = random(1, 4, 5, 2), random(3, 3, 2, 3, seed=1)
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     expected = sum(padded[:, i : i + 4, j : j + 5] @ weight[i, j] for i in range(3) for j in range(3))
-    np.testing.assert_allclose(stylegan2.convolve(x, weight), expected, atol=1e-5)
+    np.testing.assert_allclose(convolutions.convolve(x, weight), expected, atol=1e-5)
 
 
 def test_noise_is_constant_random_or_none():
@@ -201,4 +202,4 @@ def test_the_gradients_of_a_convolution_are_xlas_own_to_second_order(key, size):
         return jax.jit(first)(x, weight), jax.jit(second)(x, weight)
 
     close = lambda found, expected: np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)  # noqa: E731
-    jax.tree.map(close, gradients(stylegan2.convolve), gradients(plain))
+    jax.tree.map(close, gradients(convolutions.convolve), gradients(plain))

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnerf_jax.networks.superresolution import PRESETS, Superresolution, SuperresolutionConfig, add_resized, resize
+from dnerf_jax.networks.superresolution import PRESETS, Superresolution, SuperresolutionConfig
+from dnerf_jax.ops.resizing import add_resized, resize
 
 SIZES = {
     "SuperresolutionHybrid8XDC": (128, 256, 512),

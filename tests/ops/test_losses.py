@@ -58,7 +58,9 @@ def test_binary_cross_entropy_is_the_likelihood_of_stopped_and_passing_rays():
 
 
 def test_binary_cross_entropy_pulls_at_rays_that_are_opaque_by_mistake():
-    error = lambda depth: losses.binary_cross_entropy(1 - jnp.exp(-depth), 0.0)  # noqa: E731
+    def error(depth):
+        return losses.binary_cross_entropy(1 - jnp.exp(-depth), 0.0)
+
     np.testing.assert_allclose([jax.grad(error)(depth) for depth in (0.1, 1.0, 5.0)], 1, rtol=1e-3)
 
 
@@ -75,7 +77,10 @@ def test_depth_spread_measures_weight_away_from_the_surface_of_opaque_rays():
     depths = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], np.float32)
     weights = np.array([[0.5, 0.0, 0.5], [1.0, 0.0, 0.0]], np.float32)
     target = np.array([2.0, 3.0], np.float32)
-    spread = lambda opaque: losses.depth_spread(weights, depths, target, np.array(opaque, np.float32))  # noqa: E731
+
+    def spread(opaque):
+        return losses.depth_spread(weights, depths, target, np.array(opaque, np.float32))
+
     np.testing.assert_allclose(spread([1, 0]), 1.0, rtol=1e-6)
     np.testing.assert_allclose(spread([1, 1]), 1.5, rtol=1e-6)
     assert spread([0, 0]) == 0

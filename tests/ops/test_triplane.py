@@ -48,7 +48,10 @@ def test_sampling_is_bilinear_between_centres(size, at_once, monkeypatch):
 def test_values_at_centres_edges_and_outside():
     image = np.ones((4, 4, 1), np.float32)
     image[1, 2] = 7
-    centre = lambda i: (2 * i + 1) / 4 - 1  # noqa: E731
+
+    def centre(i):
+        return (2 * i + 1) / 4 - 1
+
     points = [[centre(2), centre(1)], [1.0, 0.0], [1.0, 1.0], [1.25, 0.0], [-1.3, 0.0]]
     # A pixel's own value; half of it on the edge; a quarter in the corner; nothing half a pixel further.
     np.testing.assert_allclose(jax.jit(look_up)(image, np.array(points))[:, 0], [7, 0.5, 0.25, 0, 0], atol=1e-6)
@@ -72,7 +75,10 @@ def test_gradients_do_not_depend_on_how_many_samples_are_taken_at_once(monkeypat
 
     def gradients(at_once):
         monkeypatch.setattr(triplane, "SAMPLES_AT_ONCE", at_once)
-        total = lambda *arguments: jnp.sum(jnp.sin(triplane.sample(*arguments)))  # noqa: E731
+
+        def total(*arguments):
+            return jnp.sum(jnp.sin(triplane.sample(*arguments)))
+
         return jax.jit(jax.grad(total, argnums=(0, 1)))(planes, points)
 
     whole = gradients(1000)
@@ -83,7 +89,10 @@ def test_gradients_do_not_depend_on_how_many_samples_are_taken_at_once(monkeypat
     gradient = jax.jit(jax.grad(lambda p: jnp.sum(triplane.sample(planes, p))))(inside)
     ahead = jax.jit(triplane.sample)(planes, inside + np.float32([step, 0, 0]))
     behind = jax.jit(triplane.sample)(planes, inside - np.float32([step, 0, 0]))
-    cell = lambda x: np.floor(((2 * x + 1) * np.array([[5], [6]]) - 1) / 2)  # noqa: E731
+
+    def cell(x):
+        return np.floor(((2 * x + 1) * np.array([[5], [6]]) - 1) / 2)
+
     same = (cell(inside[..., 0, None, None] + step) == cell(inside[..., 0, None, None] - step)).all((-1, -2))
     assert same.mean() > 0.8
     quotient = (ahead - behind).sum(-1) / (2 * step)
@@ -95,14 +104,14 @@ def test_gradients_do_not_depend_on_how_many_samples_are_taken_at_once(monkeypat
 )
 def test_planes_lie_as_their_axes_say(axes, expected):
     points = np.array([[0.1, 0.2, 0.3], [-0.4, 0.6, 0.5]], np.float32)
-    uv = triplane.project(points, axes, 2.0)  # a box of side 2: coordinates are the positions
+    uv = triplane.plane_coordinates(points, axes, 2.0)  # a box of side 2: coordinates are the positions
     assert uv.shape == (2, 3, 2)
     for plane, (across, down) in enumerate(expected):
         np.testing.assert_allclose(uv[:, plane], points[:, [across, down]], atol=1e-7)
 
 
 def test_the_box_spans_the_planes():
-    uv = triplane.project(np.array([[0.35, -0.35, 0.0]], np.float32), triplane.EG3D_AXES, 0.7)
+    uv = triplane.plane_coordinates(np.array([[0.35, -0.35, 0.0]], np.float32), triplane.EG3D_AXES, 0.7)
     np.testing.assert_allclose(uv[0, 0], [1, -1], atol=1e-6)
 
 

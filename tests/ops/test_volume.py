@@ -11,10 +11,10 @@ from dnerf_jax.ops.cameras import Rays
 # Compiled, since op by op they take longer.
 weights_from_density = jax.jit(volume.weights_from_density)
 box_limits = jax.jit(volume.box_limits)
-importance_depths = jax.jit(volume.importance_depths, static_argnums=3)
-ray_limits = jax.jit(volume.ray_limits, static_argnums=(1, 2, 3))
-stratified_depths = jax.jit(volume.stratified_depths, static_argnums=3, static_argnames="disparity")
-expected_depth = jax.jit(volume.expected_depth, static_argnames="clamp")
+importance_depths = jax.jit(volume.importance_depths)
+in_the_box = jax.jit(lambda rays: volume.ray_limits(rays, "auto", "auto", 1.0))
+stratified_depths = jax.jit(volume.stratified_depths, static_argnames="disparity")
+expected_depth = jax.jit(volume.expected_depth)
 
 
 def image_samples(shape=(2, 3, 4, 6), seed=0):
@@ -63,7 +63,7 @@ def test_an_interval_counts_half_to_each_end():
     np.testing.assert_allclose(shared.sum(-1), weights.sum(-1), rtol=1e-6)
     means = (values[..., :-1, :] + values[..., 1:, :]) / 2  # EG3D's form
     expected = np.sum(np.asarray(weights)[..., None] * means, axis=-2)
-    np.testing.assert_allclose(volume.blend(shared, values), expected, atol=1e-5)
+    np.testing.assert_allclose(volume.composite(shared, values), expected, atol=1e-5)
 
 
 def test_merged_depths_are_sorted_stably_and_the_permutation_can_be_undone():
@@ -84,30 +84,39 @@ def test_the_heaviest_samples_keep_the_opacity_and_their_values(key):
     np.testing.assert_allclose(np.sort(found[..., 0], axis=-1), top)
     np.testing.assert_array_equal(found[..., 1], 2 * found[..., 0])
     np.testing.assert_allclose(kept.sum(-1), weights.sum(-1), rtol=1e-6)
-    share = lambda x: np.sort(x, axis=-1) / np.sum(x, axis=-1, keepdims=True)  # noqa: E731
+
+    def share(x):
+        return np.sort(x, axis=-1) / np.sum(x, axis=-1, keepdims=True)
+
     np.testing.assert_allclose(share(kept), share(top), rtol=1e-5)
     assert volume.heaviest(weights, values, 9)[0] is weights
     np.testing.assert_array_equal(volume.heaviest(0 * weights, values, 3)[0], 0)
 
 
-def test_blend_does_not_depend_on_the_order_of_samples():
+def test_compositing_does_not_depend_on_the_order_of_samples():
     sigma, depths = image_samples()
     values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)
     weights = np.asarray(volume.sample_weights(weights_from_density(sigma, depths)))
     order = np.random.default_rng(2).permutation(6)
     np.testing.assert_allclose(
-        volume.blend(weights[..., order], values[..., order, :]), volume.blend(weights, values), atol=1e-6
+        volume.composite(weights[..., order], values[..., order, :]), volume.composite(weights, values), atol=1e-6
     )
 
 
-def test_blend_takes_samples_in_parts():
+def test_compositing_takes_samples_in_parts():
     sigma, depths = image_samples()
     values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)
     weights = np.asarray(volume.sample_weights(weights_from_density(sigma, depths)))
     parts = (values[..., :2, :], values[..., 2:, :])
-    np.testing.assert_allclose(volume.blend(weights, parts), volume.blend(weights, values), atol=1e-6)
+    np.testing.assert_allclose(volume.composite(weights, parts), volume.composite(weights, values), atol=1e-6)
     with pytest.raises(ValueError, match="6 weights for 2 samples"):
-        volume.blend(weights, parts[:1])
+        volume.composite(weights, parts[:1])
+
+
+def test_weights_of_intervals_are_refused_where_samples_are_composited():
+    sigma, depths = image_samples()
+    with pytest.raises(ValueError, match="5 weights for 6 samples: .*sample_weights"):
+        volume.composite(weights_from_density(sigma, depths), depths[..., None])
 
 
 def test_gradients_are_finite_even_where_nothing_or_everything_stops_the_ray():
@@ -138,9 +147,9 @@ def test_gradient_of_the_opacity_is_the_analytic_one():
 @pytest.mark.parametrize("disparity", [False, True])
 def test_stratified_depths_stay_in_their_intervals(key, disparity):
     start, end = np.array([2.25, 1.0], np.float32), np.array([3.3, 4.0], np.float32)
-    low = np.array(stratified_depths(None, start, end, 9, disparity=disparity, uniforms=np.zeros((2, 9))))
-    high = np.array(stratified_depths(None, start, end, 9, disparity=disparity, uniforms=np.ones((2, 9))))
-    drawn = np.array(stratified_depths(key, start, end, 9, disparity=disparity))
+    low = np.array(stratified_depths(start, end, np.zeros((2, 9)), disparity=disparity))
+    high = np.array(stratified_depths(start, end, np.ones((2, 9)), disparity=disparity))
+    drawn = np.array(stratified_depths(start, end, jax.random.uniform(key, (2, 9)), disparity=disparity))
     assert ((low <= drawn) & (drawn <= high + 1e-5)).all() and (drawn != low).any()
     np.testing.assert_allclose(low[:, 0], start, rtol=1e-6)
     np.testing.assert_allclose(low[:, -1], end, rtol=1e-6)
@@ -150,24 +159,25 @@ def test_stratified_depths_stay_in_their_intervals(key, disparity):
     np.testing.assert_allclose(spacing, spacing[:, :1] * np.ones(8), rtol=1e-3)
 
 
-def test_a_key_draws_what_its_uniforms_say(key):
+@pytest.mark.parametrize("disparity", [False, True])
+def test_a_single_stratified_depth_lies_between_the_limits(disparity):
     start, end = np.full(3, 2.0, np.float32), np.full(3, 3.0, np.float32)
-    uniforms = jax.random.uniform(key, (3, 5))
-    np.testing.assert_array_equal(
-        stratified_depths(key, start, end, 5), stratified_depths(None, start, end, 5, uniforms=uniforms)
-    )
+    uniforms = np.array([[0.0], [0.5], [0.999]], np.float32)
+    depths = np.array(stratified_depths(start, end, uniforms, disparity=disparity))
+    assert depths.shape == (3, 1) and depths[0] == 2 and 2 < depths[1] < depths[2] < 3
 
 
 def test_importance_depths_follow_the_peak(key):
     depths = np.broadcast_to(np.linspace(2, 3, 21, dtype=np.float32), (2, 21))
     weights = np.zeros((2, 20), np.float32)
     weights[0, 5], weights[1, 14] = 1.0, 1.0  # between 2.25 and 2.30, and between 2.70 and 2.75
-    drawn = np.array(importance_depths(key, depths, weights, 400))
+    uniforms = jax.random.uniform(key, (2, 400))
+    drawn = np.array(importance_depths(depths, weights, uniforms))
     assert (drawn >= 2).all() and (drawn <= 3).all()
     near = np.abs(drawn - np.array([[2.275], [2.725]])) < 0.125
     assert (near.mean(-1) > 0.85).all()  # smoothing adds 0.01 everywhere and widens the peak by an interval
     assert near.mean(-1).max() < 1
-    uniform = np.array(importance_depths(key, depths, np.zeros((2, 20), np.float32), 400))
+    uniform = np.array(importance_depths(depths, np.zeros((2, 20), np.float32), uniforms))
     assert np.abs(np.quantile(uniform, [0.25, 0.5, 0.75]) - [2.25, 2.475, 2.7]).max() < 0.05
 
 
@@ -175,7 +185,7 @@ def test_importance_depths_follow_the_peak(key):
 def test_importance_depths_lie_between_the_coarse_samples(draw):
     sigma, depths = image_samples((5, 6), seed=3)
     weights = weights_from_density(sigma, depths)
-    drawn = importance_depths(None, depths, weights, 1, uniforms=np.full((5, 1), draw, np.float32))
+    drawn = importance_depths(depths, weights, np.full((5, 1), draw, np.float32))
     assert (drawn >= depths[:, :1]).all() and (drawn <= depths[:, -1:]).all()
 
 
@@ -185,7 +195,7 @@ def test_importance_depths_pass_no_gradient():
 
     def total(sigma):
         weights = volume.weights_from_density(sigma, depths)
-        return jnp.sum(volume.importance_depths(None, depths, weights, 4, uniforms=draws))
+        return jnp.sum(volume.importance_depths(depths, weights, draws))
 
     np.testing.assert_array_equal(jax.jit(jax.grad(total))(sigma), 0)
 
@@ -198,16 +208,14 @@ def test_expected_depth_of_a_wall_is_where_it_stands():
     np.testing.assert_allclose(opacity, 1, atol=1e-6)
 
 
-def test_empty_rays_get_the_largest_depth_of_their_image_or_of_the_batch():
+def test_empty_rays_get_their_largest_depth_whatever_is_beside_them():
     depths = np.stack([np.linspace(1, 2, 5), np.linspace(1.5, 4, 5)]).astype(np.float32)
-    depths = np.broadcast_to(depths[:, None, None], (2, 3, 3, 5))  # two images of 3 x 3 rays
-    weights = np.zeros((2, 3, 3, 4), np.float32)
-    alone, opacity = expected_depth(weights, depths, clamp="image")
-    np.testing.assert_array_equal(alone, np.broadcast_to(np.array([2, 4.0])[:, None, None], (2, 3, 3)))
+    distance, opacity = expected_depth(np.zeros((2, 4), np.float32), depths)
+    np.testing.assert_array_equal(distance, [2, 4])
     np.testing.assert_array_equal(opacity, 0)
-    np.testing.assert_array_equal(expected_depth(weights, depths, clamp="batch")[0], 4)
-    with pytest.raises(ValueError, match="'image' or 'batch'; got 'pixel'"):
-        volume.expected_depth(weights, depths, clamp="pixel")
+    beside = np.array([[0, 0, 0, 0], [0, 0.5, 0, 0]], np.float32)
+    distance, _ = expected_depth(beside, depths)
+    np.testing.assert_allclose(distance, [2, 2.4375])
 
 
 def test_box_limits_are_those_of_geometry():
@@ -243,14 +251,20 @@ def test_fixed_ray_limits_are_for_all_rays():
     np.testing.assert_array_equal(end, np.full((2, 4, 4), np.float32(3.3)))
 
 
+def test_limits_are_both_numbers_or_both_auto():
+    rays = Rays(np.zeros((4, 3), np.float32), np.ones((4, 3), np.float32))
+    with pytest.raises(ValueError, match="ray_start is 'auto', ray_end 3.3: both must be"):
+        volume.ray_limits(rays, "auto", 3.3, 1.0)
+
+
 def test_auto_limits_are_the_box_and_missing_rays_borrow_from_their_image():
-    origins = np.zeros((2, 1, 4, 3), np.float32)
+    origins = np.zeros((2, 1, 4, 3), np.float32)  # two images of one row
     origins[0] += [0, 0, 2]
     origins[1] += [0, 0, 5]
     targets = np.array([[0.0, 0, 0], [0.1, 0.2, 0], [0.3, 0, 0], [3, 0, 0]], np.float32)  # the last misses
     directions = targets - origins
     directions = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
-    start, end = (np.array(x)[:, 0] for x in ray_limits(Rays(origins, directions), "auto", "auto", 1.0))
+    start, end = (np.array(x)[:, 0] for x in jax.vmap(in_the_box)(Rays(origins, directions)))
     enter, leave, hit = (np.array(x)[:, 0] for x in box_limits(Rays(origins, directions), 1.0))
     np.testing.assert_array_equal(hit, [[True, True, True, False]] * 2)
     np.testing.assert_allclose(start[:, :3], enter[:, :3], rtol=1e-6)
@@ -263,7 +277,7 @@ def test_auto_limits_are_the_box_and_missing_rays_borrow_from_their_image():
 def test_auto_limits_of_an_image_that_misses_the_box_are_finite():
     origins = np.full((3, 3, 3), 2, np.float32)
     directions = np.broadcast_to(np.float32([0, 1, 0]), (3, 3, 3))
-    start, end = ray_limits(Rays(origins, directions), "auto", "auto", 1.0)
+    start, end = in_the_box(Rays(origins, directions))
     assert np.isfinite(start).all() and (start > 0).all() and (end > start).all()
 
 
@@ -273,7 +287,7 @@ def test_auto_limits_have_finite_gradients_along_an_axis():
     directions = np.broadcast_to(np.float32([0, 0, -1]), (1, 1, 3))
 
     def total(origins, directions):
-        start, end = ray_limits(Rays(origins, directions), "auto", "auto", 1.0)
+        start, end = in_the_box(Rays(origins, directions))
         return jnp.sum(start + 2 * end)
 
     gradients = jax.jit(jax.grad(total, argnums=(0, 1)))(origins, directions)

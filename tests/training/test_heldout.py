@@ -9,7 +9,8 @@ from PIL import Image
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints
 from dnerf_jax.models import generator
-from dnerf_jax.networks.superresolution import resize
+from dnerf_jax.ops import images
+from dnerf_jax.ops.resizing import resize
 from dnerf_jax.training import fitting, heldout
 from dnerf_jax.worlds import heads
 
@@ -42,7 +43,7 @@ def test_views_are_the_same_however_many_and_of_no_other_stream():
 def test_a_generator_that_renders_the_truth_has_perfect_scores(model, tmp_path, monkeypatch):
     views = heldout.world_views(range(2), 16)
     _, _, image, alpha, distance = views
-    true = image.astype(np.float32) / 127.5 - 1
+    true = images.from_uint8(image)
     half = lambda x: np.asarray(resize(x, 8, antialias=True))  # noqa: E731
     solid = half(alpha[..., None].astype(np.float32) / 255)[..., 0]
     features = np.concatenate([half(true), np.zeros((2, 8, 8, 5))], axis=-1)

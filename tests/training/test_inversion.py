@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints
+from dnerf_jax.io import checkpoints, png
 from dnerf_jax.models import scenes
+from dnerf_jax.ops import images
 from dnerf_jax.training import inversion
-from dnerf_jax.viz import pictures
 
 loss_of = jax.jit(inversion.reconstruction_loss, static_argnums=0)
 
@@ -42,8 +42,8 @@ def saved(tmp_path_factory, view, tiny_model, tiny_semantic_model):
     folder = tmp_path_factory.mktemp("invert")
     checkpoints.save(folder / "generator", tiny_model)
     checkpoints.save(folder / "labelled", tiny_semantic_model)
-    Image.fromarray(pictures.to_uint8(view.image)).save(folder / "image.png")
-    tiny_semantic_model.label_map.save_mask(folder / "mask.png", np.asarray(view.mask))
+    Image.fromarray(images.to_uint8(view.image)).save(folder / "image.png")
+    png.save_mask(folder / "mask.png", view.mask, tiny_semantic_model.label_map)
     return folder
 
 
@@ -105,7 +105,7 @@ def test_targets_are_read_at_the_models_resolution(view, saved, tmp_path, tiny_s
     with Image.open(saved / "image.png") as image:
         image.resize((48, 48), Image.Resampling.NEAREST).save(tmp_path / "large.png")
     large = np.kron(np.asarray(view.mask), np.ones((3, 3), np.uint8))
-    tiny_semantic_model.label_map.save_mask(tmp_path / "large_mask.png", large)
+    png.save_mask(tmp_path / "large_mask.png", large, tiny_semantic_model.label_map)
     target = inversion.read_target(tiny_semantic_model, str(tmp_path / "large.png"), str(tmp_path / "large_mask.png"))
     assert target["image"].shape == (16, 16, 3) and target["image"].min() >= -1 and target["image"].max() <= 1
     np.testing.assert_array_equal(target["mask"], view.mask)
@@ -117,7 +117,7 @@ def test_targets_that_cannot_be_used_are_refused(shrunk, saved, tmp_path, tiny_m
     Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(tmp_path / "wide.png")
     with pytest.raises(ValueError, match="wide.png is 24 x 16: crop it to a square"):
         inversion.read_target(tiny_semantic_model, str(tmp_path / "wide.png"), "")
-    tiny_semantic_model.label_map.save_mask(tmp_path / "wide_mask.png", np.zeros((16, 24), np.uint8))
+    png.save_mask(tmp_path / "wide_mask.png", np.zeros((16, 24), np.uint8), tiny_semantic_model.label_map)
     with pytest.raises(ValueError, match="wide_mask.png is 24 x 16: crop it to a square"):
         inversion.read_target(tiny_semantic_model, "", str(tmp_path / "wide_mask.png"))
     with pytest.raises(ValueError, match="A mask needs a checkpoint with a semantic branch"):

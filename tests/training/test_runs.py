@@ -71,8 +71,8 @@ def test_killed_and_resumed_equals_straight(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, resumed, straight)
     assert jax.tree.structure(resumed) == jax.tree.structure(straight)
     assert int(resumed.step) == 8
-    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("straight", "killed")]
-    assert logs[0] == logs[1]
+    texts = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("straight", "killed")]
+    assert texts[0] == texts[1]
     records = logs.read_metrics(tmp_path / "killed" / "metrics.jsonl")
     assert [record["step"] for record in records] == list(range(1, 9))
 

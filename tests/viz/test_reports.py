@@ -15,7 +15,7 @@ from dnerf_jax.viz import reports
 class Page(HTMLParser):
     """Collects tags and text, and checks that tags are closed in order."""
 
-    VOID = {"meta", "img", "!doctype"}
+    VOID = frozenset({"meta", "img", "!doctype"})
 
     def __init__(self, source: str):
         super().__init__()
@@ -37,11 +37,18 @@ class Page(HTMLParser):
 
 def test_page_is_complete_and_loads_nothing(tmp_path):
     picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
-    path = reports.write(tmp_path / "new" / "reports.html", "Faces & <heads>", [
-        reports.heading("Scores"), reports.text("a < b", "second"), reports.command("make demo"),
-        reports.facts({"mIoU": 0.64159}), reports.table(["class", "IoU"], [["skin", 0.5]]),
-        reports.figure(picture, 'a "quoted" caption', width=60),
-    ])
+    path = reports.write(
+        tmp_path / "new" / "report.html",
+        "Faces & <heads>",
+        [
+            reports.heading("Scores"),
+            reports.text("a < b", "second"),
+            reports.command("make demo"),
+            reports.facts({"mIoU": 0.64159}),
+            reports.table(["class", "IoU"], [["skin", 0.5]]),
+            reports.figure(picture, 'a "quoted" caption', width=60),
+        ],
+    )
     source = path.read_text()
     page = Page(source)
     assert not re.search(r"https?://|<script|<link|@import", source)
@@ -54,8 +61,12 @@ def test_page_is_complete_and_loads_nothing(tmp_path):
 
 
 def test_table_formats_numbers_bars_and_swatches():
-    source = reports.table(["class", "IoU", "pixels"], [["skin", 0.25, 1200], ["eye", float("nan"), None]],
-                          colors=[(1, 2, 3), (4, 5, 6)], bar=1)
+    source = reports.table(
+        ["class", "IoU", "pixels"],
+        [["skin", 0.25, 1200], ["eye", float("nan"), None]],
+        colors=[(1, 2, 3), (4, 5, 6)],
+        bar=1,
+    )
     page = Page(source)
     assert page.words.count("–") == 2 and "1200" in page.words and "0.250" in page.words
     styles = [attributes["style"] for _, attributes in page.tags if "style" in attributes]

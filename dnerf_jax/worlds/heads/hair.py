@@ -11,16 +11,13 @@ at its hairline first.
 and from 0.5 the curtain grows to a bob and to long hair.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
+from dnerf_jax.worlds import tracing
 from dnerf_jax.worlds.heads.attributes import smoothstep
 from dnerf_jax.worlds.heads.table import HeadTable
 
-CENTRE = np.array(
-    [0.0, 0.030, -0.064]
-)  # canonical metres: the middle of the skull, from where the grid looks
+CENTRE = np.array([0.0, 0.030, -0.064])  # canonical metres: the middle of the skull, from where the grid looks
 SUNK = 0.004  # metres under the skin where no hair grows
 ELEVATIONS, AZIMUTHS, CURTAIN_ROWS = 54, 144, 16
 CURTAIN_FROM = 1.05  # radians of azimuth from the front: the face stays free
@@ -36,11 +33,7 @@ _IN_FRONT = (1, 1, 1, 0, 0, 0, 0, 0, 0)
 
 
 def attach(canonical: np.ndarray, faces: np.ndarray, ear: np.ndarray) -> dict[str, np.ndarray]:
-    """Finds where the grid touches the canonical head (V, 3): below the ears and over them; arrays of
-    HeadTable."""
-    from embreex import rtcore_scene
-    from embreex.mesh_construction import TriangleMesh
-
+    """Finds where the grid touches the canonical head (V, 3): below the ears and over them; arrays of HeadTable."""
     azimuth = np.linspace(-np.pi, np.pi, AZIMUTHS, endpoint=False)
     rim = np.interp(np.abs(azimuth), np.radians(_AZIMUTH), _RIM)
     down = np.linspace(0.0, 1.0, ELEVATIONS)[:, None]
@@ -53,9 +46,8 @@ def attach(canonical: np.ndarray, faces: np.ndarray, ear: np.ndarray) -> dict[st
     casts = ((no_ears, CENTRE + 0 * d, d), (faces, CENTRE + 0.4 * d, -d))
     attached_faces, weights = [], []
     for triangles, origins, towards in casts:
-        scene = rtcore_scene.EmbreeScene()
-        TriangleMesh(scene, canonical[triangles].astype(np.float32))
-        hit = scene.run(origins.astype(np.float32), towards.astype(np.float32), output=True)
+        mesh = tracing.structure(canonical[triangles])
+        hit = mesh.run(origins.astype(np.float32), towards.astype(np.float32), output=True)
         missed = hit["primID"] < 0
         u, v = hit["u"], hit["v"]
         chosen, bary = triangles[hit["primID"]], np.stack([1 - u - v, u, v], axis=-1)
@@ -79,9 +71,7 @@ def attach(canonical: np.ndarray, faces: np.ndarray, ear: np.ndarray) -> dict[st
     }
 
 
-def shell(
-    table: HeadTable, vertices: np.ndarray, a: dict[str, float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shell(table: HeadTable, vertices: np.ndarray, a: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Builds the hair of a head with vertices (V, 3) in metres.
 
     Returns vertices (H, 3), faces (G, 3), and coordinates (H, 4): sine and cosine of the azimuth, the way
@@ -117,9 +107,7 @@ def shell(
     # What stands off the skin is hair, also where it spans from lifted to lifted.
     tint = np.maximum(tint, smoothstep(np.linalg.norm(grid - centre, axis=-1) - skin, 0.0, 0.002))
 
-    hanging = (
-        LONGEST * np.clip((length - 0.5) / 0.5, 0, 1) * smoothstep(turn, CURTAIN_FROM, CURTAIN_FROM + 0.5)
-    )
+    hanging = LONGEST * np.clip((length - 0.5) / 0.5, 0, 1) * smoothstep(turn, CURTAIN_FROM, CURTAIN_FROM + 0.5)
     rim = grid[-1]
     outwards = (rim - centre) * [1, 0, 1]
     outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
@@ -154,8 +142,7 @@ def _lift(a, turn, azimuth, elevation, over_ears):
     hairline = in_front * front + around(_SHORT) * (1 - over_ears) + around(_LONG) * over_ears
     above = elevation - hairline  # degrees
 
-    # Hair recedes from the forehead and the crown before the sides: each place has its own length at which it
-    # grows.
+    # Hair recedes from the forehead and the crown before the sides: each place has its own length at which it grows.
     length = a["hair_length"]
     e = np.radians(elevation)
     x, forward = 0.09 * np.sin(azimuth) * np.cos(e), np.cos(azimuth) * np.cos(e)
@@ -183,9 +170,7 @@ def _waves(a, azimuth, way):
 
 def _blur(radius):
     """Binomial blur around the head (azimuth wraps)."""
-    return sum(
-        w * np.roll(radius, k - 2, axis=1) for k, w in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16))
-    )
+    return sum(w * np.roll(radius, k - 2, axis=1) for k, w in enumerate((1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)))
 
 
 def _widen(radius):

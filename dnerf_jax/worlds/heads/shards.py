@@ -1,10 +1,8 @@
 """Renders many identities of the heads world into shards: folders of .npy arrays that can be memory-mapped.
 
-    python -m dnerf_jax.worlds.head_shards --out DIR --identities 5000 --views 8 --resolution 128
-
-Identity i draws its latent and then its cameras (yaw, pitch of view 0, of view 1, ...) from PCG64([seed, i]):
-it is the same whatever the shards, the processes and the restarts. A shard is written whole or not at all,
-and skipped if it is there, so the command can be repeated until all is done. n identities of V views at R x R
+Identity i draws its latent and then its cameras (yaw, pitch of view 0, of view 1, ...) from its stream, "identities"
+of the seed: it is the same whatever the shards, the processes and the restarts. A shard is written whole or not at all,
+and skipped if it is there, so that rendering can be repeated until all is done. n identities of V views at R x R
 pixels:
 
     z (n, 52) float32                     image (n, V, R, R, 3) uint8, on white
@@ -13,77 +11,60 @@ pixels:
                                           distance (n, V, R, R) float16 along the ray, 0 where empty
 """
 
-from __future__ import annotations
-
-import argparse
 import concurrent.futures
 import multiprocessing
 import os
 import pathlib
-import shutil
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from dnerf_jax.worlds import heads
+from dnerf_jax.io import files
+from dnerf_jax.worlds import heads, streams
+from dnerf_jax.worlds.views import render
 
 SHARD = 250  # identities
-YAW, PITCH = (
-    (-35.0, 35.0),
-    (-15.0, 20.0),
-)  # degrees; wider than the evaluation's, so that its borders are learned too
+# Degrees; wider than the evaluation's, so that its borders are learned too.
+YAW, PITCH = (-35.0, 35.0), (-15.0, 20.0)
 
 
 def identity(seed: int, index: int, views: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws identity `index`: z (Z_DIM,) float32, cam2world (views, 4, 4) and intrinsics (3, 3) float32."""
-    generator = np.random.Generator(np.random.PCG64([seed, index]))
-    z = generator.standard_normal(heads.Z_DIM).astype(np.float32)
-    cameras = [heads.sample_camera(generator, YAW, PITCH) for _ in range(views)]
+    rng = streams.stream("identities", seed, index)
+    z = rng.standard_normal(heads.Z_DIM).astype(np.float32)
+    cameras = [heads.sample_camera(rng, YAW, PITCH) for _ in range(views)]
     return z, np.stack([cam2world for cam2world, _ in cameras]), cameras[0][1]
 
 
 def write_shard(
-    path: pathlib.Path, seed: int, start: int, num_identities: int, views: int, resolution: int
+    path: str | os.PathLike, seed: int, start: int, num_identities: int, views: int, resolution: int
 ) -> bool:
-    """Renders identities start to start + num_identities - 1 into the folder `path`; False if it was there
-    already."""
+    """Renders identities start to start + num_identities - 1 into the folder `path`; False if it was there already."""
     path = pathlib.Path(path)
     if path.exists():
         return False
     shape = (num_identities, views, resolution, resolution)
     arrays = {
-        "z": np.zeros((num_identities, heads.Z_DIM), np.float32),
         "cam2world": np.zeros((num_identities, views, 4, 4), np.float32),
         "image": np.zeros((*shape, 3), np.uint8),
         "alpha": np.zeros(shape, np.uint8),
         "distance": np.zeros(shape, np.float16),
         "mask": np.zeros(shape, np.uint8),
     }
+    latents = np.zeros((num_identities, heads.Z_DIM), np.float32)
     for row in range(num_identities):
-        z, cam2world, intrinsics = identity(seed, start + row, views)
-        arrays["z"][row], arrays["cam2world"][row], arrays["intrinsics"] = z, cam2world, intrinsics
-        head = heads.build(z)
-        for number in range(views):
-            view = heads.render(head, cam2world[number], intrinsics, resolution)
-            at = row, number
-            arrays["image"][at], arrays["mask"][at], arrays["distance"][at] = (
-                view.image,
-                view.mask,
-                view.distance,
-            )
-            arrays["alpha"][at] = view.alpha * 255 + 0.5
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+        latents[row], poses, intrinsics = identity(seed, start + row, views)
+        rendered = render(heads, latents[row], [(cam2world, intrinsics) for cam2world in poses], resolution)
         for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            array[row] = getattr(rendered, name)
+    with files.atomic_folder(path) as folder:
+        for name, array in (arrays | {"z": latents, "intrinsics": intrinsics}).items():
+            np.save(folder / f"{name}.npy", array)
     return True
 
 
-def read_shard(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_shard(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Maps a shard's arrays into memory, read-only, by name."""
     return {file.stem: np.load(file, mmap_mode="r") for file in sorted(pathlib.Path(path).glob("*.npy"))}
 
@@ -94,7 +75,7 @@ class Shards:
     intrinsics: (3, 3), which all views share.
     """
 
-    def __init__(self, paths: list[pathlib.Path]):
+    def __init__(self, paths: Sequence[str | os.PathLike]) -> None:
         self._shards = [read_shard(path) for path in paths]
         self._starts = np.cumsum([0] + [len(shard["z"]) for shard in self._shards])
         self.intrinsics = np.asarray(self._shards[0]["intrinsics"])
@@ -113,7 +94,14 @@ class Shards:
 def render_shards(
     folder: str | os.PathLike, seed: int, identities: int, views: int, resolution: int, processes: int
 ) -> Shards:
-    """Renders the shards that are missing in `folder`, in several processes, and opens all of them."""
+    """Renders the shards that are missing in `folder`, in several processes, and opens all of them.
+
+    Prints a line for every shard, with the rate and the time that is left. Raises ValueError for counts below 1.
+    """
+    counts = {"identities": identities, "views": views, "resolution": resolution, "processes": processes}
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"the number of {name} is {value}, expected at least 1: give another")
     paths = {}
     for start in range(0, identities, SHARD):
         count = min(SHARD, identities - start)
@@ -140,28 +128,3 @@ def render_shards(
                     flush=True,
                 )
     return Shards([path for path, _ in paths.values()])
-
-
-def main() -> None:
-    """Renders all shards in several processes and prints the rate."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the shards")
-    parser.add_argument("--identities", type=int, default=5000)
-    parser.add_argument("--views", type=int, default=8, help="views per identity")
-    parser.add_argument("--resolution", type=int, default=128, help="pixels along each side")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    for name in ("identities", "views", "resolution", "processes"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
-    shards = render_shards(
-        args.out, args.seed, args.identities, args.views, args.resolution, args.processes
-    )
-    print(f"{len(shards)} identities in {args.out}")
-
-
-if __name__ == "__main__":
-    main()

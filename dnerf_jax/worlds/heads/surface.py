@@ -6,8 +6,6 @@ canonical point, which is interpolated within the hit triangle, a surface point 
 in every view.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from dnerf_jax.ops.labels import LabelMap
@@ -51,19 +49,15 @@ HEM = 0.014  # metres from the collar's edge to its seam
 IRIS_DEGREES, PUPIL_DEGREES = 25.0, 10.0  # half angles seen from the eye's centre
 
 _SKIN_TONES = (
-    np.array(
-        [[0.78, 0.60, 0.50], [0.73, 0.52, 0.40], [0.60, 0.40, 0.28], [0.42, 0.26, 0.17], [0.24, 0.14, 0.09]]
-    )
+    np.array([[0.78, 0.60, 0.50], [0.73, 0.52, 0.40], [0.60, 0.40, 0.28], [0.42, 0.26, 0.17], [0.24, 0.14, 0.09]])
     ** 2.2
 )
-_HAIR_TONES = np.array(
-    [[0.012, 0.009, 0.008], [0.050, 0.026, 0.014], [0.19, 0.105, 0.045], [0.38, 0.26, 0.13]]
-)
+_HAIR_TONES = np.array([[0.012, 0.009, 0.008], [0.050, 0.026, 0.014], [0.19, 0.105, 0.045], [0.38, 0.26, 0.13]])
 _GREY = np.array([0.33, 0.33, 0.34])
 _IRIS_TONES = np.array([[0.03, 0.015, 0.008], [0.09, 0.045, 0.015], [0.08, 0.14, 0.06], [0.10, 0.20, 0.32]])
 
 
-def brow(points, thickness):
+def brow(points: np.ndarray, thickness: float) -> np.ndarray:
     """Signed depth inside the eyebrows (n,): metres, positive within."""
     across = np.abs(points[:, 0])
     middle = np.interp(across, (0.010, 0.022, 0.038, 0.046, 0.053), (0.0193, 0.0211, 0.0222, 0.0203, 0.0160))
@@ -75,7 +69,7 @@ def brow(points, thickness):
     return half - np.abs(points[:, 1] - middle)
 
 
-def nose(points):
+def nose(points: np.ndarray) -> np.ndarray:
     """Signed depth inside the nose's outline (n,): metres, positive within."""
     height = (-0.0462, -0.0455, -0.0425, -0.035, -0.027, -0.020, -0.008, 0.004, 0.006)
     half_width = (0.0, 0.010, 0.0185, 0.0195, 0.0165, 0.0105, 0.0075, 0.0055, 0.0)
@@ -83,36 +77,28 @@ def nose(points):
     return inside - np.abs(points[:, 0])
 
 
-def collar(points, shape):
-    """Height (n,) in metres below which the clothes begin; `shape` goes from a deep V (-1) to a high round
-    (1)."""
+def collar(points: np.ndarray, shape: float) -> np.ndarray:
+    """Height (n,) in metres below which the clothes begin; `shape` goes from a deep V (-1) to a high round (1)."""
     v = 0.45 * smoothstep(-shape, -0.3, 1.0)
     neckline = -0.2055 - 0.5 * points[:, 2] + 0.016 * shape
-    return neckline - v * np.maximum(0.0, 0.05 - np.abs(points[:, 0])) * smoothstep(
-        points[:, 2], -0.10, -0.07
-    )
+    in_front = smoothstep(points[:, 2], -0.10, -0.07)
+    return neckline - v * np.maximum(0.0, 0.05 - np.abs(points[:, 0])) * in_front
 
 
-def labels(points, fields, groups, a) -> np.ndarray:
+def labels(points: np.ndarray, fields: np.ndarray, groups: np.ndarray, a: dict[str, float]) -> np.ndarray:
     """Class ids (n,) uint8 of surface points.
 
-    points: (n, 3) canonical; of hair the coordinates of head_hair.shell without the last.
-    fields: (n, 4) lip, ear, mouth, jaw; of hair the first is the share of hair colour. groups: (n,) of
-        head_table.
+    points: (n, 3) canonical; of hair the coordinates of hair.shell without the last.
+    fields: (n, 4) lip, ear, mouth, jaw; of hair the first is the share of hair colour. groups: (n,) of `table`.
+    a: the attributes, and `jaw_middle`, where the lower lip begins.
     """
     lip, ear, mouth, jaw = fields.T
     x, y, z = points.T
     across = np.abs(x)
     front = z > FACE_FRONT
     found = np.full(len(points), SKIN, np.uint8)
-    found[
-        y
-        < np.interp(
-            z,
-            (-0.1493, -0.0993, -0.0693, -0.0543, -0.0193, 0.0307),
-            (-0.0468, -0.0548, -0.0648, -0.0868, -0.1028, -0.1048),
-        )
-    ] = NECK
+    depths = (-0.1493, -0.0993, -0.0693, -0.0543, -0.0193, 0.0307)
+    found[y < np.interp(z, depths, (-0.0468, -0.0548, -0.0648, -0.0868, -0.1028, -0.1048))] = NECK
     found[ear > 0.5] = EAR
     found[front & (brow(points, a["brow_thickness"]) > 0)] = BROW_ID
     found[front & (nose(points) > 0)] = NOSE
@@ -128,7 +114,7 @@ def labels(points, fields, groups, a) -> np.ndarray:
     return found
 
 
-def tones(a) -> dict[str, np.ndarray]:
+def tones(a: dict[str, float]) -> dict[str, np.ndarray]:
     """Albedos (3,) of skin, hair, brows, lips, iris and cloth from the attributes."""
     skin = _ramp(a["melanin"], _SKIN_TONES) * (1 + (a["redness"] - 0.5) * np.array([0.10, -0.14, -0.14]))
     hair = _ramp(a["hair_lightness"], _HAIR_TONES)
@@ -145,9 +131,8 @@ def tones(a) -> dict[str, np.ndarray]:
     }
 
 
-def vertex_albedo(table: HeadTable, a, tone) -> np.ndarray:
-    """Smooth part of the albedo, (V, 3), at the table's vertices: skin, blush, stubble, lips, lash line,
-    teeth."""
+def vertex_albedo(table: HeadTable, a: dict[str, float], tone: dict[str, np.ndarray]) -> np.ndarray:
+    """Smooth part of the albedo, (V, 3), at the table's vertices: skin, blush, stubble, lips, lash line, teeth."""
     x, y, z = table.canonical.T
     across = np.abs(x)
 
@@ -156,8 +141,7 @@ def vertex_albedo(table: HeadTable, a, tone) -> np.ndarray:
 
     column = np.s_[:, None]
     mottle = sum(
-        np.sin(w[0] * x + w[1] * y + w[2] * z + w[3])
-        for w in ((45, 60, 30, 1), (-80, 50, 90, 2), (120, -140, 60, 4))
+        np.sin(w[0] * x + w[1] * y + w[2] * z + w[3]) for w in ((45, 60, 30, 1), (-80, 50, 90, 2), (120, -140, 60, 4))
     )
     albedo = tone["skin"] * (1 + 0.015 * mottle)[column]
     blush = (0.4 + 0.6 * a["redness"]) * (
@@ -165,9 +149,7 @@ def vertex_albedo(table: HeadTable, a, tone) -> np.ndarray:
     )
     albedo *= 1 - blush[column] * np.array([0.02, 0.22, 0.20])
     albedo *= 1 - (0.22 * spot(0.030, -0.012, 0.010))[column] * np.array([0.7, 1.0, 0.9])
-    beard = (
-        0.6 * a["stubble"] * smoothstep(-y, 0.045, 0.062) * smoothstep(z, -0.089, -0.049) * (y > -0.112)
-    )[column]
+    beard = (0.6 * a["stubble"] * smoothstep(-y, 0.045, 0.062) * smoothstep(z, -0.089, -0.049) * (y > -0.112))[column]
     albedo += (np.minimum(tone["hair"], 0.10) * 0.5 + 0.01 - albedo) * beard
     albedo += (tone["lips"] - albedo) * (0.75 * table.lip)[column]
     lashes = 0.25 + 0.60 * smoothstep(y + 0.15 * (across - 0.030), -0.003, 0.001)  # the upper ones are longer
@@ -183,7 +165,9 @@ def _light_in_mouth(z):
     return 0.06 + 0.94 * smoothstep(z, -0.012, 0.016)
 
 
-def sharpen(albedo, points, mouth, a, tone) -> np.ndarray:
+def sharpen(
+    albedo: np.ndarray, points: np.ndarray, mouth: np.ndarray, a: dict[str, float], tone: dict[str, np.ndarray]
+) -> np.ndarray:
     """Adds to body albedo (n, 3) what is too sharp for vertices: eyebrows, the mouth's inside, clothes."""
     inside = np.float32([0.22, 0.045, 0.04]) * _light_in_mouth(points[:, 2:3]).astype(np.float32)
     albedo = np.where((mouth > 0.5)[:, None], inside, albedo)
@@ -197,7 +181,7 @@ def sharpen(albedo, points, mouth, a, tone) -> np.ndarray:
     return albedo
 
 
-def eye_albedo(direction, tone) -> np.ndarray:
+def eye_albedo(direction: np.ndarray, tone: dict[str, np.ndarray]) -> np.ndarray:
     """Albedo (n, 3) of eyeball points by their direction (n, 3) from the eye's centre: pupil, iris, white."""
     direction = direction / (np.linalg.norm(direction, axis=1, keepdims=True) + 1e-9)
     angle = np.degrees(np.arccos(np.clip(direction[:, 2:3], -1, 1)))
@@ -207,13 +191,12 @@ def eye_albedo(direction, tone) -> np.ndarray:
     return 0.004 + (albedo - 0.004) * smoothstep(angle, PUPIL_DEGREES - 1, PUPIL_DEGREES + 1)
 
 
-def hair_shade(points) -> np.ndarray:
+def hair_shade(points: np.ndarray) -> np.ndarray:
     """Brightness (n, 1) of strands, about 1: a fixed, low-contrast function of the hair coordinates."""
     azimuth = np.arctan2(points[:, 0], points[:, 1])
     way = points[:, 2]
-    strands = 0.6 * np.sin(26 * azimuth + 2 * np.sin(5 * azimuth) + way) + 0.4 * np.sin(
-        47 * azimuth + 3 * way
-    )
+    coarse, fine = np.sin(26 * azimuth + 2 * np.sin(5 * azimuth) + way), np.sin(47 * azimuth + 3 * way)
+    strands = 0.6 * coarse + 0.4 * fine
     return (1 + 0.14 * smoothstep(way, 0.05, 0.4) * strands + 0.10 * (smoothstep(way, 0, 0.6) - 0.5))[:, None]
 
 

@@ -1,10 +1,8 @@
-"""The heads world's table, made by `head_export`: the shapes of a bust and the fields painted on it.
+"""The heads world's table, made by `export`: the shapes of a bust and the fields painted on it.
 
 Notation: V vertices, F triangles, S shapes. Lengths are metres, axes the world's, the eyes' midpoint at the
 origin. "Canonical" is the default person; what is painted on a head is a function of the canonical point.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import functools
@@ -13,29 +11,25 @@ import zipfile
 
 import numpy as np
 
-BODY, EYE, MOUTH, HAIR = (
-    0,
-    1,
-    2,
-    3,
-)  # groups of vertices and triangles; MOUTH is teeth and tongue; HAIR is not in the table
+from dnerf_jax.io import files
 
-PATH = pathlib.Path(__file__).parents[2] / "assets" / "heads_world.npz"
-EXPORT = "python -m dnerf_jax.worlds.head_export --out dnerf_jax/assets/heads_world.npz"
+# Groups of vertices and triangles; MOUTH is teeth and tongue; HAIR is not in the table.
+BODY, EYE, MOUTH, HAIR = 0, 1, 2, 3
+
+PATH = files.ASSETS / "heads_world.npz"
+EXPORT = "python -m dnerf_jax.worlds.heads.export --out dnerf_jax/assets/heads_world.npz"
 
 
 @dataclasses.dataclass(frozen=True)
 class HeadTable:
     """Everything a head is made from; float32 unless said.
 
-    mean: (V, 3), shapes: (S, V * 3) offsets from it, phenotype corners first (see
-        head_attributes.shape_coefficients).
+    mean: (V, 3), shapes: (S, V * 3) offsets from it, phenotype corners first (see attributes.shape_coefficients).
     faces: (F, 3) int32, group: (V,) uint8, face_group: (F,) uint8.
     canonical: (V, 3), eye_direction: (V, 3) unit vectors from the eye's centre on eyes, 0 elsewhere.
-    lip, ear, mouth, lid, tongue, occlusion: (V,) in [0, 1]; jaw: (V,) metres the vertex sinks when the jaw
-        opens.
-    hair_face: (2, E, A, 3) int64 vertex ids and hair_weights: (2, E, A, 3): where the hair grid of E
-        elevations by A azimuths touches the head, below the ears (0) and over them (1).
+    lip, ear, mouth, lid, tongue, occlusion: (V,) in [0, 1]; jaw: (V,) metres the vertex sinks when the jaw opens.
+    hair_face: (2, E, A, 3) int64 vertex ids and hair_weights: (2, E, A, 3): where the hair grid of E elevations by A
+        azimuths touches the head, below the ears (0) and over them (1).
     hair_azimuth: (A,) radians, hair_elevation: (E, A) degrees.
     """
 
@@ -59,15 +53,14 @@ class HeadTable:
     hair_elevation: np.ndarray
 
     def vertices(self, coefficients: np.ndarray) -> np.ndarray:
-        """Mesh (V, 3) of shape coefficients (S,): one matrix product; the eyes' midpoint moved to the
-        origin."""
+        """Mesh (V, 3) of shape coefficients (S,): one matrix product; the eyes' midpoint moved to the origin."""
         # einsum, not BLAS: the same bytes whatever the number of threads.
         vertices = self.mean + np.einsum("s,sk->k", coefficients, self.shapes).reshape(-1, 3)
         return vertices - _eye_midpoint(vertices, self.group, self.canonical)
 
 
 def eye_midpoint(vertices: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Midpoint (3,) of the eyeballs of a mesh (V, 3), given a table's arrays as `head_export` writes them."""
+    """Midpoint (3,) of the eyeballs of a mesh (V, 3), given a table's arrays as `export` writes them."""
     return _eye_midpoint(vertices, arrays["group"], arrays["canonical"])
 
 
@@ -99,9 +92,7 @@ def load(path: pathlib.Path = PATH) -> HeadTable:
             hair_elevation=arrays["hair_elevation"],
         )
     except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is not a heads table of this version ({error}). Make it anew: {EXPORT}"
-        ) from error
+        raise ValueError(f"{path} is not a heads table of this version ({error}). Make it anew: {EXPORT}") from error
     return table
 
 

@@ -1,0 +1,116 @@
+"""From rays to samples: where a generator's density is looked up, once for all that is composited from it.
+
+Rays may have any leading shape (...): an image (h, w), a part of one, or a list (N,). They are of one scene and one
+camera; more of either are `vmap`'s business, as in `scenes.render`. S samples lie on a ray, in the order in which they
+were decoded: first the stratified ones, sorted along the ray, then those that importance sampling added.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from dnerf_jax.models.generator import Generator, GeneratorConfig, RenderingConfig, decode
+from dnerf_jax.ops import volume
+from dnerf_jax.ops.cameras import Rays
+
+
+@struct.dataclass
+class Samples:
+    """What one pass along rays (...) leaves for every modality to composite; all in the order of decoding.
+
+    points: (..., S, 3) world positions. depths: (..., S) distances along the rays. weights: (..., S) of the samples,
+    which sum to the opacity. features: the decoded colour features, parts (..., S', F) that follow each other.
+    order: (..., S) the permutation that sorts the samples along the ray.
+    distance: (...) expected, in world units, and opacity: (...) in [0, 1].
+    """
+
+    points: jax.Array
+    depths: jax.Array
+    weights: jax.Array
+    features: tuple[jax.Array, ...]
+    order: jax.Array
+    distance: jax.Array
+    opacity: jax.Array
+
+
+def draw_uniforms(
+    options: RenderingConfig, shape: tuple[int, ...], *, key: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """What places the samples of rays of `shape`: numbers in [0, 1) for stratified and for importance sampling.
+
+    (*shape, depth_resolution) and (*shape, depth_resolution_importance).
+
+    key: draws them at random, as EG3D does; None gives fixed quantiles, which do not flicker.
+    """
+    coarse, fine = options.depth_resolution, options.depth_resolution_importance
+    if key is None:
+        quantiles = (jnp.arange(fine) + 0.5) / max(fine, 1)
+        return jnp.full((*shape, coarse), 0.5), jnp.broadcast_to(quantiles, (*shape, fine))
+    keys = jax.random.split(key)
+    return jax.random.uniform(keys[0], (*shape, coarse)), jax.random.uniform(keys[1], (*shape, fine))
+
+
+def ray_limits(options: RenderingConfig, rays: Rays) -> tuple[jax.Array, jax.Array]:
+    """Where along the rays (...) of one image sampling starts and ends, (...) each."""
+    return volume.ray_limits(rays, options.ray_start, options.ray_end, options.box_warp)
+
+
+def march(
+    generator: Generator,
+    planes: jax.Array,
+    rays: Rays,
+    *,
+    key: jax.Array | None = None,
+    uniforms: tuple[jax.Array, jax.Array] | None = None,
+    limits: tuple[jax.Array, jax.Array] | None = None,
+    further_depths: jax.Array | None = None,
+) -> Samples:
+    """Samples rays (...) through one scene: the density once, for every modality.
+
+    Args:
+      planes: (P, H, W, C) of one scene.
+      key: draws depths at random (`draw_uniforms`).
+      uniforms: what `draw_uniforms` returns, to use instead.
+      limits: what `ray_limits` returns, where the rays are a part of an image.
+      further_depths: (..., S') distances at which to sample besides, in any order.
+    """
+    options, shape = generator.config.rendering, rays.directions.shape[:-1]
+    u_coarse, u_fine = uniforms if uniforms is not None else draw_uniforms(options, shape, key=key)
+    start, end = limits if limits is not None else ray_limits(options, rays)
+    depths = volume.stratified_depths(start, end, u_coarse, disparity=options.disparity_space_sampling)
+    points, raw_density, coarse_features = _decode_along(generator, planes, rays, depths)
+    features, order, ordered = (coarse_features,), jnp.broadcast_to(jnp.arange(depths.shape[-1]), depths.shape), depths
+    further = [] if further_depths is None else [further_depths]
+    if u_fine.shape[-1]:
+        coarse_weights = volume.weights_from_density(raw_density, depths)
+        further = [volume.importance_depths(depths, coarse_weights, u_fine), *further]
+    if further:
+        added = jnp.concatenate(further, axis=-1)
+        more_points, more_density, more_features = _decode_along(generator, planes, rays, added)
+        points, features = jnp.concatenate([points, more_points], axis=-2), (coarse_features, more_features)
+        raw_density = jnp.concatenate([raw_density, more_density], axis=-1)
+        ordered, order = volume.merge_sorted(depths, added)
+        depths = jnp.concatenate([depths, added], axis=-1)
+        raw_density = jnp.take_along_axis(raw_density, order, axis=-1)
+    weights = volume.weights_from_density(raw_density, ordered)
+    distance, opacity = volume.expected_depth(weights, ordered)
+    # Weights go back to the order in which samples were decoded: cheaper than sorting their features.
+    in_order = jnp.take_along_axis(volume.sample_weights(weights), volume.invert_permutation(order), axis=-1)
+    return Samples(points, depths, in_order, features, order, distance, opacity)
+
+
+def feature_image(config: GeneratorConfig, samples: Samples) -> jax.Array:
+    """The rendered features (..., F) of rays (...), in [-1, 1]; the first three channels are the raw image."""
+    image = volume.composite(samples.weights, samples.features)
+    if config.rendering.white_back:
+        image = image + 1 - samples.opacity[..., None]
+    return image * 2 - 1
+
+
+def _decode_along(
+    generator: Generator, planes: jax.Array, rays: Rays, depths: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Points (..., S, 3), raw densities (..., S) and features (..., S, F) at depths (..., S) along rays (...)."""
+    points = rays.origins[..., None, :] + depths[..., None] * rays.directions[..., None, :]
+    raw_density, features = decode(generator, planes, points.reshape(-1, 3))
+    return points, raw_density.reshape(depths.shape), features.reshape(depths.shape + features.shape[-1:])

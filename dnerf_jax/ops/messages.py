@@ -1,0 +1,22 @@
+"""What error messages need: a few of many things, and names that are near to the one that was meant."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def some(items: Iterable[Any], limit: int = 8, *, separator: str = ", ") -> str:
+    """The first items joined, and how many there are where that is not all: "a, b, ... (9 in all)"."""
+    names = [str(item) for item in items]
+    return separator.join(names[:limit] + [f"... ({len(names)} in all)"] * (len(names) > limit))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Which of the known names are near to `name`, or all of them where none is; begins with "; "."""
+    known = [str(entry) for entry in known]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    # In a nested configuration the last part of a path is what people remember: beta for optimizer.beta.
+    near += [entry for entry in known if entry.split(".")[-1] == name.split(".")[-1] and entry not in near]
+    if near:
+        return "; did you mean " + " or ".join(repr(entry) for entry in near) + "?"
+    return "; known are " + ", ".join(known) if known else ""

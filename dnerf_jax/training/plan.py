@@ -1,0 +1,117 @@
+"""What a pretraining run is to do."""
+
+import dataclasses
+from typing import Self
+
+from dnerf_jax.models.generator import GeneratorConfig
+from dnerf_jax.training.supervision import GuidedSampling
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which renders to train on: `identities` of `views` each, the last `held_out` of them never trained on."""
+
+    identities: int
+    views: int
+    resolution: int
+    held_out: int
+    processes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A pretraining run.
+
+    Attributes:
+      start_from: a checkpoint of the same architecture, whose weights are trained on; "" for random ones.
+      steps, finish_steps, superresolution_steps: of the three stages.
+      superresolution_views: how many views the third stage learns from, each of another identity; they stay in memory.
+      refine_at: steps of the first stage after which the planes' resolution doubles; it ends at the generator's.
+      identities_per_step, rays_per_identity, finish_rays_per_identity: the batches of the first two stages.
+      stratified_samples, importance_samples, guided_samples: samples per ray, spread over the limits, where the model
+        has density, and around the surface.
+      guide_spread: standard deviation of the guided samples, in world units.
+      learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then exponential decay (Muon, Adam for what
+        is no matrix, equalised weights): steps soon have to be small, for each sees few heads.
+      finish_learning_rate: of the second stage, after a warm-up of the same length; a cosine from there to 1/40 of it.
+      style_init: factor on the initial weights that turn w into styles.
+      mapping_boost: factor on the mapping network's steps.
+      ema_decay: of the moving average of the parameters, which is what is kept.
+      color_weight, depth_weight, opacity_weight, gradient_weight: of the losses, the last of images alone.
+      save_every, sheet_every: steps between checkpoints, and between sheets with held-out scores.
+    """
+
+    seed: int
+    start_from: str
+    generator: GeneratorConfig
+    data: Data
+    steps: int
+    finish_steps: int
+    superresolution_steps: int
+    superresolution_views: int
+    refine_at: tuple[int, ...]
+    identities_per_step: int
+    rays_per_identity: int
+    finish_rays_per_identity: int
+    stratified_samples: int
+    importance_samples: int
+    guided_samples: int
+    guide_spread: float
+    learning_rate: float
+    final_learning_rate: float
+    finish_learning_rate: float
+    warmup_steps: int
+    style_init: float
+    mapping_boost: float
+    superresolution_learning_rate: float
+    ema_decay: float
+    color_weight: float
+    depth_weight: float
+    opacity_weight: float
+    gradient_weight: float
+    save_every: int
+    sheet_every: int
+
+    @property
+    def ray_steps(self) -> int:
+        """Steps of the first two stages."""
+        return self.steps + self.finish_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all three stages."""
+        return self.ray_steps + self.superresolution_steps
+
+    def plane_resolution(self, step: int) -> int:
+        """Of the planes that step number `step` renders, counted from 1."""
+        return self.generator.plane_resolution >> sum(step <= at for at in self.refine_at if step <= self.steps)
+
+    @property
+    def guided_sampling(self) -> GuidedSampling:
+        """How the first stage samples its rays."""
+        return GuidedSampling(self.stratified_samples, self.importance_samples, self.guided_samples, self.guide_spread)
+
+    @property
+    def of_step(self) -> Self:
+        """These settings without what a step does not depend on, so that runs that differ in that share its program."""
+        return dataclasses.replace(self, seed=0, start_from="", save_every=0, sheet_every=0)
+
+    def check(self) -> None:
+        """Raises ValueError if data and generator do not fit each other."""
+        data, size = self.data, self.generator.image_resolution
+        if data.resolution != size:
+            raise ValueError(
+                f"config.data.resolution is {data.resolution}, the generator's images have {size} pixels: set them "
+                "equal."
+            )
+        grid = self.generator.neural_rendering_resolution
+        if data.resolution % grid:
+            raise ValueError(
+                f"config.data.resolution is {data.resolution}, no multiple of the generator's neural rendering "
+                f"resolution of {grid}: what a ray shows is the mean of whole rendered pixels."
+            )
+        if not 0 < data.held_out < data.identities:
+            raise ValueError(
+                f"config.data.held_out is {data.held_out} of {data.identities} identities: hold out at least one for "
+                "the scores, and leave at least one to train on."
+            )

@@ -1,0 +1,90 @@
+"""Shards of the heads world, and its door: the same identities however they are cut, whole files or none."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnerf_jax.worlds import heads, streams
+from dnerf_jax.worlds.heads import __main__ as door
+from dnerf_jax.worlds.heads import shards
+
+
+def test_the_door_writes_posed_labelled_renders(tmp_path):
+    door.main(str(tmp_path), num=2, views=2, seed=3, resolution=32)
+    cameras = json.loads((tmp_path / "cameras.json").read_text())
+    assert len(cameras) == 4 and len(list(tmp_path.iterdir())) == 3 * 4 + 1
+    rng = streams.stream("identities", 3, 1)
+    head = heads.build(rng.standard_normal(heads.Z_DIM))
+    for number in range(2):
+        cam2world, intrinsics = heads.sample_camera(rng)
+        view = heads.render(head, cam2world, intrinsics, 32)
+        name = f"00001_{number:02d}"
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}_image.png")), view.image)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}_mask.png")), view.mask)
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}_depth.npy"), view.depth_z)
+        np.testing.assert_array_equal(np.float32(cameras[name]["cam2world"]), cam2world)
+        assert cameras[name]["metres_per_unit"] == head.metres_per_unit
+
+
+@pytest.mark.parametrize("name", ["num", "views", "resolution"])
+def test_the_door_refuses_nothing_at_all(tmp_path, name):
+    with pytest.raises(ValueError, match=f"--{name} is 0, expected at least 1"):
+        door.main(str(tmp_path / "out"), **{name: 0})
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_hold_the_same_identities_however_cut(tmp_path):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    assert shards.write_shard(whole, 5, 0, 3, 2, 32)
+    assert shards.write_shard(part, 5, 1, 2, 2, 32)
+    a, b = shards.read_shard(whole), shards.read_shard(part)
+    assert set(a) == {"z", "cam2world", "intrinsics", "image", "alpha", "distance", "mask"}
+    for name in set(a) - {"intrinsics"}:
+        np.testing.assert_array_equal(a[name][1:], b[name], err_msg=name)
+    z, cam2world, intrinsics = shards.identity(5, 2, 2)
+    view = heads.render(heads.build(z), cam2world[1], intrinsics, 32)
+    np.testing.assert_array_equal(a["image"][2, 1], view.image)
+    np.testing.assert_array_equal(a["distance"][2, 1], view.distance.astype(np.float16))
+    np.testing.assert_array_equal(a["alpha"][2, 1], np.round(view.alpha * 255))
+    assert not list(tmp_path.glob(".*")), "temporary files were left behind"
+
+
+def test_a_shard_that_is_there_is_not_rendered_again(tmp_path, monkeypatch):
+    assert shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
+    monkeypatch.setattr(heads, "build", lambda z: pytest.fail("rendered again"))
+    assert not shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
+
+
+def test_an_interrupted_shard_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        shards.write_shard(tmp_path / "shard", 0, 0, 1, 1, 16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_shards_are_rendered_by_processes_and_opened_together(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shards, "SHARD", 2)
+    opened = shards.render_shards(tmp_path, 7, 3, 1, 16, 2)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["shard_000000_2_1x16_seed7", "shard_000002_1_1x16_seed7"]
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 2 and all("identities/s" in line and "min left" in line for line in printed)
+    assert len(opened) == 3 and opened.intrinsics.shape == (3, 3)
+    np.testing.assert_array_equal(opened[2]["z"], shards.identity(7, 2, 1)[0])
+    with pytest.raises(IndexError, match="identity 3 of 3"):
+        opened[3]
+    monkeypatch.setattr(shards.multiprocessing, "get_context", lambda _: pytest.fail("processes for nothing"))
+    assert len(shards.render_shards(tmp_path, 7, 3, 1, 16, 2)) == 3
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["identities", "views", "resolution", "processes"])
+def test_counts_below_one_are_refused(tmp_path, name):
+    counts = {"identities": 1, "views": 1, "resolution": 8, "processes": 1} | {name: 0}
+    with pytest.raises(ValueError, match=f"the number of {name} is 0, expected at least 1"):
+        shards.render_shards(tmp_path, 0, **counts)
