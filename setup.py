@@ -21,6 +21,8 @@ REQUIRES = [
 
 # Tracing rays against meshes; runs only where a world's images are made, never where a model is used.
 WORLDS = ["embreex>=4.4"]
+# Marching cubes, and meshes in other formats than PLY.
+MESHES = ["scikit-image>=0.25", "trimesh>=4.5"]
 NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 
 EXTRAS = {
@@ -31,7 +33,8 @@ EXTRAS = {
     "convert": [],  # converters/ reads PyTorch's files without PyTorch
     "notebooks": NOTEBOOKS,
     "tfds": ["tensorflow-datasets>=4.9"],
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", *WORLDS, *NOTEBOOKS],
+    "meshes": MESHES,
+    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", *WORLDS, *MESHES, *NOTEBOOKS],
 }
 
 # Folders at the top of the repository, but parts of the package where it is installed: their own names are too common.

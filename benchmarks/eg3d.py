@@ -8,7 +8,9 @@ a semantic branch, from the latent on; "4 labelled views" are of one latent.
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +18,13 @@ import numpy as np
 
 from benchmarks import measure
 from dnerf_jax import cli
-from dnerf_jax.io.checkpoints import Model
-from dnerf_jax.models import generator, scenes, semantic
-from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig
+from dnerf_jax.models import generator, marching, scenes, semantic
+from dnerf_jax.models.generator import Generator, GeneratorConfig, RenderingConfig
+from dnerf_jax.models.model import Model
+from dnerf_jax.models.semantic import SemanticConfig
 from dnerf_jax.networks.superresolution import PRESETS
 from dnerf_jax.ops import cameras
+from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.training import process
 
 RENDERING = RenderingConfig(avg_camera_pivot=(0.0, 0.0, 0.2))
@@ -30,7 +34,7 @@ SIZES = {
     "512-64": ("SuperresolutionHybrid8X", 64, 32768),
     "128-64": ("SuperresolutionHybrid2X", 64, 32768),
 }
-SEMANTIC = semantic.SemanticConfig(num_classes=19, samples_kept=8)
+SEMANTIC = SemanticConfig(num_classes=19, samples_kept=8)
 COLUMNS = {
     "stage": "stage",
     "median_s": "ours, s",
@@ -47,7 +51,9 @@ COLUMNS = {
 }
 
 
-def main(eg3d: str = "", size: str = "512-128", json: str = "", repeats: int = 5, dtype: str = "float32"):
+def main(
+    eg3d: str = "", size: str = "512-128", json: str = "", repeats: int = 5, dtype: str = "float32"
+) -> dict[str, Any]:
     """Times every stage of EG3D.
 
     eg3d: checkout of the public PyTorch EG3D to compare with
@@ -66,15 +72,24 @@ def main(eg3d: str = "", size: str = "512-128", json: str = "", repeats: int = 5
     process.prepare()
     name, neural, base = SIZES[size]
     config = GeneratorConfig(
-        channel_base=base, neural_rendering_resolution=neural, superresolution=PRESETS[name], rendering=RENDERING,
+        channel_base=base,
+        neural_rendering_resolution=neural,
+        superresolution=PRESETS[name],
+        rendering=RENDERING,
         dtype=dtype,
     )
     ours = our_stages(config)
     theirs = their_stages(Path(eg3d) / "eg3d", config, name) if eg3d else {}
-    run(ours, theirs, {"size": size, "dtype": dtype, "batch": 1, "repeats": repeats}, repeats, json)
+    return run(ours, theirs, {"size": size, "dtype": dtype, "batch": 1, "repeats": repeats}, repeats, json)
 
 
-def run(ours, theirs, sizes, repeats, path):
+def run(
+    ours: dict[str, tuple[Any, ...]],
+    theirs: dict[str, Callable[[], Any]],
+    sizes: dict[str, Any],
+    repeats: int,
+    path: str,
+) -> dict[str, Any]:
     """Times stages in turn, prints and writes them; ours are {stage: (call, what it calls, arguments)}."""
     rows = []
     for stage, (function, *counted) in ours.items():
@@ -99,53 +114,63 @@ def run(ours, theirs, sizes, repeats, path):
     return measure.report("benchmarks.eg3d", sizes, rows, COLUMNS, path)
 
 
-def our_stages(config):
+def our_stages(config: GeneratorConfig) -> dict[str, tuple[Any, ...]]:
     """Our stages, on random weights."""
-    variables = generator.init(config, jax.random.key(0))
-    params = semantic.init(SEMANTIC, config, jax.random.key(1))
-    plain = Model(config=config, variables=variables)
-    labelled = dataclasses.replace(plain, semantic_config=SEMANTIC, semantic_params=params)
+    made = generator.init(config, jax.random.key(0))
+    plain = Model(made)
+    labelled = plain.replace(semantic=semantic.init(SEMANTIC, config, jax.random.key(1)))
     z = jax.random.normal(jax.random.key(2), (config.z_dim,))
     c = cameras.to_eg3d(scenes.default_camera(config))
     camera = scenes.default_camera(config, yaw=0.3)
     around = scenes.default_camera(config, yaw=jnp.array([-0.3, -0.1, 0.1, 0.3]))
-    resolution = config.neural_rendering_resolution
+    rows = {views: process.rows_at_once(labelled, views=views) for views in (1, 4)}
 
-    mapping = jax.jit(lambda variables, z: generator.map_latents(config, variables, z, c))
-    ws = mapping(variables, z)
-    backbone = jax.jit(lambda variables, ws: generator.synthesize_planes(config, variables, ws).last)
-    made = jax.jit(lambda model, ws: scenes.synthesize(model, ws=ws))(plain, ws)
+    @jax.jit
+    def mapping(made: Generator, z: jax.Array) -> jax.Array:
+        return generator.map_latents(made, z, c)
 
-    def rendered(variables, planes, camera):
-        samples = generator.march(config, variables, planes, cameras.rays(camera, resolution))
-        return generator.feature_image(config, samples), samples.distance
+    @jax.jit
+    def backbone(made: Generator, ws: jax.Array) -> jax.Array:
+        return generator.to_planes(config, generator.synthesize_blocks(made, ws))
 
-    rendering = jax.jit(rendered)
-    features, _ = rendering(variables, made.planes, camera)
-    finish = jax.jit(lambda variables, features, ws: generator.super_resolve(config, variables, features, ws))
-    image = jax.jit(lambda model, z, camera: scenes.render(model, scenes.synthesize(model, z), camera).image)
+    @jax.jit
+    def rendering(made: Generator, planes: jax.Array, camera: Camera) -> tuple[jax.Array, jax.Array]:
+        samples = marching.march(made, planes, cameras.rays(camera, config.neural_rendering_resolution))
+        return marching.feature_image(config, samples), samples.distance
 
-    def labels(model, z, cameras):
-        view = scenes.render(model, scenes.synthesize(model, z), cameras)
+    def render(model: Model, z: jax.Array, camera: Camera) -> scenes.View:
+        views = len(camera) if camera.batch_shape else 1
+        return scenes.render(model, scenes.synthesize(model, z), camera, rows_at_once=rows[views])
+
+    @jax.jit
+    def image(model: Model, z: jax.Array, camera: Camera) -> jax.Array:
+        return render(model, z, camera).image
+
+    @jax.jit
+    def label(model: Model, z: jax.Array, camera: Camera) -> tuple[jax.Array, ...]:
+        view = render(model, z, camera)
         return view.image, view.mask, view.depth_z, view.points
 
-    label = jax.jit(labels)
+    finish = jax.jit(generator.super_resolve)
+    ws = mapping(made, z)
+    planes = backbone(made, ws)
+    features, _ = rendering(made, planes, camera)
 
-    def stage(function, *arguments):
+    def stage(function: Any, *arguments: Any) -> tuple[Any, ...]:
         return (lambda: function(*arguments)), function, *arguments
 
     return {
-        "mapping": stage(mapping, variables, z),
-        "backbone": stage(backbone, variables, ws),
-        "rendering": stage(rendering, variables, made.planes, camera),
-        "super-resolution": stage(finish, variables, features, ws),
+        "mapping": stage(mapping, made, z),
+        "backbone": stage(backbone, made, ws),
+        "rendering": stage(rendering, made, planes, camera),
+        "super-resolution": stage(finish, made, features, ws),
         "image": stage(image, plain, z, camera),
         "labelled view": stage(label, labelled, z, camera),
         "4 labelled views": stage(label, labelled, z, around),
     }
 
 
-def their_stages(path, config, superresolution):
+def their_stages(path: Path, config: GeneratorConfig, superresolution: str) -> dict[str, Callable[[], Any]]:
     """The same stages of the public PyTorch EG3D, on random weights; it runs as it is."""
     sys.path.insert(0, str(path.absolute()))
     try:
@@ -174,7 +199,10 @@ def their_stages(path, config, superresolution):
         channel_base=config.channel_base, channel_max=config.channel_max, num_fp16_res=0, conv_clamp=None,
     ).eval().to(device)  # fmt: skip
     side = network.neural_rendering_resolution = config.neural_rendering_resolution
-    to_torch = lambda x: torch.from_numpy(np.array(x)).to(device)  # noqa: E731
+
+    def to_torch(x: Any) -> Any:
+        return torch.from_numpy(np.array(x)).to(device)
+
     z = to_torch(jax.random.normal(jax.random.key(2), (1, config.z_dim)))
     c = to_torch(cameras.to_eg3d(scenes.default_camera(config, yaw=0.3))[None])
     ws = network.mapping(z, c)
@@ -184,8 +212,8 @@ def their_stages(path, config, superresolution):
     found = network.renderer(planes, network.decoder, *rays, network.rendering_kwargs)[0]
     features = found.permute(0, 2, 1).reshape(1, -1, side, side).contiguous()
 
-    def waited(function):
-        def call():
+    def waited(function: Callable[[], Any]) -> Callable[[], Any]:
+        def call() -> None:
             result = function()
             if device == "cuda":
                 torch.cuda.synchronize()

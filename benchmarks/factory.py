@@ -7,16 +7,18 @@ says something of a trained branch only: among random logits many nearly tie.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from benchmarks import eg3d, measure
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints as checkpoints
-from dnerf_jax.io.checkpoints import Model
+from dnerf_jax.io import checkpoints
 from dnerf_jax.models import generator, scenes, semantic
 from dnerf_jax.models.generator import GeneratorConfig
+from dnerf_jax.models.model import Model
+from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.training import process
 
 COLUMNS = {
@@ -39,7 +41,7 @@ def main(
     dtype: str = "float32",
     repeats: int = 5,
     json: str = "",
-):
+) -> dict[str, Any]:
     """Times the making of labelled views.
 
     checkpoint: folder of a generator, or an embedded name; EG3D's size with random weights if none is named
@@ -55,35 +57,38 @@ def main(
             raise ValueError(f"{name} is {text!r}: expected numbers separated by commas, such as 1,4,16.")
     measure.require_dtype(dtype)
     process.prepare()
-    model = checkpoints.load(checkpoint) if checkpoint else Model(
-        config=GeneratorConfig(), variables=generator.init(GeneratorConfig(), jax.random.key(0))
-    )  # fmt: skip
-    if model.semantic_config is None:
-        params = semantic.init(eg3d.SEMANTIC, model.config, jax.random.key(1))
-        model = model.replace(semantic_config=eg3d.SEMANTIC, semantic_params=params)
+    if checkpoint:
+        model = checkpoints.load(checkpoint)
+    else:
+        model = Model(generator.init(GeneratorConfig(), jax.random.key(0)))
+    if model.semantic is None:
+        model = model.replace(semantic=semantic.init(eg3d.SEMANTIC, model.generator.config, jax.random.key(1)))
     pairs = [(int(v), int(b)) for v in views.split(",") for b in batches.split(",")]
     sizes = {"checkpoint": checkpoint or "random 512-128", "dtype": dtype, "repeats": repeats}
     rows = [row(model, *pair, dtype, repeats) for pair in pairs]
     return measure.report("benchmarks.factory", sizes, rows, COLUMNS, json)
 
 
-def row(model, views, batch, dtype, repeats):
+def row(model: Model, views: int, batch: int, dtype: str, repeats: int) -> dict[str, Any]:
     """The measurements for so many views of each of so many latents, with convolutions in `dtype`."""
-    z = jax.random.normal(jax.random.key(2), (batch, model.config.z_dim))
-    around = scenes.default_camera(model.config, yaw=jnp.linspace(-0.4, 0.4, views))
+    config = model.generator.config
+    z = jax.random.normal(jax.random.key(2), (batch, config.z_dim))
+    around = scenes.default_camera(config, yaw=jnp.linspace(-0.4, 0.4, views))
+    rows = process.rows_at_once(model, views=views * batch)
 
     @jax.jit
-    def make(model, z, cameras):
-        made = jax.tree.map(lambda x: x[:, None], scenes.synthesize(model, z))
-        view = scenes.render(model, made, cameras)
+    def make(model: Model, z: jax.Array, camera: Camera) -> tuple[jax.Array, ...]:
+        view = scenes.render(model, scenes.synthesize(model, z)[:, None], camera, rows_at_once=rows)
         return view.image, view.mask, view.depth_z, view.points
 
-    exact = model.replace(config=dataclasses.replace(model.config, dtype="float32"))
-    model = model.replace(config=dataclasses.replace(model.config, dtype=dtype))
-    timed = measure.take_turns({"make": lambda: make(model, z, around)}, repeats)["make"]
-    found = {"views": views, "batch": batch} | timed | measure.costs(make, model, z, around)
+    def in_type(dtype: str) -> Model:
+        return model.replace(generator=model.generator.replace(config=dataclasses.replace(config, dtype=dtype)))
+
+    wanted = in_type(dtype)
+    timed = measure.take_turns({"make": lambda: make(wanted, z, around)}, repeats)["make"]
+    found = {"views": views, "batch": batch} | timed | measure.costs(make, wanted, z, around)
     if dtype != "float32":
-        found["agreement"] = float(jnp.mean(make(model, z, around)[1] == make(exact, z, around)[1]))
+        found["agreement"] = float(jnp.mean(make(wanted, z, around)[1] == make(in_type("float32"), z, around)[1]))
     found["views_per_s"] = views * batch / found["median_s"]
     print(f"{views} views of {batch} latents: {found['views_per_s']:.3g} / s", flush=True)
     return found

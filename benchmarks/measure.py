@@ -5,8 +5,10 @@ import gc
 import os
 import platform
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +20,13 @@ DTYPES = ("float32", "bfloat16", "float16")
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch")
 
 
-def require_dtype(dtype):
+def require_dtype(dtype: str) -> None:
     """Refuses what no convolution is run in."""
     if dtype not in DTYPES:
         raise ValueError(f"--dtype is {dtype!r}: expected one of {', '.join(DTYPES)}.")
 
 
-def take_turns(functions, repeats):
+def take_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, float]]:
     """Times functions of no arguments, alternately, so that a busy minute falls on all of them.
 
     Args:
@@ -51,7 +53,7 @@ def take_turns(functions, repeats):
     }
 
 
-def costs(function, *arguments):
+def costs(function: Any, *arguments: Any) -> dict[str, float]:
     """What XLA counts of a jitted function: {"gflop", "gbyte", "temporary_mib"}."""
     compiled = function.lower(*arguments).compile()
     counted, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
@@ -62,7 +64,7 @@ def costs(function, *arguments):
     }
 
 
-def peak_mib(function):
+def peak_mib(function: Callable[[], Any]) -> float | None:
     """How much memory a call adds at its peak, in MiB, or None where the system does not tell.
 
     On an accelerator it is the process's peak so far. The call should not be the first, which compiles.
@@ -82,12 +84,12 @@ def peak_mib(function):
         return None
 
 
-def _resident_mib(name):
+def _resident_mib(name: str) -> float:
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name + ":"))
     return int(line.split()[1]) / 1024
 
 
-def machine():
+def machine() -> dict[str, Any]:
     """What was measured on: processor, versions, and the peak of a large matrix product and of a large sum."""
     device = jax.local_devices()[0]
     cpu = device.platform == "cpu"
@@ -107,7 +109,7 @@ def machine():
     }
 
 
-def _processor():
+def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -115,22 +117,27 @@ def _processor():
         return platform.processor()
 
 
-def _version(name):
+def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def table(rows, columns):
+def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
     """A Markdown table of dicts; columns maps their keys to titles. What is missing is left empty."""
-    shown = lambda x: f"{x:.3g}" if isinstance(x, float) else "" if x is None else str(x)  # noqa: E731
+
+    def shown(x: Any) -> str:
+        return f"{x:.3g}" if isinstance(x, float) else "" if x is None else str(x)
+
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(shown(row.get(name)) for name in columns) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def report(title, sizes, rows, columns, path=""):
+def report(
+    title: str, sizes: dict[str, Any], rows: list[dict[str, Any]], columns: dict[str, str], path: str = ""
+) -> dict[str, Any]:
     """Prints the machine, the sizes and a table of the rows; writes all of it to the JSON file `path`, if given."""
     result = {"benchmark": title, "machine": machine(), "sizes": sizes, "rows": rows}
     described = ", ".join(f"{name} {value}" for name, value in result["machine"].items() if "peak" not in name)

@@ -6,6 +6,9 @@ that layer first, at each scale's own resolution. Both are given the same random
 points, and both sample planes with the same function. The gradient is in the layer's weight and bias.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +17,9 @@ from benchmarks import measure
 from dnerf_jax import cli
 from dnerf_jax.models import semantic
 from dnerf_jax.models.generator import GeneratorConfig
+from dnerf_jax.models.semantic import SemanticConfig
 from dnerf_jax.networks.decoders import softplus
+from dnerf_jax.networks.semantic_head import SemanticHead
 from dnerf_jax.networks.stylegan2 import block_resolutions
 from dnerf_jax.ops import triplane
 from dnerf_jax.training import process
@@ -36,7 +41,7 @@ COLUMNS = {
 }
 
 
-def main(json: str = "", rays: int = 128, samples: int = 48, repeats: int = 5):
+def main(json: str = "", rays: int = 128, samples: int = 48, repeats: int = 5) -> dict[str, Any]:
     """Compares the enhanced tri-plane's two forms, for both kinds of features.
 
     json: file for the numbers
@@ -48,43 +53,43 @@ def main(json: str = "", rays: int = 128, samples: int = 48, repeats: int = 5):
         raise ValueError(f"--rays {rays}, --samples {samples}, --repeats {repeats}: all must be at least 1.")
     process.prepare()
     sizes = {"rays": f"{rays} x {rays}", "samples": samples, "dtype": "float32", "batch": 1, "repeats": repeats}
-    compare(GeneratorConfig(), sizes, rays, samples, repeats, json)
+    return compare(GeneratorConfig(), sizes, rays, samples, repeats, json)
 
 
-def compare(config, sizes, rays, samples, repeats, path):
+def compare(
+    config: GeneratorConfig, sizes: dict[str, Any], rays: int, samples: int, repeats: int, path: str
+) -> dict[str, Any]:
     """Times both forms on a generator's features, prints and writes what was found."""
     rows = [row(config, features, rays, samples, repeats) for features in ("hidden", "skip")]
     return measure.report("benchmarks.semantic", sizes, rows, COLUMNS, path)
 
 
-def row(config, features, rays, samples, repeats):
+def row(config: GeneratorConfig, features: str, rays: int, samples: int, repeats: int) -> dict[str, Any]:
     """The measurements for one kind of features."""
-    branch = semantic.SemanticConfig(num_classes=19, features=features)
-    widths, resolutions = semantic.feature_widths(branch, config), block_resolutions(config.plane_resolution)
+    form = SemanticConfig(num_classes=19, features=features)
+    widths, resolutions = semantic.feature_widths(form, config), block_resolutions(config.plane_resolution)
     key = jax.random.key(0)
     maps = [
         jax.random.normal(jax.random.fold_in(key, r), (1, r, r, width))
         for r, width in zip(resolutions, widths, strict=True)
     ]
-    params = semantic.init(branch, config, key)
+    params = semantic.init(form, config, key).params
     # Along parallel rays through the box, as neighbours lie in a rendering.
     across = (np.arange(rays) + 0.5) / rays - 0.5
     deep = (np.arange(samples) + 0.5) / samples - 0.5
     grid = np.stack(np.meshgrid(across, across, deep, indexing="ij"), axis=-1) @ _rotation()
     points = jnp.asarray(grid.reshape(1, -1, 3), jnp.float32)
 
-    def ours(params, maps, points):
-        module = semantic.branch(branch, config)
-        planes = module.apply({"params": params}, maps, method="planes")
-        axes, box = config.plane_axes, config.rendering.box_warp
-        return module.apply({"params": params}, planes, points, axes, box, method="hidden")
+    axes, box = config.plane_axes, config.rendering.box_warp
 
-    def direct(params, maps, points):
+    def ours(params: Any, maps: list[jax.Array], points: jax.Array) -> jax.Array:
+        head = semantic.network(form, config)
+        planes = head.apply({"params": params}, maps, method=SemanticHead.planes)
+        return head.apply({"params": params}, planes, points, axes, box, method=SemanticHead.hidden)
+
+    def direct(params: Any, maps: list[jax.Array], points: jax.Array) -> jax.Array:
         weight, bias = params["first_weight"], params["first_bias"]
-        sampled = triplane.sample(
-            direct_planes(maps, len(config.plane_axes)), points,
-            plane_axes=config.plane_axes, box_warp=config.rendering.box_warp,
-        )  # fmt: skip
+        sampled = triplane.sample(direct_planes(maps, len(axes)), points, plane_axes=axes, box_warp=box)
         return softplus(sampled @ (weight / np.sqrt(len(weight))) + bias)
 
     forward = {"ours": jax.jit(ours), "direct": jax.jit(direct)}
@@ -101,14 +106,14 @@ def row(config, features, rays, samples, repeats):
     found |= {
         "speedup_forward": found["direct_s"] / found["ours_s"],
         "speedup_backward": found["direct_backward_s"] / found["ours_backward_s"],
-        "memory_ratio": plane * branch.hidden / (plane * len(params["first_weight"])),
+        "memory_ratio": plane * form.hidden / (plane * len(params["first_weight"])),
         "relative_error": float(np.linalg.norm(values[0] - values[1]) / np.linalg.norm(values[1])),
     }
     print(f"{features}: {found['speedup_forward']:.2f}, with gradient {found['speedup_backward']:.2f}", flush=True)
     return found
 
 
-def direct_planes(maps, count):
+def direct_planes(maps: list[jax.Array], count: int) -> jax.Array:
     """The paper's planes (N, P, R, R, C): scales upsampled, concatenated; of each, a third of the channels a plane."""
     largest = maps[-1].shape[1]
     planes = []
@@ -121,11 +126,11 @@ def direct_planes(maps, count):
     return jnp.concatenate(planes, axis=-1)
 
 
-def _total(function):
+def _total(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return lambda *arguments: jnp.sum(jnp.square(function(*arguments)))
 
 
-def _rotation():
+def _rotation() -> np.ndarray:
     """By 20 degrees about the vertical axis."""
     c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
     return np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])

@@ -4,6 +4,8 @@ The three loops of the embedded heads, as their configurations say: the semantic
 (configs/heads_backbone_cpu.py, at each resolution of its planes, on random rays) and inversion (configs/invert.py).
 """
 
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +15,11 @@ from benchmarks import measure
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import scenes
+from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
-from dnerf_jax.training import branch, fitting, inversion, process
+from dnerf_jax.training import branch, frozen, inversion, plan, process, stages
 from dnerf_jax.training.batches import RayBatch
+from dnerf_jax.training.inversion import Target
 
 COLUMNS = {
     "loop": "loop",
@@ -28,7 +32,7 @@ COLUMNS = {
 }
 
 
-def main(checkpoint: str = "heads", repeats: int = 5, json: str = ""):
+def main(checkpoint: str = "heads", repeats: int = 5, json: str = "") -> dict[str, Any]:
     """Times training steps.
 
     checkpoint: the generator whose branch is trained, and which is inverted
@@ -36,7 +40,7 @@ def main(checkpoint: str = "heads", repeats: int = 5, json: str = ""):
     json: file for the numbers
     """
     process.prepare()
-    model = _load(checkpoint)
+    model = checkpoints.load(checkpoint)
     steps = semantic_step(model) | backbone_steps() | inversion_step(model)
     rows = []
     for name, step in steps.items():
@@ -46,66 +50,68 @@ def main(checkpoint: str = "heads", repeats: int = 5, json: str = ""):
     return measure.report("benchmarks.training", {"checkpoint": checkpoint, "repeats": repeats}, rows, COLUMNS, json)
 
 
-def semantic_step(model):
+def semantic_step(model: Model) -> dict[str, Callable[[], Any]]:
     """A step of the branch, by name; each continues where the last one stopped."""
-    run = cli.as_dataclass(cli.load_config("heads"), branch.Settings)
-    pack = packs.load(run.annotations, model)
-    frozen = branch.freeze(run, model, pack[: 2 * run.views_per_step])
-    return {"semantic": _continued(lambda state: branch.train_step(run, model.config, frozen, state),
-                                   branch.create_state(run, model.config))}  # fmt: skip
+    settings, config = cli.as_dataclass(cli.load_config("heads"), branch.Settings), model.generator.config
+    pack = packs.load(settings.annotations, model)[: 2 * settings.views_per_step]
+    known = frozen.freeze(settings.semantic, model, pack, class_balance=settings.class_balance)
+
+    def step(state: branch.State) -> tuple[branch.State, Any]:
+        return branch.train_step(settings.of_step, config, known, state)
+
+    return {"semantic": _continued(step, branch.create_state(settings, config))}
 
 
-def backbone_steps():
+def backbone_steps() -> dict[str, Callable[[], Any]]:
     """A step of the backbone at every resolution of its planes, by name."""
-    run = cli.as_dataclass(cli.load_config("heads_backbone_cpu"), fitting.Settings)
-    variables = fitting.initial_variables(run)
-    batch = random_rays(run)
+    settings = cli.as_dataclass(cli.load_config("heads_backbone_cpu"), plan.Settings)
+    variables, batch, key = stages.initial_variables(settings), random_rays(settings), jax.random.key(0)
     steps = {}
-    for at in (1, *(1 + step for step in run.refine_at)):
+    for at in (1, *(1 + step for step in settings.refine_at)):
+        planes = settings.plane_resolution(at)
+
+        def step(state: stages.State, planes: int = planes) -> tuple[stages.State, Any]:
+            return stages.ray_step(settings.of_step, planes, False, variables["buffers"], state, batch, key)
+
         # A copy, because a step is donated its state.
-        state = fitting.create_state(run, jax.tree.map(jnp.copy, variables["params"]))
-        planes = run.plane_resolution(at)
-        step = lambda state, planes=planes: fitting.ray_step(run, planes, False, variables["buffers"], state, batch)  # noqa: E731
+        state = stages.create_state(settings, jax.tree.map(jnp.copy, variables["params"]))
         steps[f"backbone, planes of {planes}"] = _continued(step, state)
     return steps
 
 
-def random_rays(run):
+def random_rays(settings: plan.Settings) -> RayBatch:
     """A batch of rays towards the middle; what they show is noise, which costs as much as heads."""
-    draws, shape = np.random.default_rng(0), (run.identities_per_step, run.rays_per_identity)
-    camera = scenes.default_camera(run.generator, yaw=np.zeros(shape[0], np.float32))
+    rng, shape = np.random.default_rng(0), (settings.identities_per_step, settings.rays_per_identity)
+    camera = scenes.default_camera(settings.generator, yaw=np.zeros(shape[0], np.float32))
     rays = jax.tree.map(lambda x: x.reshape(shape[0], -1, 3)[:, : shape[1]], cameras.rays(camera, 64))
-    uniform = lambda *more: draws.uniform(size=shape + more).astype(np.float32)  # noqa: E731
-    z = draws.standard_normal((shape[0], run.generator.z_dim)).astype(np.float32)
-    return RayBatch(z, rays, uniform(3), uniform(), 2.7 + 0 * uniform(), 2.7 + 0 * uniform())
+    z = rng.standard_normal((shape[0], settings.generator.z_dim)).astype(np.float32)
+    rgb, alpha = (rng.uniform(size=size).astype(np.float32) for size in ((*shape, 3), shape))
+    distance = np.full(shape, 2.7, np.float32)
+    return RayBatch(z, rays, rgb, alpha, distance, guide=distance)
 
 
-def inversion_step(model):
+def inversion_step(model: Model) -> dict[str, Callable[[], Any]]:
     """A step of inverting a rendering of the model's own."""
-    run = cli.as_dataclass(cli.load_config("invert"), inversion.Settings)
-    found = inversion.draw(run, model.config, 0)
-    size = run.rendering_resolution
-    target = {"image": np.zeros((size, size, 3), np.float32), "mask": None}
+    settings = cli.as_dataclass(cli.load_config("invert"), inversion.Settings)
+    start = inversion.random_candidate(settings, model.generator.config, 0)
+    size = settings.rendering_resolution
+    target = Target(image=np.zeros((size, size, 3), np.float32))
 
-    def step(state):
-        *state, loss = inversion.step(run, model, target, *state)
-        return state, loss
+    def step(state: inversion.State) -> tuple[inversion.State, jax.Array]:
+        return inversion.step(settings, model, target, state)
 
-    return {"inversion": _continued(step, [found, inversion.optimizer(run).init(found)])}
+    return {"inversion": _continued(step, inversion.create_state(settings, start))}
 
 
-def _continued(step, state):
-    """Calls step(state) -> state, report with the state that it returned last: steps may be donated their state."""
+def _continued(step: Callable[[Any], tuple[Any, Any]], state: Any) -> Callable[[], tuple[Any, Any]]:
+    """Calls step(state) -> state, report with the state that it returned last: steps are donated their state."""
     kept = [state]
 
-    def call():
+    def call() -> tuple[Any, Any]:
         kept[0], report = step(kept[0])
         return kept[0], report
 
     return call
-
-
-_load = checkpoints.load  # the door has a parameter of this module's name
 
 
 if __name__ == "__main__":

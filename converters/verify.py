@@ -41,6 +41,7 @@ class Line:
 
     @property
     def ok(self) -> bool:
+        """Whether the error is within the tolerance."""
         return self.error <= self.tolerance
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dnerf_jax.io.checkpoints import load, save
     from dnerf_jax.models.model import Model
     from dnerf_jax.models.scenes import Scene, View, default_camera, render, synthesize
+    from dnerf_jax.models.shapes import extract_mesh
     from dnerf_jax.ops.cameras import Camera, Rays
 
 # Where every public name comes from: functions and types, then modules, by the names that notebooks import them by.
@@ -26,6 +27,7 @@ _NAMES = {
     "default_camera": "models.scenes",
     "render": "models.scenes",
     "synthesize": "models.scenes",
+    "extract_mesh": "models.shapes",
     "Camera": "ops.cameras",
     "Rays": "ops.cameras",
 }
@@ -35,7 +37,7 @@ _MODULES = {
         "ops",
     ),
     **dict.fromkeys(("generator", "marching", "semantic", "scenes"), "models"),
-    **dict.fromkeys(("checkpoints", "packs", "png", "ply"), "io"),
+    **dict.fromkeys(("checkpoints", "packs", "png", "ply", "mesh_files"), "io"),
     **dict.fromkeys(("pictures", "reports"), "viz"),
 }
 # As they were called before the house had floors.
@@ -54,6 +56,7 @@ __all__ = [
     "Scene",
     "View",
     "default_camera",
+    "extract_mesh",
     "load",
     "render",
     "save",

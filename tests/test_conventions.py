@@ -2,14 +2,18 @@
 
 import importlib
 import inspect
+from pathlib import Path
 
 import pytest
 
-PURE = ("cameras", "triplane", "volume", "losses", "generator", "semantic", "scene", "checkpoint")
-PURE += ("networks.stylegan2", "networks.superresolution", "networks.decoders")
+ROOT = Path(__file__).parent.parent
+
+FILES = [path for floor in ("ops", "networks", "models") for path in (ROOT / "dnerf_jax" / floor).glob("[a-z]*.py")]
+PURE = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sorted(FILES)]
+PURE.append("dnerf_jax.io.checkpoints")
 
 # What a key may follow: the functions' parameters.
-PARAMETERS = {"config", "generator_config", "model", "variables", "params"}
+PARAMETERS = {"config", "generator_config", "model", "generator", "branch"}
 
 # Inputs, not options, that have a usual value.
 USUAL_INPUTS = {
@@ -20,13 +24,15 @@ USUAL_INPUTS = {
     ("default_camera", "pitch"),
     ("split_channels", "num_planes"),
     ("midpoints", "axis"),
+    ("some", "limit"),
+    ("surface_level", "thickness"),
 }
 
 
 def functions():
     """Every public function of the pure modules, with its name."""
     for name in PURE:
-        module = importlib.import_module(f"dnerf_jax.{name}")
+        module = importlib.import_module(name)
         for function_name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not function_name.startswith("_"):
                 yield pytest.param(function, id=f"{name}.{function_name}")
@@ -40,9 +46,9 @@ def test_all_floors_are_looked_at():
 def test_options_are_keyword_only(function):
     """A positional argument with a default is an input that may be absent: None."""
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is not parameter.empty:
-            if (function.__name__, parameter.name) not in USUAL_INPUTS:
-                assert parameter.default is None, f"{parameter.name} is an option: put it behind *"
+        optional = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is not parameter.empty
+        if optional and (function.__name__, parameter.name) not in USUAL_INPUTS:
+            assert parameter.default is None, f"{parameter.name} is an option: put it behind *"
 
 
 @pytest.mark.parametrize("function", list(functions()))

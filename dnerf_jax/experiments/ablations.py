@@ -136,10 +136,7 @@ def known_samples(bench: Bench, config: SemanticConfig, views: Annotations, name
     if not config.density_prior:
         return None
     key = (name, config.samples_kept)
-    if key in bench.samples:
-        found = bench.samples.pop(key)
-    else:
-        found = frozen.freeze_samples(config, bench.model, views)
+    found = bench.samples.pop(key, None) or frozen.freeze_samples(config, bench.model, views)
     bench.samples[key] = found  # the last used are the last
     while len(bench.samples) > KEPT:
         del bench.samples[next(iter(bench.samples))]

@@ -66,12 +66,12 @@ def load(path: str | os.PathLike) -> Model:
     description = _description(folder)
     config = schema.as_dataclass(description["generator"], generator.GeneratorConfig, f"{folder}: generator")
     abstract = generator.abstract(config)
-    made = abstract.replace(variables=_arrays(folder, "generator", abstract.variables, description))
+    made = dataclasses.replace(abstract, variables=_arrays(folder, "generator", abstract.variables, description))
     branch = None
     if description["semantic"] is not None:
         form = schema.as_dataclass(description["semantic"], semantic.SemanticConfig, f"{folder}: semantic")
         branch = semantic.abstract(form, config)
-        branch = branch.replace(params=_arrays(folder, "semantic", branch.params, description))
+        branch = dataclasses.replace(branch, params=_arrays(folder, "semantic", branch.params, description))
     label_map = description["label_map"]
     return Model(
         generator=made,

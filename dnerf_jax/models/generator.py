@@ -180,7 +180,7 @@ def map_latents(
             raise ValueError(f"c must have {config.c_dim} numbers in its last axis; got shape {c.shape}.")
         c = jnp.broadcast_to(c, (*batch, config.c_dim)).reshape((-1, config.c_dim)) * config.c_scale
         c = jnp.zeros_like(c) if config.c_gen_conditioning_zero else c
-    w = Networks(config).apply(generator.variables, z, c, method=lambda g, z, c: g.mapping(z, c))
+    w: Any = Networks(config).apply(generator.variables, z, c, method=lambda g, z, c: g.mapping(z, c))
     ws = jnp.broadcast_to(w[:, None], (w.shape[0], config.num_ws, config.w_dim))
     cutoff = config.num_ws if truncation_cutoff is None else truncation_cutoff
     psi = jnp.where(jnp.arange(config.num_ws) < cutoff, truncation_psi, 1.0)[:, None]
@@ -198,7 +198,7 @@ def synthesize_blocks(
     config, batch = generator.config, ws.shape[:-2]
     if ws.shape[-2:] != (config.num_ws, config.w_dim):
         raise ValueError(f"ws must end in ({config.num_ws}, {config.w_dim}); got shape {ws.shape}.")
-    outputs = Networks(config).apply(
+    outputs: Any = Networks(config).apply(
         generator.variables,
         ws.reshape((-1, *ws.shape[-2:])),
         noise_mode,
@@ -217,7 +217,9 @@ def decode(generator: Generator, planes: jax.Array, points: jax.Array) -> tuple[
     """Raw density (..., N) and colour features (..., N, F) at world points (..., N, 3) of planes (..., P, H, W, C)."""
     config = generator.config
     features = triplane.sample(planes, points, plane_axes=config.plane_axes, box_warp=config.rendering.box_warp)
-    return Networks(config).apply(generator.variables, features / planes.shape[-4], method=lambda g, x: g.decoder(x))
+    features = features / planes.shape[-4]
+    decoded: Any = Networks(config).apply(generator.variables, features, method=lambda g, x: g.decoder(x))
+    return decoded
 
 
 def super_resolve(
@@ -228,7 +230,7 @@ def super_resolve(
     key: of the batch's shape, where the super-resolution's noise is random.
     """
     config, batch = generator.config, features.shape[:-3]
-    image = Networks(config).apply(
+    image: Any = Networks(config).apply(
         generator.variables,
         features.reshape((-1, *features.shape[-3:])),
         ws[..., -1, :].reshape((-1, config.w_dim)),

@@ -79,7 +79,8 @@ def march(
     start, end = limits if limits is not None else ray_limits(options, rays)
     depths = volume.stratified_depths(start, end, u_coarse, disparity=options.disparity_space_sampling)
     points, raw_density, coarse_features = _decode_along(generator, planes, rays, depths)
-    features, order, ordered = (coarse_features,), jnp.broadcast_to(jnp.arange(depths.shape[-1]), depths.shape), depths
+    features: tuple[jax.Array, ...] = (coarse_features,)
+    order, ordered = jnp.broadcast_to(jnp.arange(depths.shape[-1]), depths.shape), depths
     further = [] if further_depths is None else [further_depths]
     if u_fine.shape[-1]:
         coarse_weights = volume.weights_from_density(raw_density, depths)

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from dnerf_jax.models import generator, marching, semantic, surfaces
 from dnerf_jax.models.generator import GeneratorConfig
@@ -97,11 +97,11 @@ def synthesize(
     config = model.generator.config
     if (z is None) == (ws is None):
         raise ValueError("Pass either z or ws: the one is mapped to the other.")
-    if z is not None:
+    if ws is None:
         if config.c_dim and c is None:
             c = cameras.to_eg3d(default_camera(config))
         ws = generator.map_latents(
-            model.generator, z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
+            model.generator, jnp.asarray(z), c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
         )
     outputs = generator.synthesize_blocks(model.generator, ws, noise_mode=noise_mode, key=key)
     semantic_planes = None

@@ -111,8 +111,8 @@ def synthesize_planes(branch: Branch, generator_config: GeneratorConfig, feature
     batch = features[0].shape[:-3]
     flat = [x.reshape((-1, *x.shape[-3:])) for x in features]
     head = network(branch.config, generator_config)
-    planes = head.apply({"params": branch.params}, flat, method=SemanticHead.planes)
-    return planes.reshape(batch + planes.shape[1:])
+    made: Any = head.apply({"params": branch.params}, flat, method=SemanticHead.planes)
+    return made.reshape(batch + made.shape[1:])
 
 
 def render(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array, selected: Selected) -> jax.Array:
@@ -123,15 +123,24 @@ def render(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array,
     def composite(head: SemanticHead) -> jax.Array:
         hidden = head.hidden(planes, points.reshape(-1, 3), axes, box)
         hidden = hidden.reshape(points.shape[:-1] + hidden.shape[-1:])
-        weights = selected.weights
-        if weights is None:
-            raw_density = jnp.take_along_axis(head.own_density(hidden), selected.order, axis=-1)
-            ordered = jnp.take_along_axis(selected.depths, selected.order, axis=-1)
-            weights = volume.sample_weights(volume.weights_from_density(raw_density, ordered))
-            weights = jnp.take_along_axis(weights, volume.invert_permutation(selected.order), axis=-1)
-        return head.composite(hidden, weights)
+        if selected.weights is not None:
+            return head.composite(hidden, selected.weights)
+        order, depths = jnp.asarray(selected.order), jnp.asarray(selected.depths)
+        raw_density = jnp.take_along_axis(head.own_density(hidden), order, axis=-1)
+        ordered = jnp.take_along_axis(depths, order, axis=-1)
+        weights = volume.sample_weights(volume.weights_from_density(raw_density, ordered))
+        return head.composite(hidden, jnp.take_along_axis(weights, volume.invert_permutation(order), axis=-1))
 
     return nn.apply(composite, network(branch.config, generator_config))({"params": branch.params})
+
+
+def classify(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array, points: jax.Array) -> jax.Array:
+    """Raw scores (N, C) of points (N, 3) of one scene's planes: as of rays that are stopped there and nowhere else."""
+    opaque = Selected(points[:, None], jnp.ones((len(points), 1)))
+    features = render(branch, generator_config, planes, opaque)
+    head = network(branch.config, generator_config)
+    scores: Any = head.apply({"params": branch.params}, features, method=SemanticHead.raw)
+    return scores
 
 
 def super_resolve(
@@ -142,7 +151,8 @@ def super_resolve(
     resolution: R; None is the final image's. A patch of the features has a part of it.
     """
     batch = features.shape[:-3]
-    raw, logits = network(branch.config, generator_config, resolution=resolution).apply(
-        {"params": branch.params}, features.reshape((-1, *features.shape[-3:])), method=SemanticHead.logits
-    )
+    head = network(branch.config, generator_config, resolution=resolution)
+    flat = features.reshape((-1, *features.shape[-3:]))
+    both: Any = head.apply({"params": branch.params}, flat, method=SemanticHead.logits)
+    raw, logits = both
     return raw.reshape(batch + raw.shape[1:]), logits.reshape(batch + logits.shape[1:])

@@ -74,7 +74,7 @@ def plane_slices(
     Returns:
       For every scale a list of (plane, first channel, last channel, first row of W_1), and the number of rows.
     """
-    starts = np.cumsum([0] + list(widths))
+    starts = np.cumsum([0, *list(widths)])
     if config.channels == "all":
         rows = int(starts[-1])
         layout = [
@@ -84,7 +84,7 @@ def plane_slices(
     elif config.channels == "split":
         # Each scale in three; where three does not divide it, the last plane has a channel or two less.
         thirds = [-(-width // NUM_PLANES) for width in widths]
-        first_rows = np.cumsum([0] + thirds)
+        first_rows = np.cumsum([0, *thirds])
         rows = int(first_rows[-1])
         layout = [
             [
@@ -110,7 +110,7 @@ def plane_slices(
 
 
 class SemanticHead(nn.Module):
-    """The branch's parameters; `planes`, `hidden`, `composite`, `logits` are its steps in order."""
+    """The branch's parameters; `planes`, `hidden`, `composite`, `raw`, `logits` are its steps in order."""
 
     config: SemanticConfig
     widths: tuple[int, ...]  # channels of the selected features
@@ -138,10 +138,11 @@ class SemanticHead(nn.Module):
         resolution = max(feature.shape[-2] for feature in features)
         scales = []
         for feature, pieces in zip(features, layout, strict=True):
-            shared = {}  # planes on which the same channels lie take one product
+            # Planes on which the same channels lie take one product.
+            shared: dict[tuple[int, int], dict[int, jax.Array]] = {}
             for plane, begin, end, row in pieces:
                 shared.setdefault((begin, end), {})[plane] = self.first[row : row + end - begin] * self.first_gain
-            own = dict.fromkeys(range(NUM_PLANES), jnp.zeros(feature.shape[:-1] + (self.config.hidden,)))
+            own = dict.fromkeys(range(NUM_PLANES), jnp.zeros((*feature.shape[:-1], self.config.hidden)))
             for (begin, end), weights in shared.items():
                 values = feature[..., begin:end] @ jnp.concatenate(list(weights.values()), axis=1)
                 own |= zip(weights, jnp.split(values, len(weights), axis=-1), strict=True)
@@ -165,10 +166,14 @@ class SemanticHead(nn.Module):
         bias = self.last(jnp.zeros_like(composited))
         return self.last(composited) + (opacity - 1) * bias + (1 - opacity) * self.background
 
+    def raw(self, features: jax.Array) -> jax.Array:
+        """The raw semantic map (..., C) of semantic features (..., F)."""
+        wide = self.config.num_classes > self.config.feature_channels
+        return self.head(features) if wide else features[..., : self.config.num_classes]
+
     def logits(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Raw semantic map (N, h, w, C) and logits (N, R, R, C) of semantic features (N, h, w, F)."""
-        wide = self.config.num_classes > self.config.feature_channels
-        raw = self.head(features) if wide else features[..., : self.config.num_classes]
+        raw = self.raw(features)
         return raw, self.superresolution(raw, features)
 
     def __call__(self, features: list[jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -80,7 +80,7 @@ class Mapping(nn.Module):
     def __call__(self, z: jax.Array, c: jax.Array | None = None) -> jax.Array:
         x = normalize_second_moment(z)
         if self.c_dim:
-            embedded = FullyConnected(self.w_dim, name="embed")(c)
+            embedded = FullyConnected(self.w_dim, name="embed")(jnp.asarray(c))
             x = jnp.concatenate([x, normalize_second_moment(embedded)], axis=-1)
         self.variable("buffers", "w_avg", jnp.zeros, (self.w_dim,))
         for i in range(self.num_layers):
@@ -155,6 +155,7 @@ class SynthesisBlock(nn.Module):
 
     @property
     def num_convs(self) -> int:
+        """How many convolutions it has, and so how many latents besides its toRGB's."""
         return 1 if self.first else 2
 
     @nn.compact
@@ -174,9 +175,9 @@ class SynthesisBlock(nn.Module):
 
         if self.first:
             const = self.param("const", nn.initializers.normal(1.0), (self.resolution, self.resolution, self.features))
-            x = jnp.broadcast_to(const.astype(self.dtype), (ws.shape[0],) + const.shape)
+            x = jnp.broadcast_to(const.astype(self.dtype), (ws.shape[0], *const.shape))
         else:
-            x = conv("conv0", self.up)(x.astype(self.dtype), ws[:, 0], noise_mode, keys[0])
+            x = conv("conv0", self.up)(jnp.asarray(x, self.dtype), ws[:, 0], noise_mode, keys[0])
         x = conv("conv1")(x, ws[:, self.num_convs - 1], noise_mode, keys[1])
         rgb = ToRGB(self.image_features, clamp=self.clamp, name="torgb")(x, ws[:, self.num_convs])
         if image is not None:

@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.precision import einsum
+
+FOCAL = 4.2647  # in image sizes, of EG3D's cameras of faces
 
 # COLMAP camera models that map to a pinhole without distortion.
 _COLMAP_MODELS = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4}
@@ -53,7 +55,7 @@ class Rays(Batched):
         return self.directions.shape[:-1]
 
 
-def pinhole(focal: float | jax.Array = 4.2647, center: float = 0.5) -> jax.Array:
+def pinhole(focal: float | jax.Array = FOCAL, center: float = 0.5) -> jax.Array:
     """Intrinsics (3, 3) with equal focal lengths and the principal point at `center`, in image sizes."""
     return jnp.array([[focal, 0.0, center], [0.0, focal, center], [0.0, 0.0, 1.0]], jnp.float32)
 
@@ -75,17 +77,12 @@ def look_at(origin: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 1.0, 0.0
     rotation = jnp.stack([right, down, forward], axis=-1)
     origin = jnp.broadcast_to(origin, forward.shape)
     top = jnp.concatenate([rotation, origin[..., None]], axis=-1)
-    bottom = jnp.broadcast_to(jnp.array([0.0, 0.0, 0.0, 1.0]), top.shape[:-2] + (1, 4))
+    bottom = jnp.broadcast_to(jnp.array([0.0, 0.0, 0.0, 1.0]), (*top.shape[:-2], 1, 4))
     return jnp.concatenate([top, bottom], axis=-2)
 
 
 def orbit(
-    yaw: ArrayLike,
-    pitch: ArrayLike,
-    *,
-    radius: float = 2.7,
-    pivot: ArrayLike = (0.0, 0.0, 0.0),
-    focal: float = 4.2647,
+    yaw: ArrayLike, pitch: ArrayLike, *, radius: float = 2.7, pivot: ArrayLike = (0.0, 0.0, 0.0), focal: float = FOCAL
 ) -> Camera:
     """Cameras on a sphere around `pivot`, looking at it.
 
@@ -100,7 +97,7 @@ def orbit(
     pivot = jnp.asarray(pivot, jnp.float32)
     offset = jnp.stack([jnp.sin(yaw) * jnp.cos(pitch), jnp.sin(pitch), jnp.cos(yaw) * jnp.cos(pitch)], axis=-1)
     cam2world = look_at(pivot + radius * offset, pivot)
-    return Camera(cam2world, jnp.broadcast_to(pinhole(focal), yaw.shape + (3, 3)))
+    return Camera(cam2world, jnp.broadcast_to(pinhole(focal), (*yaw.shape, 3, 3)))
 
 
 def eg3d_orbit(
@@ -109,7 +106,7 @@ def eg3d_orbit(
     *,
     radius: float = 2.7,
     pivot: ArrayLike = (0.0, 0.0, 0.0),
-    focal: float = 4.2647,
+    focal: float = FOCAL,
 ) -> Camera:
     """EG3D's `LookAtPoseSampler`: horizontal = vertical = pi / 2 is frontal.
 
@@ -123,7 +120,7 @@ def eg3d_orbit(
         [-jnp.sin(polar) * jnp.cos(horizontal), jnp.cos(polar), jnp.sin(polar) * jnp.sin(horizontal)], axis=-1
     )
     cam2world = look_at(origin, jnp.asarray(pivot, jnp.float32))
-    return Camera(cam2world, jnp.broadcast_to(pinhole(focal), horizontal.shape + (3, 3)))
+    return Camera(cam2world, jnp.broadcast_to(pinhole(focal), (*horizontal.shape, 3, 3)))
 
 
 def rays(camera: Camera, resolution: int) -> Rays:
@@ -131,7 +128,7 @@ def rays(camera: Camera, resolution: int) -> Rays:
     centers = (jnp.arange(resolution, dtype=jnp.float32) + 0.5) / resolution
     u, v = jnp.meshgrid(centers, centers, indexing="xy")
     batch = camera.cam2world.shape[:-2]
-    return rays_at(camera, jnp.broadcast_to(jnp.stack([u, v], -1), batch + (resolution, resolution, 2)))
+    return rays_at(camera, jnp.broadcast_to(jnp.stack([u, v], -1), (*batch, resolution, resolution, 2)))
 
 
 def rays_at(camera: Camera, uv: jax.Array) -> Rays:
@@ -143,15 +140,11 @@ def rays_at(camera: Camera, uv: jax.Array) -> Rays:
     chex.assert_shape(camera.intrinsics, (*camera.cam2world.shape[:-2], 3, 3))
     batch = camera.cam2world.ndim - 2
     grid = uv.ndim - 1 - batch
-
-    def expand(x: jax.Array) -> jax.Array:
-        return x.reshape(x.shape[:batch] + (1,) * grid + x.shape[batch:])
-
-    k = expand(camera.intrinsics)
+    arrays = camera.intrinsics, camera.cam2world
+    k, pose = (x.reshape(x.shape[:batch] + (1,) * grid + x.shape[batch:]) for x in arrays)
     y = (uv[..., 1] - k[..., 1, 2]) / k[..., 1, 1]
     x = (uv[..., 0] - k[..., 0, 2] - k[..., 0, 1] * y) / k[..., 0, 0]
     local = jnp.stack([x, y, jnp.ones_like(x)], axis=-1)
-    pose = expand(camera.cam2world)
     directions = _normalize(einsum("...ij,...j->...i", pose[..., :3, :3], local))
     return Rays(jnp.broadcast_to(pose[..., :3, 3], directions.shape), directions)
 
@@ -173,7 +166,7 @@ def z_per_distance(camera: Camera, resolution: int) -> jax.Array:
 def to_eg3d(camera: Camera) -> jax.Array:
     """EG3D's 25 numbers: the row-major camera-to-world matrix, then the row-major intrinsics, (..., 25)."""
     batch = camera.cam2world.shape[:-2]
-    return jnp.concatenate([camera.cam2world.reshape(batch + (16,)), camera.intrinsics.reshape(batch + (9,))], -1)
+    return jnp.concatenate([camera.cam2world.reshape((*batch, 16)), camera.intrinsics.reshape((*batch, 9))], -1)
 
 
 def from_eg3d(c: ArrayLike) -> Camera:
@@ -183,7 +176,7 @@ def from_eg3d(c: ArrayLike) -> Camera:
         raise ValueError(
             f"An EG3D camera has 25 numbers (16 of cam2world, 9 of intrinsics) in its last axis; got shape {c.shape}."
         )
-    return Camera(c[..., :16].reshape(c.shape[:-1] + (4, 4)), c[..., 16:].reshape(c.shape[:-1] + (3, 3)))
+    return Camera(c[..., :16].reshape((*c.shape[:-1], 4, 4)), c[..., 16:].reshape((*c.shape[:-1], 3, 3)))
 
 
 def from_opencv(world2cam: ArrayLike, intrinsics: ArrayLike, image_size: float) -> Camera:

@@ -3,6 +3,8 @@
 Images are NHWC, kernels (k, k, I, O).
 """
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,7 @@ def upsample(image: jax.Array) -> jax.Array:
         size = image.shape[axis]
         before, here, after = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3))
         pair = jnp.stack([(before + 3 * here) / 4, (3 * here + after) / 4], axis=axis + 1)
-        image = pair.reshape(image.shape[:axis] + (2 * size,) + image.shape[axis + 1 :])
+        image = pair.reshape((*image.shape[:axis], 2 * size, *image.shape[axis + 1:]))
     return image
 
 
@@ -41,17 +43,17 @@ def convolve(x: jax.Array, weight: jax.Array) -> jax.Array:
     )
 
 
-def _convolve_forward(x, weight):
+def _convolve_forward(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return convolve(x, weight), (x, weight)
 
 
-def _convolve_backward(kept, out):
+def _convolve_backward(kept: tuple[jax.Array, jax.Array], out: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, weight = kept
     size, (_, height, width, inputs) = weight.shape[0], x.shape
     ends = (size // 2, size // 2)
     padded, flat = jnp.pad(x, ((0, 0), ends, ends, (0, 0))), out.reshape(-1, out.shape[-1])
 
-    def entry(i, j):
+    def entry(i: int, j: int) -> jax.Array:
         return padded[:, i : i + height, j : j + width].reshape(-1, inputs).T @ flat
 
     in_weight = jnp.stack([jnp.stack([entry(i, j) for j in range(size)]) for i in range(size)])
@@ -72,7 +74,7 @@ def convolve_upsampling(x: jax.Array, weight: jax.Array) -> jax.Array:
     chex.assert_shape(weight, (3, 3, x.shape[-1], None))
     n, height, width, inputs = x.shape
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    parity = {(py, px): 0 for py in range(2) for px in range(2)}
+    parity: dict[tuple[int, int], Any] = {(py, px): 0 for py in range(2) for px in range(2)}
     for dy in range(2):
         for dx in range(2):
             # A shift of 1 is x[i], which meets kernel entries 0 and 1 (parities 0 and 1); a shift of 0 is x[i-1].

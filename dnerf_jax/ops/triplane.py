@@ -5,6 +5,9 @@ dimensions agree. The box is [-box_warp / 2, box_warp / 2]^3. `plane_axes` (P, 3
 point's plane coordinates are the first two components of `point @ inverse(axes)`.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -22,7 +25,7 @@ EG3D_AXES: Axes = (
     ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
 )
 # The planes that EG3D meant: XY, XZ and ZY.
-ORTHOGONAL_AXES: Axes = EG3D_AXES[:2] + (((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),)
+ORTHOGONAL_AXES: Axes = (*EG3D_AXES[:2], ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)))
 
 SAMPLES_AT_ONCE = 2048  # their corners stay in a processor's cache
 
@@ -54,14 +57,15 @@ def sample(
     """
     chex.assert_shape(points, (*planes.shape[:-4], None, 3))
     chex.assert_axis_dimension(planes, -4, len(plane_axes))
-    planes, one = jnp.asarray(planes), _look_up
+    planes = jnp.asarray(planes)
+    one: Callable = _look_up
     for _ in points.shape[:-2]:
         one = jax.vmap(one)
     return one(planes, plane_coordinates(points, plane_axes, box_warp))
 
 
 @jax.custom_vjp
-def _look_up(planes, uv):
+def _look_up(planes: jax.Array, uv: jax.Array) -> jax.Array:
     """The sum (N, C) over planes (P, H, W, C) of their values at uv (N, P, 2) in [-1, 1].
 
     Pixel centres are `(2 i + 1) / size - 1`. Outside lies zero: a sample beyond the outermost centres fades to zero
@@ -70,11 +74,11 @@ def _look_up(planes, uv):
     return _interpolate(_pad(planes), uv, planes.shape)
 
 
-def _look_up_forward(planes, uv):
+def _look_up_forward(planes: jax.Array, uv: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _look_up(planes, uv), (planes, uv)
 
 
-def _look_up_backward(known, gradient):
+def _look_up_backward(known: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     planes, uv = known
     table = _pad(planes)
     # A sample adds to a window of 2 x 2 pixels. All windows together would be larger than the planes by far.
@@ -82,49 +86,49 @@ def _look_up_backward(known, gradient):
         update_window_dims=(1, 2, 3), inserted_window_dims=(), scatter_dims_to_operand_dims=(0, 1)
     )
 
-    def add(total, uv, gradient):
+    def add(total: jax.Array, uv: jax.Array, gradient: jax.Array) -> tuple[jax.Array, None]:
         for row, column, y, x in _windows(planes.shape, uv):
             y, x = jnp.stack([1 - y, y], axis=-1)[:, :, None, None], jnp.stack([1 - x, x], axis=-1)[:, None, :, None]
             corners, windows = jnp.stack([row, column], axis=-1), y * x * gradient[:, None, None]
             total = jax.lax.scatter_add(total, corners, windows, scatter, mode="promise_in_bounds")
         return total, None
 
-    def pull_back(_, uv, gradient):
+    def pull_back(_: None, uv: jax.Array, gradient: jax.Array) -> tuple[None, jax.Array]:
         return None, jax.vjp(lambda uv: _interpolate(table, uv, planes.shape), uv)[1](gradient)[0]
 
     in_table, _ = _in_parts(add, jnp.zeros_like(table), uv, gradient)
-    in_planes = in_table.reshape((len(planes), -1) + table.shape[1:])[:, 1:-1, 1:-1]
+    in_planes = in_table.reshape((len(planes), -1, *table.shape[1:]))[:, 1:-1, 1:-1]
     return in_planes, _in_parts(pull_back, None, uv, gradient)[1]
 
 
 _look_up.defvjp(_look_up_forward, _look_up_backward)
 
 
-def _in_parts(function, carry, *arrays):
+def _in_parts(function: Callable, carry: Any, *arrays: jax.Array) -> tuple[Any, Any]:
     """carry, outputs = function(carry, *arrays) for SAMPLES_AT_ONCE rows of the arrays after each other."""
     count = len(arrays[0])
     if count <= SAMPLES_AT_ONCE:
         return function(carry, *arrays)
     whole = count - count % SAMPLES_AT_ONCE
-    parts = [x[:whole].reshape((-1, SAMPLES_AT_ONCE) + x.shape[1:]) for x in arrays]
+    parts = [x[:whole].reshape((-1, SAMPLES_AT_ONCE, *x.shape[1:])) for x in arrays]
     carry, outputs = jax.lax.scan(lambda carry, part: function(carry, *part), carry, parts)
     carry, rest = function(carry, *(x[whole:] for x in arrays))
 
-    def join(stacked, x):
+    def join(stacked: jax.Array, x: jax.Array) -> jax.Array:
         return jnp.concatenate([stacked.reshape((whole, *x.shape[1:])), x])
 
     return carry, jax.tree.map(join, outputs, rest)
 
 
-def _pad(planes):
+def _pad(planes: jax.Array) -> jax.Array:
     """Planes (P, H, W, C), each in a border of zeros, below each other: (P * (H + 2), W + 2, C)."""
     padded = jnp.pad(planes, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return padded.reshape((-1,) + padded.shape[2:])
+    return padded.reshape((-1, *padded.shape[2:]))
 
 
-def _interpolate(table, uv, shape):
+def _interpolate(table: jax.Array, uv: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Values (N, C) of padded planes of `shape` at uv (N, P, 2), summed over the planes."""
-    flat, width, total = table.reshape(-1, table.shape[-1]), table.shape[1], 0.0
+    flat, width, total = table.reshape(-1, table.shape[-1]), table.shape[1], jnp.zeros(())
     for row, column, y, x in _windows(shape, uv):
         index, y, x = row * width + column, y[:, None], x[:, None]
         upper = flat[index] * (1 - x) + flat[index + 1] * x
@@ -133,7 +137,9 @@ def _interpolate(table, uv, shape):
     return total
 
 
-def _windows(shape, uv):
+def _windows(
+    shape: tuple[int, ...], uv: jax.Array
+) -> Iterator[tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
     """For each padded plane the 2 x 2 pixels about samples uv (N, P, 2): first row and column, and fractions (N,)."""
     count, height, width, _ = shape
     for plane in range(count):
@@ -142,7 +148,7 @@ def _windows(shape, uv):
         yield plane * (height + 2) + top + 1, left + 1, y, x
 
 
-def _cell(u, size):
+def _cell(u: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     """The cell of [-1, 1] coordinates between pixel centres: fraction in [0, 1] and index in [-1, size - 1]."""
     position = jnp.clip(((u + 1) * size - 1) / 2, -1, size)
     index = jnp.minimum(jnp.floor(position), size - 1)

@@ -44,11 +44,10 @@ def ray_limits(
     never depends on its batch. Its density there is whatever lies outside the box, so limits hardly matter.)
     """
     shape = rays.directions.shape[:-1]
-    if ray_start == "auto" or ray_end == "auto":
-        if ray_start != ray_end:
-            raise ValueError(f'ray_start is {ray_start!r}, ray_end {ray_end!r}: both must be "auto", or both numbers.')
-    else:
+    if not isinstance(ray_start, str) and not isinstance(ray_end, str):
         return jnp.full(shape, ray_start, jnp.float32), jnp.full(shape, ray_end, jnp.float32)
+    if not ray_start == ray_end == "auto":
+        raise ValueError(f'ray_start is {ray_start!r}, ray_end {ray_end!r}: both must be "auto", or both numbers.')
     enter, leave, hit = box_limits(rays, box_warp)
     first, last = jnp.min(jnp.where(hit, enter, jnp.inf)), jnp.max(jnp.where(hit, enter, -jnp.inf))
     # An image that misses the box altogether is sampled around the closest approach of its own rays.
@@ -87,7 +86,7 @@ def importance_depths(depths: jax.Array, weights: jax.Array, uniforms: jax.Array
     """
     weights = jax.lax.stop_gradient(weights)
     ends = [(0, 0)] * (weights.ndim - 1)
-    padded = jnp.pad(weights, ends + [(1, 1)], constant_values=-jnp.inf)
+    padded = jnp.pad(weights, [*ends, (1, 1)], constant_values=-jnp.inf)
     peaks = jnp.maximum(padded[..., :-1], padded[..., 1:])
     smooth = (peaks[..., :-1] + peaks[..., 1:]) / 2 + 0.01
     bins = (depths[..., :-1] + depths[..., 1:]) / 2
@@ -100,14 +99,17 @@ def importance_depths(depths: jax.Array, weights: jax.Array, uniforms: jax.Array
     return jax.lax.stop_gradient(drawn)
 
 
-def _between(edges: jax.Array, values: jax.Array, x: jax.Array) -> tuple[tuple[jax.Array, ...], ...]:
+def _between(
+    edges: jax.Array, values: jax.Array, x: jax.Array
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     """Of increasing edges (..., E) with values (..., E), the last at or below x (..., N) and the first above it.
 
     Returns two pairs (edge, value) of shape (..., N); where there is none above, the last edge.
     Unrolled, so that XLA makes one loop of it without gathers: there are so few edges.
     """
     every = [(edges[..., i, None], values[..., i, None]) for i in range(edges.shape[-1])]
-    below, above = every[0], every[-1]
+    below: tuple[jax.Array, ...] = every[0]
+    above: tuple[jax.Array, ...] = every[-1]
     for edge in every:
         below = tuple(jnp.where(edge[0] <= x, new, old) for new, old in zip(edge, below, strict=True))
     for edge in reversed(every):
@@ -166,7 +168,7 @@ def sample_weights(weights: jax.Array) -> jax.Array:
     The mean of an interval's ends then composites as `composite(sample_weights(weights), values)`.
     """
     ends = [(0, 0)] * (weights.ndim - 1)
-    return (jnp.pad(weights, ends + [(1, 0)]) + jnp.pad(weights, ends + [(0, 1)])) / 2
+    return (jnp.pad(weights, [*ends, (1, 0)]) + jnp.pad(weights, [*ends, (0, 1)])) / 2
 
 
 def heaviest(weights: jax.Array, values: jax.Array, keep: int) -> tuple[jax.Array, jax.Array]:

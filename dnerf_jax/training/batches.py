@@ -73,7 +73,7 @@ def rays(shards: Shards, identities: Iterable[int], draws: np.random.Generator, 
     uv = (np.stack([column, row], axis=-1).astype(np.float32) + 0.5) / grid
     return RayBatch(
         z=np.stack([entry["z"] for entry in entries]),
-        rays=_rays_at(cameras.Camera(poses, np.broadcast_to(shards.intrinsics, poses.shape[:-2] + (3, 3))), uv),
+        rays=_rays_at(cameras.Camera(poses, np.broadcast_to(shards.intrinsics, (*poses.shape[:-2], 3, 3))), uv),
         rgb=pick("image").mean((2, 3)) / 255,
         alpha=pick("alpha").mean((2, 3)) / 255,
         distance=distance,

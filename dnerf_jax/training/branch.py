@@ -88,7 +88,7 @@ def train(
     Raises ValueError: pack, settings and model do not fit each other, or workdir holds another run.
     """
     config = model.generator.config
-    _check(settings, config, pack)
+    _check(settings, model, pack)
     runs.remember(workdir, settings, inputs={"generator": model.fingerprint}, may_change=("save_every",))
     latents = len(np.unique(pack.latent_id))
     size = frozen_bytes(settings.semantic, model, latents, len(pack)) / 2**30
@@ -117,7 +117,8 @@ def create_state(settings: Settings, generator_config: GeneratorConfig) -> State
     """The state before the first step."""
     params = semantic.init(settings.semantic, generator_config, jax.random.key(settings.seed)).params
     optimizer = _optimizer(settings).init(params)
-    return State(params, optimizer, jnp.zeros((), jnp.int32), jnp.asarray(settings.seed, jnp.int32))
+    state = State(params, optimizer, jnp.zeros((), jnp.int32), jnp.asarray(settings.seed, jnp.int32))
+    return runs.placed(state)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
@@ -129,9 +130,10 @@ def train_step(
     settings: compiled for `Settings.of_step`.
     """
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-    views = jax.random.choice(key, len(frozen.latent), (settings.views_per_step,), replace=False)
-    chosen = frozen.replace(features=drop_coarse(key, frozen.features, settings.coarse_dropout))
-    chosen = choose(chosen, views, patch=settings.patch, key=key)
+    of_views, of_dropout, of_patches = jax.random.split(key, 3)
+    views = jax.random.choice(of_views, len(frozen.latent), (settings.views_per_step,), replace=False)
+    chosen = frozen.replace(features=drop_coarse(of_dropout, frozen.features, settings.coarse_dropout))
+    chosen = choose(chosen, views, patch=settings.patch, key=of_patches)
 
     def loss_of(params: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
         logits, masks = predict(Branch(settings.semantic, params), generator_config, chosen), chosen.masks
@@ -174,7 +176,12 @@ def predict(branch: Branch, generator_config: GeneratorConfig, frozen: Frozen) -
     return semantic.super_resolve(branch, generator_config, features, resolution=frozen.masks.shape[-1])[1]
 
 
-def _check(settings: Settings, config: GeneratorConfig, pack: Annotations) -> None:
+def _check(settings: Settings, model: Model, pack: Annotations) -> None:
+    if pack.fingerprint != model.fingerprint:
+        raise ValueError(
+            f"The pack {pack.name!r} is of a generator with the fingerprint {pack.fingerprint!r}, this one has "
+            f"{model.fingerprint!r}: load the checkpoint whose latents were labelled."
+        )
     if pack.label_map.num_classes != settings.semantic.num_classes:
         raise ValueError(
             f"The pack {pack.name!r} has {pack.label_map.num_classes} classes, "
@@ -185,6 +192,7 @@ def _check(settings: Settings, config: GeneratorConfig, pack: Annotations) -> No
             f"config.views_per_step is {settings.views_per_step}, but the pack {pack.name!r} has only {len(pack)} "
             "views: a step draws different ones, so take fewer."
         )
+    config = model.generator.config
     grid, size = config.neural_rendering_resolution, config.image_resolution
     if settings.patch is not None and (not 0 < settings.patch <= grid or size % grid):
         raise ValueError(

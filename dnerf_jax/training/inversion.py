@@ -22,7 +22,7 @@ from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import images, losses
 from dnerf_jax.ops.resizing import resize
-from dnerf_jax.training import logs
+from dnerf_jax.training import logs, runs
 from dnerf_jax.viz import pictures
 
 
@@ -138,7 +138,7 @@ def random_candidate(settings: Settings, config: GeneratorConfig, index: int) ->
 def create_state(settings: Settings, start: Candidate) -> State:
     """The state before the first step; `start` stays the caller's, for steps are given their state."""
     current, best = (jax.tree.map(lambda x: jnp.array(x, copy=True), start) for _ in range(2))
-    return State(current, optimizer(settings).init(current), best, jnp.array(jnp.inf))
+    return runs.placed(State(current, optimizer(settings).init(current), best, jnp.full((), jnp.inf, jnp.float32)))
 
 
 def reconstruction_loss(settings: Settings, model: Model, target: Target, candidate: Candidate) -> jax.Array:

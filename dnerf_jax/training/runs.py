@@ -99,6 +99,15 @@ class Checkpoints:
         self.close()
 
 
+def placed(state: Any) -> Any:
+    """A state as its step will leave it: bound to the first device.
+
+    A step is compiled anew where the same arrays are bound to a device in one call and not in the next. Those of a
+    loaded checkpoint are bound, those that were just made are not, and what a step makes of both is.
+    """
+    return jax.device_put(state, jax.devices()[0])
+
+
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     sharding = getattr(leaf, "sharding", None)
     if sharding is None:

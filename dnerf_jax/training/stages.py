@@ -14,7 +14,7 @@ from optax import contrib
 from dnerf_jax.models import generator
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.ops import images, losses
-from dnerf_jax.training import batches, heldout, supervision
+from dnerf_jax.training import batches, heldout, runs, supervision
 from dnerf_jax.training.batches import RayBatch
 from dnerf_jax.training.plan import Settings
 from dnerf_jax.worlds import streams
@@ -45,13 +45,14 @@ class Pool:
 
 def create_state(settings: Settings, params: dict) -> State:
     """The state before the first step."""
-    return State(
+    state = State(
         params=params,
         ema=jax.tree.map(jnp.copy, params),
         optimizer=_optimizer(settings).init(_backbone(params)),
         superresolution_optimizer=_superresolution_optimizer(settings).init(params["superresolution"]),
         step=jnp.zeros((), jnp.int32),
     )
+    return runs.placed(state)
 
 
 def initial_variables(settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from benchmarks import eg3d
 def small(monkeypatch):
     """The branch of the benchmark, as small as the tiny generator."""
     monkeypatch.setattr(
-        eg3d, "SEMANTIC", eg3d.semantic.SemanticConfig(5, hidden=16, feature_channels=8, superresolution_width=8)
+        eg3d, "SEMANTIC", eg3d.SemanticConfig(5, hidden=16, feature_channels=8, superresolution_width=8)
     )
 
 

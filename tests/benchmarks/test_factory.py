@@ -18,7 +18,10 @@ def test_views_per_second_are_counted(tiny_semantic_model, tmp_path):
 
 def test_half_precision_is_compared_with_float32(tiny_semantic_model, tmp_path):
     checkpoints.save(tmp_path / "model", tiny_semantic_model)
-    door = lambda dtype: factory.main(str(tmp_path / "model"), views="1", batches="1", dtype=dtype, repeats=1)  # noqa: E731
+
+    def door(dtype):
+        return factory.main(str(tmp_path / "model"), views="1", batches="1", dtype=dtype, repeats=1)
+
     (half,) = door("bfloat16")["rows"]
     assert 0.5 < half["agreement"] <= 1
     assert "agreement" not in door("float32")["rows"][0]

@@ -7,14 +7,14 @@ import pytest
 
 from benchmarks import training
 from dnerf_jax import cli
+from dnerf_jax.io import checkpoints
 
 
 @pytest.fixture
 def in_small(shrunk, monkeypatch):
     """The configurations as changed for the tiny generator."""
-    names = ("heads.py", "heads_backbone_cpu.py", "invert.py")
-    small = {name: shrunk(name) for name in names}
-    monkeypatch.setattr(cli, "load_config", lambda path: small[path.name])
+    small = {name: shrunk(f"{name}.py") for name in ("heads", "heads_backbone_cpu", "invert")}
+    monkeypatch.setattr(cli, "load_config", small.__getitem__)
 
 
 def test_steps_go_on(in_small, tiny_model):
@@ -25,7 +25,7 @@ def test_steps_go_on(in_small, tiny_model):
 
 
 def test_every_loop_is_timed(in_small, tiny_model, monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "_load", lambda name: tiny_model)
+    monkeypatch.setattr(checkpoints, "load", lambda name: tiny_model)
     training.main(repeats=1, json=str(tmp_path / "out.json"))
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
     names = ["semantic", "backbone, planes of 8", "backbone, planes of 16", "inversion"]

@@ -53,42 +53,43 @@ def assert_trees_equal(tree, other):
 
 def test_all_of_a_model_travels_exactly(saved, tiny_semantic_model):
     model = checkpoints.load(saved)
-    assert_trees_equal(model.variables, tiny_semantic_model.variables)
-    assert_trees_equal(model.semantic_params, tiny_semantic_model.semantic_params)
-    for name in ("config", "semantic_config", "label_map", "info"):
+    assert_trees_equal(model.generator.variables, tiny_semantic_model.generator.variables)
+    assert_trees_equal(model.semantic.params, tiny_semantic_model.semantic.params)
+    assert model.generator.config == tiny_semantic_model.generator.config
+    assert model.semantic.config == tiny_semantic_model.semantic.config
+    for name in ("label_map", "info"):
         assert getattr(model, name) == getattr(tiny_semantic_model, name)
     assert model.fingerprint == tiny_semantic_model.fingerprint
     assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype("float32")}
-    hash(model.config)  # static under jit
+    hash(model.generator.config)  # static under jit
 
 
 def test_unusual_configurations_travel(tiny_model, tmp_path):
     """None, "auto", tuples within tuples and booleans are what JSON could change."""
+    usual = tiny_model.generator.config
     rendering = dataclasses.replace(
-        tiny_model.config.rendering, ray_start="auto", ray_end="auto", white_back=True, avg_camera_pivot=(0.0, 0.1, 0.2)
+        usual.rendering, ray_start="auto", ray_end="auto", white_back=True, avg_camera_pivot=(0.0, 0.1, 0.2)
     )
-    superresolution = dataclasses.replace(
-        tiny_model.config.superresolution, clamp=None, resize_larger=False, antialias=False
-    )
-    axes = tuple(tuple(tuple(-value for value in row) for row in plane) for plane in tiny_model.config.plane_axes)
+    superresolution = dataclasses.replace(usual.superresolution, clamp=None, resize_larger=False, antialias=False)
+    axes = tuple(tuple(tuple(-value for value in row) for row in plane) for plane in usual.plane_axes)
     config = dataclasses.replace(
-        tiny_model.config,
+        usual,
         conv_clamp=None,
         rendering=rendering,
         superresolution=superresolution,
         plane_axes=axes,
         c_gen_conditioning_zero=True,
     )
-    checkpoints.save(tmp_path / "model", tiny_model.replace(config=config))
+    checkpoints.save(tmp_path / "model", tiny_model.replace(generator=tiny_model.generator.replace(config=config)))
     model = checkpoints.load(tmp_path / "model")
-    assert model.config == config and hash(model.config) == hash(config)
-    assert model.semantic_config is None and model.semantic_params is None and model.label_map is None
+    assert model.generator.config == config and hash(model.generator.config) == hash(config)
+    assert model.semantic is None and model.label_map is None
 
 
 def test_a_loaded_model_is_the_same_to_jit(saved, tiny_semantic_model):
     """Equal structure, static fields included: what was compiled for the one serves the other."""
     traces = []
-    count = jax.jit(lambda model: traces.append(model) or model.variables["buffers"]["mapping"]["w_avg"])
+    count = jax.jit(lambda model: traces.append(model) or model.generator.variables["buffers"]["mapping"]["w_avg"])
     np.testing.assert_array_equal(count(tiny_semantic_model), count(checkpoints.load(saved)))
     assert len(traces) == 1
 
@@ -96,10 +97,11 @@ def test_a_loaded_model_is_the_same_to_jit(saved, tiny_semantic_model):
 def test_half_precision_rounds_and_says_so(tiny_model, tmp_path):
     checkpoints.save(tmp_path / "half", tiny_model, dtype="float16")
     model = checkpoints.load(tmp_path / "half")
-    rounded = jax.tree.map(lambda x: np.asarray(x, np.float16).astype(np.float32), tiny_model.variables)
-    assert_trees_equal(jax.tree.map(np.asarray, model.variables), rounded)
+    rounded = jax.tree.map(lambda x: np.asarray(x, np.float16).astype(np.float32), tiny_model.generator.variables)
+    assert_trees_equal(jax.tree.map(np.asarray, model.generator.variables), rounded)
     assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype("float32")}
-    assert model.fingerprint == tiny_model.replace(variables=rounded).fingerprint != tiny_model.fingerprint
+    same = tiny_model.replace(generator=tiny_model.generator.replace(variables=rounded))
+    assert model.fingerprint == same.fingerprint != tiny_model.fingerprint
     checkpoints.save(tmp_path / "again", model, dtype="float16")
     assert checkpoints.load(tmp_path / "again").fingerprint == model.fingerprint
 
@@ -129,9 +131,9 @@ def test_fingerprint_is_the_generators(tiny_model, tiny_semantic_model):
 def test_nothing_is_overwritten_unless_asked(saved, copy, tiny_model, tiny_semantic_model):
     with pytest.raises(ValueError, match="exists and is not empty"):
         checkpoints.save(copy, tiny_model)
-    assert checkpoints.load(copy).semantic_config is not None
+    assert checkpoints.load(copy).semantic is not None
     checkpoints.save(copy, tiny_model, replace=True)
-    assert checkpoints.load(copy).semantic_config is None
+    assert checkpoints.load(copy).semantic is None
     assert not (copy / "semantic").exists()
 
 
@@ -148,15 +150,16 @@ def test_a_failed_save_leaves_nothing_behind(existing, copy, tmp_path, tiny_mode
     monkeypatch.undo()
     assert {path.name for path in tmp_path.iterdir()} == before
     if existing:
-        assert checkpoints.load(folder).semantic_config is not None
+        assert checkpoints.load(folder).semantic is not None
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_numbers_that_are_not_finite_are_not_saved(tiny_model, tmp_path):
-    broken = jax.tree.map(lambda x: x, tiny_model.variables)
+    broken = jax.tree.map(lambda x: x, tiny_model.generator.variables)
     broken["params"]["decoder"]["fc1"]["bias"] = jnp.full(9, 1e5)  # overflows in half precision
     with pytest.raises(ValueError, match="generator arrays are not all finite as float16; save them as float32"):
-        checkpoints.save(tmp_path / "model", tiny_model.replace(variables=broken), dtype="float16")
+        model = tiny_model.replace(generator=tiny_model.generator.replace(variables=broken))
+        checkpoints.save(tmp_path / "model", model, dtype="float16")
     assert not list(tmp_path.iterdir())
 
 

@@ -27,69 +27,72 @@ def z():
 
 
 @pytest.fixture(scope="module")
-def scenes(tiny_semantic_model, z):
+def latent_scenes(tiny_semantic_model, z):
     return synthesize(tiny_semantic_model, z)
 
 
 @pytest.fixture(scope="module")
-def views(tiny_semantic_model, scenes, poses):
-    return jax.tree.map(np.asarray, render(tiny_semantic_model, scenes, poses))
+def views(tiny_semantic_model, latent_scenes, poses):
+    return jax.tree.map(np.asarray, render(tiny_semantic_model, latent_scenes, poses))
 
 
 def assert_same_view(view, other, tolerance=1e-5):
     """Relative error of everything, where there is something to see."""
-    for name in ("image", "image_raw", "logits", "opacity", "points", "distance", "depth_z"):
+    for name in ("image", "image_raw", "logits", "semantic_raw", "opacity", "points", "distance", "depth_z"):
         ours, theirs = np.asarray(getattr(view, name)), np.asarray(getattr(other, name))
         solid = np.isfinite(theirs)
         np.testing.assert_array_equal(np.isfinite(ours), solid, err_msg=name)
         error = np.linalg.norm(ours[solid] - theirs[solid]) / np.linalg.norm(theirs[solid])
         assert error <= tolerance, f"{name} differs by {error:.2g}"
     np.testing.assert_array_equal(view.mask, other.mask)
+    np.testing.assert_allclose(view.confidence, other.confidence, rtol=1e-4)
+    # A normal is that of the heaviest sample: where two are about equally heavy, rounding decides.
+    assert np.quantile(np.abs(view.normal - other.normal), 0.98) < 1e-3
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_a_sample_is_the_same_alone_and_in_a_batch(index, tiny_semantic_model, z, poses, scenes, views):
+def test_a_sample_is_the_same_alone_and_in_a_batch(index, tiny_semantic_model, z, poses, latent_scenes, views):
     alone = synthesize(tiny_semantic_model, z[index])
-    expected = jax.tree.map(lambda x: x[index], scenes)
+    expected = jax.tree.map(lambda x: x[index], latent_scenes)
     for ours, theirs in zip(jax.tree.leaves(alone), jax.tree.leaves(expected), strict=True):
         assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
     view = render(tiny_semantic_model, alone, poses[index])
-    assert_same_view(view, jax.tree.map(lambda x: x[index], views))
+    assert_same_view(view, views[index])
 
 
-def test_a_sample_with_its_own_key_is_the_same_in_another_batch(tiny_semantic_model, scenes, poses, views):
+def test_a_sample_with_its_own_key_is_the_same_in_another_batch(tiny_semantic_model, latent_scenes, poses, views):
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(7), i))(jnp.arange(4))
-    batch = jax.tree.map(np.asarray, render(tiny_semantic_model, scenes, poses, key=keys))
+    batch = jax.tree.map(np.asarray, render(tiny_semantic_model, latent_scenes, poses, key=keys))
     assert np.abs(batch.image - views.image).max() > 1e-2  # other depths than without keys
     order = np.array([2, 0, 3, 1])
-    pick = lambda tree: jax.tree.map(lambda x: x[order], tree)  # noqa: E731
-    assert_same_view(render(tiny_semantic_model, pick(scenes), pick(poses), key=keys[order]), pick(batch))
-    one = jax.tree.map(lambda x: x[1], (scenes, poses))
-    assert_same_view(render(tiny_semantic_model, *one, key=keys[1]), jax.tree.map(lambda x: x[1], batch))
+    assert_same_view(render(tiny_semantic_model, latent_scenes[order], poses[order], key=keys[order]), batch[order])
+    assert_same_view(render(tiny_semantic_model, latent_scenes[1], poses[1], key=keys[1]), batch[1])
+    with pytest.raises(ValueError, match=r"key has shape \(\), expected one key for every view, \(4,\): split it"):
+        render(tiny_semantic_model, latent_scenes, poses, key=keys[0])
 
 
-def test_dimensions_of_scenes_and_cameras_broadcast(tiny_semantic_model, scenes, poses, views):
+def test_dimensions_of_scenes_and_cameras_broadcast(tiny_semantic_model, latent_scenes, poses, views):
     """Two scenes from two cameras each: entry (i, j) is scene i from camera j."""
-    rows = jax.tree.map(lambda x: x[1:3, None], scenes)
+    rows = latent_scenes[1:3, None]
     grid = render(tiny_semantic_model, rows, poses[1:3])
     assert grid.image.shape == (2, 2, 16, 16, 3) and grid.logits.shape == (2, 2, 16, 16, 5)
     assert grid.camera.cam2world.shape == (2, 2, 4, 4)
     for i in range(2):
-        assert_same_view(jax.tree.map(lambda x, i=i: x[i, i], grid), jax.tree.map(lambda x, i=i: x[1 + i], views))
+        assert_same_view(grid[i, i], views[1 + i])
     np.testing.assert_array_equal(grid.camera.cam2world[0, 1], poses.cam2world[2])
     assert np.abs(grid.image[0, 1] - grid.image[1, 1]).max() > 0.1
     assert np.abs(grid.image[0, 1] - grid.image[0, 0]).max() > 0.1
 
 
 @pytest.mark.parametrize(("latents", "around"), [((4,), ()), ((), (4,)), ((), ()), ((2, 3), (2, 3))], ids=str)
-def test_either_side_may_have_one_entry_or_none(latents, around, tiny_semantic_model, scenes, poses):
-    shaped = lambda tree, batch: jax.tree.map(  # noqa: E731
-        lambda x: jax.ShapeDtypeStruct(batch + x.shape[1:], x.dtype), tree
-    )
-    view = jax.eval_shape(scenes.render, tiny_semantic_model, shaped(scenes, latents), shaped(poses, around))
+def test_either_side_may_have_one_entry_or_none(latents, around, tiny_semantic_model, latent_scenes, poses):
+    def shaped(tree, batch):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(batch + x.shape[1:], x.dtype), tree)
+
+    view = jax.eval_shape(scenes.render, tiny_semantic_model, shaped(latent_scenes, latents), shaped(poses, around))
     batch = latents or around
-    assert view.image.shape == batch + (16, 16, 3) and view.mask.shape == view.depth_z.shape == batch + (16, 16)
-    assert view.image_raw.shape == batch + (8, 8, 3) and view.camera.intrinsics.shape == batch + (3, 3)
+    assert view.image.shape == (*batch, 16, 16, 3) and view.mask.shape == view.depth_z.shape == (*batch, 16, 16)
+    assert view.image_raw.shape == (*batch, 8, 8, 3) and view.camera.intrinsics.shape == (*batch, 3, 3)
 
 
 def test_latents_have_any_number_of_dimensions(tiny_semantic_model):
@@ -125,17 +128,6 @@ def test_less_than_half_of_a_ray_is_nothing(views):
     assert views.opacity.min() >= 0 and views.opacity.max() <= 1
 
 
-def test_the_edge_of_things_is_not_drawn_towards_the_void():
-    """Upsampled distances are means of what is there; those of empty rays do not count."""
-    distance = np.array([[2.0, 2.0, 3.3, 3.3]] * 4, np.float32)
-    opacity = np.array([[1.0, 1.0, 0.0, 0.0]] * 4, np.float32)
-    upsampled, seen = scenes._upsample_distance(distance, opacity, 8)
-    solid = np.isfinite(upsampled)
-    np.testing.assert_array_equal(solid, np.array([[True] * 4 + [False] * 4] * 8))
-    np.testing.assert_allclose(upsampled[solid], 2.0, rtol=1e-6)
-    assert seen.shape == (8, 8)
-
-
 def test_masks_are_the_largest_logits(views):
     assert views.mask.dtype == np.uint8
     np.testing.assert_array_equal(views.mask, views.logits.argmax(-1))
@@ -150,10 +142,10 @@ def test_without_a_branch_there_are_images_and_geometry(tiny_model, z, poses, vi
     np.testing.assert_array_equal(np.isfinite(view.distance), np.isfinite(views.distance))
 
 
-def test_latents_may_be_given_as_they_are(tiny_semantic_model, z, scenes):
-    again = synthesize(tiny_semantic_model, ws=scenes.ws)
-    np.testing.assert_allclose(again.planes, scenes.planes, rtol=1e-4, atol=1e-4)
-    for arguments in ({}, {"z": z, "ws": scenes.ws}):
+def test_latents_may_be_given_as_they_are(tiny_semantic_model, z, latent_scenes):
+    again = synthesize(tiny_semantic_model, ws=latent_scenes.ws)
+    np.testing.assert_allclose(again.planes, latent_scenes.planes, rtol=1e-4, atol=1e-4)
+    for arguments in ({}, {"z": z, "ws": latent_scenes.ws}):
         with pytest.raises(ValueError, match="either z or ws"):
             scenes.synthesize(tiny_semantic_model, **arguments)
 
@@ -163,70 +155,113 @@ def ws_of(model, *arguments, **options):
     return jax.jit(lambda model: scenes.synthesize(model, *arguments, **options).ws)(model)
 
 
-def test_the_mapping_sees_a_frontal_camera_unless_told(tiny_model, z, scenes, poses):
-    frontal = cameras.to_eg3d(scenes.default_camera(tiny_model.config))
-    np.testing.assert_allclose(ws_of(tiny_model, z, frontal), scenes.ws, atol=1e-6)
-    assert np.abs(ws_of(tiny_model, z, cameras.to_eg3d(poses[3])) - scenes.ws).max() > 1e-3
+def test_the_mapping_sees_a_frontal_camera_unless_told(tiny_model, z, latent_scenes, poses):
+    frontal = cameras.to_eg3d(scenes.default_camera(tiny_model.generator.config))
+    np.testing.assert_allclose(ws_of(tiny_model, z, frontal), latent_scenes.ws, atol=1e-6)
+    assert np.abs(ws_of(tiny_model, z, cameras.to_eg3d(poses[3])) - latent_scenes.ws).max() > 1e-3
 
 
-def test_truncation_and_noise_are_passed_on(tiny_model, z, scenes):
-    average = np.broadcast_to(tiny_model.variables["buffers"]["mapping"]["w_avg"], (4, 2, 16))
+def test_truncation_and_noise_are_passed_on(tiny_model, z, latent_scenes):
+    average = np.broadcast_to(tiny_model.generator.variables["buffers"]["mapping"]["w_avg"], (4, 2, 16))
     cut = ws_of(tiny_model, z, truncation_psi=0.0, truncation_cutoff=2)
     np.testing.assert_allclose(cut[:, :2], average, atol=1e-6)
-    np.testing.assert_allclose(cut[:, 2:], scenes.ws[:, 2:], atol=1e-6)
+    np.testing.assert_allclose(cut[:, 2:], latent_scenes.ws[:, 2:], atol=1e-6)
     silent = synthesize(tiny_model, z, noise_mode="none")
-    np.testing.assert_allclose(silent.ws, scenes.ws, atol=1e-6)
-    assert np.abs(silent.planes - scenes.planes).max() > 0.1
+    np.testing.assert_allclose(silent.ws, latent_scenes.ws, atol=1e-6)
+    assert np.abs(silent.planes - latent_scenes.planes).max() > 0.1
 
 
-def test_the_rendering_resolution_can_be_chosen(tiny_model, scenes, poses):
-    one = jax.tree.map(lambda x: x[1], scenes.replace(semantic_planes=None))
+def test_the_rendering_resolution_can_be_chosen(tiny_model, latent_scenes, poses):
+    one = latent_scenes.replace(semantic_planes=None)[1]
     finer = jax.eval_shape(lambda: scenes.render(tiny_model, one, poses[1], resolution=12))
     assert finer.image_raw.shape == (12, 12, 3) and finer.image.shape == (16, 16, 3)
     assert finer.depth_z.shape == finer.opacity.shape == (16, 16)
 
 
 @pytest.mark.parametrize("rows", [1, 4])
-def test_views_do_not_depend_on_how_many_rows_are_rendered_at_once(rows, tiny_semantic_model, scenes, poses, views):
+def test_views_do_not_depend_on_how_many_rows_are_rendered_at_once(
+    rows, tiny_semantic_model, latent_scenes, poses, views
+):
     render_rows = jax.jit(partial(scenes.render, rows_at_once=rows))
-    assert_same_view(render_rows(tiny_semantic_model, scenes, poses), views)
+    assert_same_view(render_rows(tiny_semantic_model, latent_scenes, poses), views)
 
 
-def test_gradients_do_not_depend_on_how_many_rows_are_rendered_at_once(tiny_semantic_model, scenes, poses):
+def test_gradients_do_not_depend_on_how_many_rows_are_rendered_at_once(tiny_semantic_model, latent_scenes, poses):
     def gradient(rows):
         def total(planes, camera):
-            one = jax.tree.map(lambda x: x[0], scenes).replace(planes=planes)
+            one = latent_scenes[0].replace(planes=planes)
             view = scenes.render(tiny_semantic_model, one, camera, key=jax.random.key(3), rows_at_once=rows)
             return jnp.mean(view.image**2) + jnp.mean(view.logits**2)
 
-        return jax.jit(jax.grad(total, argnums=(0, 1)))(scenes.planes[0], poses[0])
+        return jax.jit(jax.grad(total, argnums=(0, 1)))(latent_scenes.planes[0], poses[0])
 
     for ours, whole in zip(jax.tree.leaves(gradient(2)), jax.tree.leaves(gradient(8)), strict=True):
         assert np.linalg.norm(ours - whole) <= 1e-4 * np.linalg.norm(whole)
 
 
-def test_rows_are_as_many_as_fit_the_memory(tiny_semantic_model, scenes, poses, monkeypatch):
-    fit = lambda views: scenes._rows_that_fit(tiny_semantic_model, scenes, 8, views)  # noqa: E731
-    monkeypatch.setattr(scenes, "_memory", lambda: 1e12)
-    assert fit(4) == 8
-    monkeypatch.setattr(scenes, "_memory", lambda: 2e6)
-    assert 1 <= fit(4) < fit(1) < 8
-    assert fit(10**6) == 1
+def test_rows_are_as_many_as_fit_the_memory(tiny_semantic_model, latent_scenes, poses):
+    def fit(views, memory):
+        return scenes.rows_that_fit(tiny_semantic_model, 8, views=views, memory=memory)
+
+    assert fit(4, 1e12) == 8
+    assert 1 <= fit(4, 2.5e5) < fit(1, 2.5e5) < 8
+    assert fit(10**6, 2e6) == 1
     with pytest.raises(ValueError, match="rows_at_once is 3: it must divide the 8 rows"):
-        scenes.render(tiny_semantic_model, scenes, poses, rows_at_once=3)
+        scenes.render(tiny_semantic_model, latent_scenes, poses, rows_at_once=3)
 
 
-def test_another_latent_or_camera_compiles_nothing(tiny_semantic_model, scenes, poses):
-    compiled, pick = jax.jit(lambda *parts: scenes.render(*parts)), lambda tree, i: jax.tree.map(lambda x: x[i], tree)
+def test_what_is_static_says_so(tiny_model, latent_scenes, poses):
+    plain = latent_scenes.replace(semantic_planes=None)[0]
+    for name in ("resolution", "rows_at_once"):
+        with pytest.raises(ValueError, match=f"{name} is traced, expected a number: .*static_argnames"):
+            jax.jit(scenes.render)(tiny_model, plain, poses[0], **{name: 4})
+
+
+def test_the_planes_of_a_scene_are_not_copied_for_its_views(tiny_model, latent_scenes):
+    """Sixteen views of a scene of large planes take no memory for more of them."""
+    planes = jax.ShapeDtypeStruct((3, 512, 512, 4), jnp.float32)
+    one = jax.eval_shape(lambda scene: scene.replace(semantic_planes=None)[0], latent_scenes).replace(planes=planes)
+    cameras_ = scenes.default_camera(tiny_model.generator.config, jnp.linspace(-0.3, 0.3, 16))
+    compiled = jax.jit(lambda *parts: scenes.render(*parts).image_raw).lower(tiny_model, one, cameras_).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 3 * 4 * planes.size
+
+
+def test_another_latent_or_camera_compiles_nothing(tiny_semantic_model, latent_scenes, poses):
+    compiled = jax.jit(lambda *parts: scenes.render(*parts))
     for i, j in ((0, 1), (2, 3)):
-        compiled(tiny_semantic_model, pick(scenes, i), pick(poses, j))
+        compiled(tiny_semantic_model, latent_scenes[i], poses[j])
     assert compiled._cache_size() == 1
 
 
-def test_a_branch_with_its_own_density_is_rendered_with_it(tiny_semantic_model, scenes, poses, views, random_arrays):
-    config = dataclasses.replace(tiny_semantic_model.semantic_config, density_prior=False)
-    template = jax.eval_shape(lambda: semantic.init(config, tiny_semantic_model.config, jax.random.key(0)))
-    params = tiny_semantic_model.semantic_params | {"density": random_arrays(template, 9)["density"]}
-    model = tiny_semantic_model.replace(semantic_config=config, semantic_params=params)
-    logits = jax.jit(lambda *parts: scenes.render(*parts).logits)(model, scenes, poses)
+def test_a_branch_with_its_own_density_is_rendered_with_it(
+    tiny_semantic_model, latent_scenes, poses, views, random_arrays
+):
+    branch, config = tiny_semantic_model.semantic, tiny_semantic_model.generator.config
+    own = semantic.abstract(dataclasses.replace(branch.config, density_prior=False), config)
+    params = branch.params | {"density": random_arrays(own.params, 9)["density"]}
+    model = tiny_semantic_model.replace(semantic=own.replace(params=params))
+    logits = jax.jit(lambda *parts: scenes.render(*parts).logits)(model, latent_scenes, poses)
     assert logits.shape == views.logits.shape and np.abs(logits - views.logits).max() > 0.01
+
+
+def test_confidence_is_the_probability_of_the_label(views):
+    probability = np.exp(views.logits) / np.exp(views.logits).sum(-1, keepdims=True)
+    np.testing.assert_allclose(views.confidence, probability.max(-1), rtol=1e-4)
+    assert views.semantic_raw.shape == (4, 8, 8, 5)
+
+
+def test_normals_have_unit_length_where_there_is_a_surface(views):
+    length, solid = np.linalg.norm(views.normal, axis=-1), np.isfinite(views.distance)
+    np.testing.assert_allclose(length[solid], 1, atol=1e-3)
+    np.testing.assert_array_equal(length[~solid], 0)
+
+
+def test_views_and_scenes_are_indexed_and_iterated(views, latent_scenes):
+    assert len(views) == len(list(views)) == len(latent_scenes) == 4 and views[1:].batch_shape == (3,)
+    np.testing.assert_array_equal(views[2].camera.cam2world, views.camera.cam2world[2])
+    assert latent_scenes[0].batch_shape == () and "planes=(4, 3, 16, 16, 4)" in repr(latent_scenes)
+
+
+def test_a_model_says_what_it_is_in_a_line(tiny_model, tiny_semantic_model):
+    assert repr(tiny_model).startswith("Model(generator of ") and "\n" not in repr(tiny_semantic_model)
+    assert "5 classes" in repr(tiny_semantic_model) and "classes" not in repr(tiny_model)

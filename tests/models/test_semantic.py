@@ -9,7 +9,8 @@ import pytest
 
 from dnerf_jax.models import semantic
 from dnerf_jax.models.generator import GeneratorConfig
-from dnerf_jax.models.semantic import SemanticConfig
+from dnerf_jax.models.semantic import Branch, Selected, SemanticConfig
+from dnerf_jax.networks import semantic_head
 from dnerf_jax.networks.stylegan2 import BlockOutputs
 from dnerf_jax.ops import volume
 
@@ -141,8 +142,9 @@ def direct_gradient(config, outputs, params, points, weights, cotangent):
 def commuting(config, generator_config, outputs, params, points, weights):
     """The same as the library computes it."""
     features = semantic.select_features(config, outputs)
-    planes = semantic.project(config, generator_config, params, features)
-    return semantic.render(config, generator_config, params, planes[1], points, weights)
+    branch = Branch(config, params)
+    planes = semantic.synthesize_planes(branch, generator_config, features)
+    return semantic.render(branch, generator_config, planes[1], Selected(points, weights))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +152,7 @@ def prepared(tiny_config, random_arrays):
     """For a configuration: a generator's configuration with these widths, and random parameters."""
 
     def prepare(config):
-        module = semantic.SemanticBranch(config, WIDTHS[config.features], tiny_config.image_resolution)
+        module = semantic_head.SemanticHead(config, WIDTHS[config.features], tiny_config.image_resolution)
         sizes = {"last": [16], "hidden+last": [4, 8, 16, 16]}.get(config.features, [4, 8, 16])
         pairs = zip(sizes, WIDTHS[config.features], strict=True)
         template = [jnp.zeros((1, size, size, width)) for size, width in pairs]
@@ -212,10 +214,13 @@ def test_own_density_weighs_what_it_sees(outputs, box, prepared, tiny_config):
     rng = np.random.default_rng(3)
     depths = np.sort(rng.uniform(2, 4, (3, 4, 6)), axis=-1).astype(np.float32)
     order = np.argsort(rng.random((3, 4, 6)), axis=-1)
+    unsorted = np.take_along_axis(depths, np.argsort(order, axis=-1), axis=-1)  # as the points are
 
     def ours(params):
-        planes = semantic.project(config, tiny_config, params, semantic.select_features(config, outputs))
-        return semantic.render_own_density(config, tiny_config, params, planes[1], points, depths, order)
+        branch = Branch(config, params)
+        planes = semantic.synthesize_planes(branch, tiny_config, semantic.select_features(config, outputs))
+        selected = Selected(points, depths=unsorted, order=order)
+        return semantic.render(branch, tiny_config, planes[1], selected)
 
     ordered = np.take_along_axis(points, order[..., None], axis=-2)
     _, _, hidden = direct_hidden(config, outputs, params, ordered)
@@ -231,12 +236,12 @@ def test_own_density_weighs_what_it_sees(outputs, box, prepared, tiny_config):
 def test_every_channel_is_laid_down_once_per_weight(channels, aggregation):
     """Plane slices cover all channels, in order, with rows that fit, whatever three leaves over."""
     for widths in [(1,), (2, 3), (4, 5, 7), (12, 1, 2, 8), (981, 7)]:
-        layout, rows = semantic.plane_slices(small(channels=channels, aggregation=aggregation), widths)
+        layout, rows = semantic_head.plane_slices(small(channels=channels, aggregation=aggregation), widths)
         used = []
         for pieces, width in zip(layout, widths, strict=True):
             covered = np.zeros(width, int)
             for plane, begin, end, row in pieces:
-                assert 0 <= begin < end <= width and 0 <= row and row + end - begin <= rows
+                assert 0 <= begin < end <= width and row >= 0 and row + end - begin <= rows
                 covered[begin:end] += 1
                 used += [(plane, r) for r in range(row, row + end - begin)]
             np.testing.assert_array_equal(covered, 3 if channels == "all" else 1)
@@ -256,7 +261,8 @@ def test_raw_map_is_the_first_channels_or_a_linear_head(classes, prepared, tiny_
     config = small(num_classes=classes)  # with feature maps of 7 channels
     params = prepared(config)
     phi = draw(2, 4, 4, 7)
-    raw, logits = jax.jit(partial(semantic.super_resolve, config, tiny_config))(params, phi)
+    super_resolve = jax.jit(lambda params, phi: semantic.super_resolve(Branch(config, params), tiny_config, phi))
+    raw, logits = super_resolve(params, phi)
     assert raw.shape == (2, 4, 4, classes) and logits.shape == (2, 16, 16, classes)
     if classes <= 7:
         np.testing.assert_array_equal(raw, phi[..., :classes])
@@ -269,7 +275,7 @@ def test_raw_map_is_the_first_channels_or_a_linear_head(classes, prepared, tiny_
         "superresolution": params["superresolution"]
         | {"to_logits": jax.tree.map(jnp.zeros_like, params["superresolution"]["to_logits"])}
     }
-    _, plain = jax.jit(partial(semantic.super_resolve, config, tiny_config))(silent, phi)
+    _, plain = super_resolve(silent, phi)
     np.testing.assert_allclose(plain, upsample(raw, 16), atol=1e-5)
     assert np.abs(logits - plain).max() > 0.1
 
@@ -290,5 +296,13 @@ def test_widths_follow_from_the_generator(tiny_config, odd_widths):
     for features, widths in expected.items():
         assert semantic.feature_widths(small(features=features), tiny_config) == widths
         config = small(features=features, channels="all", aggregation="none")
-        params = jax.eval_shape(lambda config=config: semantic.init(config, tiny_config, jax.random.key(0)))
+        params = semantic.abstract(config, tiny_config).params
         assert params["first_weight"].shape[0] == 3 * sum(widths)
+
+
+def test_features_in_half_precision_stay_so_and_have_unit_scale():
+    # Values whose squares half precision cannot hold.
+    hidden = {"b4": jnp.asarray(1e4 * draw(2, 4, 4, 8), jnp.float16)}
+    (selected,) = semantic.select_features(small(), BlockOutputs(hidden, {"b4": draw(2, 4, 4, IMAGE)}))
+    assert selected.dtype == jnp.float16
+    np.testing.assert_allclose(np.mean(np.square(selected, dtype=np.float32), axis=(1, 2, 3)), 1, rtol=1e-2)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dnerf_jax.models import generator, scenes
+from dnerf_jax.models import marching, scenes
 from dnerf_jax.ops import cameras, triplane
 
 NUM = 4
@@ -37,8 +37,7 @@ def keys():
 
 
 def of_rays(model):
-    function = lambda camera: cameras.rays(camera, 5)  # noqa: E731
-    return function, (camera_batch(),)
+    return partial(cameras.rays, resolution=5), (camera_batch(),)
 
 
 def of_sample(model):
@@ -49,8 +48,8 @@ def of_sample(model):
 
 def of_march(model):
     def function(planes, camera, key):
-        samples = generator.march(model.config, model.variables, planes, cameras.rays(camera, 4), key=key)
-        return generator.feature_image(model.config, samples), samples.distance, samples.opacity
+        samples = marching.march(model.generator, planes, cameras.rays(camera, 4), key=key)
+        return marching.feature_image(model.generator.config, samples), samples.distance, samples.opacity
 
     return function, (draw(NUM, 3, 16, 16, 4), camera_batch(), keys())
 
@@ -181,15 +180,16 @@ def test_each_sample_has_its_own_key(tiny_semantic_model):
 def test_gradient_is_that_of_finite_differences(tiny_semantic_model):
     """Along a random direction, through planes and camera, at fixed sample depths."""
     model = tiny_semantic_model
-    rendering = dataclasses.replace(model.config.rendering, depth_resolution=12, depth_resolution_importance=0)
-    config = dataclasses.replace(model.config, rendering=rendering)
+    config = model.generator.config
+    rendering = dataclasses.replace(config.rendering, depth_resolution=12, depth_resolution_importance=0)
+    made = model.generator.replace(config=dataclasses.replace(config, rendering=rendering))
     planes, direction = draw(3, 16, 16, 4), draw(3, 16, 16, 4, seed=1)
 
     @jax.jit
     def total(shift):
         rays = cameras.rays(cameras.orbit(0.2, 0.1), 3)
-        samples = generator.march(config, model.variables, planes + shift * direction, rays)
-        return jnp.mean(generator.feature_image(config, samples)[..., :3]) + jnp.mean(samples.distance)
+        samples = marching.march(made, planes + shift * direction, rays)
+        return jnp.mean(marching.feature_image(made.config, samples)[..., :3]) + jnp.mean(samples.distance)
 
     step = 1e-3
     difference = (total(step) - total(-step)) / (2 * step)

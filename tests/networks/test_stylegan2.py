@@ -1,5 +1,7 @@
 """StyleGAN2's layers against their definitions: explicit filters, per-sample weights, noise and clamps."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,7 +131,10 @@ def test_noise_is_constant_random_or_none():
     x, w = random(3, 4, 4, 5), random(3, 6, seed=6)
     variables = conv_variables(5, 7, 4)
     apply = jax.jit(stylegan2.ModulatedConv(7, 4).apply, static_argnums=3)
-    invert = lambda out: np.where(out > 0, out, out / 0.2) / np.sqrt(2)  # noqa: E731  before the activation
+
+    def invert(out):  # before the activation
+        return np.where(out > 0, out, out / 0.2) / np.sqrt(2)
+
     none = invert(apply(variables, x, w, "none"))
     const = invert(apply(variables, x, w, "const")) - none
     expected = 0.3 * variables["buffers"]["noise_const"][..., None]
@@ -192,14 +197,13 @@ def test_the_gradients_of_a_convolution_are_xlas_own_to_second_order(key, size):
     keys = jax.random.split(key, 3)
     x, weight = jax.random.normal(keys[0], (2, 5, 6, 4)), jax.random.normal(keys[1], (size, size, 4, 3))
     direction = jax.random.normal(keys[2], (2, 5, 6, 3))
-    plain = lambda x, weight: jax.lax.conv_general_dilated(  # noqa: E731
-        x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    def plain(x, weight):
+        return jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     def gradients(convolve):
         first = jax.grad(lambda x, weight: jnp.sum(jnp.sin(convolve(x, weight)) * direction), (0, 1))
         second = jax.grad(lambda x, weight: sum(jnp.sum(jnp.cos(part)) for part in first(x, weight)), (0, 1))
         return jax.jit(first)(x, weight), jax.jit(second)(x, weight)
 
-    close = lambda found, expected: np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)  # noqa: E731
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
     jax.tree.map(close, gradients(convolutions.convolve), gradients(plain))

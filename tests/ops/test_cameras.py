@@ -21,7 +21,7 @@ def skewed(yaw=0.3, pitch=0.2):
     """A camera off the axis whose focal lengths differ, with skew and a shifted principal point."""
     k = np.array([[3.1, 0.2, 0.45], [0.0, 2.7, 0.6], [0.0, 0.0, 1.0]], np.float32)
     pose = np.array(orbit(yaw, pitch, radius=3.0).cam2world)
-    return Camera(pose, np.broadcast_to(k, pose.shape[:-2] + (3, 3)))
+    return Camera(pose, np.broadcast_to(k, (*pose.shape[:-2], 3, 3)))
 
 
 def assert_cameras_equal(camera, other, atol=1e-6):
@@ -67,17 +67,17 @@ def test_world_right_and_up_are_image_right_and_up():
 def test_points_along_rays_project_to_pixel_centres(batch):
     camera = skewed(np.linspace(-0.5, 0.5, int(np.prod(batch))).reshape(batch))
     seen = rays(camera, 6)
-    assert seen.origins.shape == seen.directions.shape == batch + (6, 6, 3)
+    assert seen.origins.shape == seen.directions.shape == (*batch, 6, 6, 3)
     np.testing.assert_allclose(np.linalg.norm(seen.directions, axis=-1), 1, atol=1e-6)
     distance = np.linspace(0.5, 4.0, 36, dtype=np.float32).reshape(6, 6, 1)
     points = seen.origins + distance * seen.directions
-    uv, z = project(camera, points.reshape(batch + (36, 3)))
+    uv, z = project(camera, points.reshape((*batch, 36, 3)))
     centres = (np.arange(6) + 0.5) / 6
     u, v = np.meshgrid(centres, centres)  # column, row
-    expected = np.broadcast_to(np.stack([u, v], -1), batch + (6, 6, 2))
-    np.testing.assert_allclose(uv.reshape(batch + (6, 6, 2)), expected, atol=2e-6)
+    expected = np.broadcast_to(np.stack([u, v], -1), (*batch, 6, 6, 2))
+    np.testing.assert_allclose(uv.reshape((*batch, 6, 6, 2)), expected, atol=2e-6)
     z_of_distance = distance[..., 0] * z_per_distance(camera, 6)
-    np.testing.assert_allclose(z.reshape(batch + (6, 6)), z_of_distance, rtol=1e-5)
+    np.testing.assert_allclose(z.reshape((*batch, 6, 6)), z_of_distance, rtol=1e-5)
 
 
 def test_rays_at_arbitrary_points_agree_with_the_grid():

@@ -38,7 +38,7 @@ def look_up(image, uv):
 def test_sampling_is_bilinear_between_centres(size, at_once, monkeypatch):
     monkeypatch.setattr(triplane, "SAMPLES_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
-    image = rng.standard_normal(size + (2,)).astype(np.float32)
+    image = rng.standard_normal((*size, 2)).astype(np.float32)
     # Well beyond the image, too, and the very corners.
     uv = np.concatenate([rng.uniform(-1.8, 1.8, (200, 2)), [[-1, -1], [1, 1], [-1, 1], [-9, 0], [0, 1e6]]])
     uv = uv.astype(np.float32)

@@ -57,7 +57,7 @@ def test_walls_and_voids():
 
 def test_an_interval_counts_half_to_each_end():
     sigma, depths = image_samples()
-    values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)
+    values = np.random.default_rng(1).standard_normal((*sigma.shape, 3)).astype(np.float32)
     weights = weights_from_density(sigma, depths)
     shared = volume.sample_weights(weights)
     np.testing.assert_allclose(shared.sum(-1), weights.sum(-1), rtol=1e-6)
@@ -95,7 +95,7 @@ def test_the_heaviest_samples_keep_the_opacity_and_their_values(key):
 
 def test_compositing_does_not_depend_on_the_order_of_samples():
     sigma, depths = image_samples()
-    values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)
+    values = np.random.default_rng(1).standard_normal((*sigma.shape, 3)).astype(np.float32)
     weights = np.asarray(volume.sample_weights(weights_from_density(sigma, depths)))
     order = np.random.default_rng(2).permutation(6)
     np.testing.assert_allclose(
@@ -105,7 +105,7 @@ def test_compositing_does_not_depend_on_the_order_of_samples():
 
 def test_compositing_takes_samples_in_parts():
     sigma, depths = image_samples()
-    values = np.random.default_rng(1).standard_normal(sigma.shape + (3,)).astype(np.float32)
+    values = np.random.default_rng(1).standard_normal((*sigma.shape, 3)).astype(np.float32)
     weights = np.asarray(volume.sample_weights(weights_from_density(sigma, depths)))
     parts = (values[..., :2, :], values[..., 2:, :])
     np.testing.assert_allclose(volume.composite(weights, parts), volume.composite(weights, values), atol=1e-6)
