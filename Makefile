@@ -1,6 +1,7 @@
-# make demo   train the semantic branch on the embedded labelled views, score it, write pictures to out/demo/
-# make test   lint and run the tests
-# Both first make .venv and install requirements.lock into it, once. Another Python: make PYTHON=python3.12 demo
+# make demo    train the semantic branch on the embedded labelled views, score it, write pictures to out/demo/
+# make test    lint, formatting, types, and all tests
+# make check   the same with the quick tests alone: under a minute
+# All first make .venv and install requirements.lock into it, once. Another Python: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,14 +9,25 @@ PYTEST_ARGS ?=
 INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: demo test install lock clean
+.PHONY: demo test check lint format install lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m dnerf_jax.demo
 
-test: $(INSTALLED)
-	$(BIN)/ruff check .
+test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+check: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=0 --durations-min=2 $(PYTEST_ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy --no-error-summary dnerf_jax/ops dnerf_jax/models
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 install: $(INSTALLED)
 
@@ -34,5 +46,5 @@ lock:
 		--upgrade --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) out .pytest_cache .ruff_cache .mypy_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,6 +30,8 @@ from dnerf_jax.networks.superresolution import SuperresolutionConfig  # noqa: E4
 from dnerf_jax.ops.images import to_uint8  # noqa: E402
 from dnerf_jax.ops.labels import LabelMap  # noqa: E402
 
+jax.config.update("jax_debug_key_reuse", True)  # a key that is drawn from twice is an error
+
 ROOT = Path(__file__).parent.parent
 
 # What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
@@ -180,13 +182,17 @@ def tiny_pack(tiny_model: Model, tiny_semantic_model: Model) -> Annotations:
     yaw = np.tile(np.array([-0.4, 0.0, 0.4], np.float32), 3)
     camera = jax.jit(lambda yaw: scenes.default_camera(tiny_model.generator.config, yaw))(yaw)
     z = np.repeat(z, 3, axis=0)
-    view = jax.jit(lambda model, z, camera: scenes.render(model, scenes.synthesize(model, z), camera))(
-        tiny_model, z, camera
-    )
-    right, up = view.points[..., 0] > 0, view.points[..., 1] > 0
+
+    @jax.jit
+    def see(model, z, camera):
+        view = scenes.render(model, scenes.synthesize(model, z), camera)
+        return view.image, view.opacity, view.points
+
+    image, opacity, points = see(tiny_model, z, camera)
+    right, up = points[..., 0] > 0, points[..., 1] > 0
     return Annotations(
-        images=to_uint8(view.image),
-        masks=np.where(view.opacity > 0.5, 1 + right + 2 * up, 0).astype(np.uint8),
+        images=to_uint8(image),
+        masks=np.where(opacity > 0.5, 1 + right + 2 * up, 0).astype(np.uint8),
         z=z,
         cam2world=camera.cam2world,
         intrinsics=camera.intrinsics,
@@ -209,14 +215,15 @@ def tiny_assets(tiny_model: Model, tiny_pack: Annotations, tmp_path_factory: pyt
 
 
 @pytest.fixture(scope="session")
-def shrunk(tiny_assets: Path) -> Callable:
+def shrunk(request: pytest.FixtureRequest) -> Callable:
     """Loads one of configs/*.py as changed by TINY, with the tiny pack in the embedded one's place: shrunk(name)."""
 
     def load(name):
         config = cli.load_config(ROOT / "configs" / name)
         config.update(TINY[name])
         if "annotations" in config:
-            config.annotations = str(tiny_assets / config.annotations)
+            # Only here, because the pack is rendered.
+            config.annotations = str(request.getfixturevalue("tiny_assets") / config.annotations)
         return config
 
     return load

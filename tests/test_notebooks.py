@@ -18,6 +18,7 @@ def test_a_notebook_is_stored_clean(path):
     assert code and all(not cell.outputs and cell.execution_count is None for cell in code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_pictures(path, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # they suit small tests; a reader has none

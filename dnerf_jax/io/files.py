@@ -6,6 +6,7 @@ what was there before.
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -95,8 +96,16 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any, *, indent: int = 1) -> None:
-    """Writes a JSON file in ASCII, whole or not at all."""
-    write_text(path, json.dumps(value, indent=indent) + "\n")
+    """Writes a JSON file in ASCII, whole or not at all; numbers that are not finite, which JSON lacks, as null."""
+    write_text(path, json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:

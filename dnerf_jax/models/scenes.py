@@ -151,12 +151,13 @@ def render(
     rows = rows_at_once or rows_that_fit(model, resolution, views=math.prod(batch))
     if resolution % rows:
         raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
+    of_depths, of_noise = _split_each(key)
     one = functools.partial(_render_one, model, resolution, rows)
     shapes = scene.batch_shape, camera.batch_shape, () if key is None else key.shape
-    features, semantic_features, surface = _over_batch(one, batch, shapes, scene, camera, key)
+    features, semantic_features, surface = _over_batch(one, batch, shapes, scene, camera, of_depths)
 
     ws = jnp.broadcast_to(scene.ws, batch + scene.ws.shape[-2:])
-    image = generator.super_resolve(model.generator, features, ws, key=key)
+    image = generator.super_resolve(model.generator, features, ws, key=of_noise)
     raw = logits = mask = confidence = None
     if model.semantic is not None and semantic_features is not None:
         raw, logits = semantic.super_resolve(model.semantic, config, semantic_features)
@@ -195,6 +196,14 @@ def rows_that_fit(model: Model, resolution: int, *, views: int = 1, memory: floa
     row = 4 * floats * samples * resolution * views
     divisors = [rows for rows in range(1, resolution + 1) if resolution % rows == 0]
     return max([rows for rows in divisors if rows * row <= memory], default=1)
+
+
+def _split_each(key: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
+    """Two keys for each of keys (...), or none for none."""
+    if key is None:
+        return None, None
+    both = jax.vmap(jax.random.split)(key.reshape(-1)).reshape((*key.shape, 2))
+    return both[..., 0], both[..., 1]
 
 
 def _over_batch(function: Any, batch: tuple[int, ...], shapes: tuple[tuple[int, ...], ...], *arguments: Any) -> Any:

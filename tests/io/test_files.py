@@ -108,3 +108,8 @@ def test_folder_does_not_replace_a_file(tmp_path):
     with pytest.raises(ValueError, match="is a file"), files.atomic_folder(path, replace=True):
         pass
     assert path.read_text() == "file"
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path):
+    files.write_json(tmp_path / "a.json", {"a": [1.5, float("nan")], "b": {"c": float("inf"), "d": 2}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1.5, None], "b": {"c": None, "d": 2}}

@@ -61,11 +61,11 @@ def test_weights_belong_to_their_points(tiny_model, planes, samples):
     np.testing.assert_allclose(samples.distance[solid], distance, rtol=1e-4)
 
 
-def test_given_draws_are_those_of_the_key_or_fixed(tiny_model, planes, samples, ray_image, key):
+def test_given_draws_are_those_of_the_key_or_fixed(tiny_model, planes, samples, ray_image):
     run = partial(march, tiny_model.generator, planes, ray_image)
-    keys = jax.random.split(key)
+    keys = jax.random.split(jax.random.key(0))
     uniforms = tuple(jax.random.uniform(k, (5, 5, 6)) for k in keys)
-    drawn = run(key=key)
+    drawn = run(key=jax.random.key(0))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), run(uniforms=uniforms), drawn)
     assert np.abs(drawn.depths - samples.depths).max() > 0.01
     # Without a key nothing is random: the middle of every interval, and fixed quantiles of the importance.

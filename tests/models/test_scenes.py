@@ -61,14 +61,17 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(index, tiny_semantic_model, z
 
 
 def test_a_sample_with_its_own_key_is_the_same_in_another_batch(tiny_semantic_model, latent_scenes, poses, views):
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(7), i))(jnp.arange(4))
-    batch = jax.tree.map(np.asarray, render(tiny_semantic_model, latent_scenes, poses, key=keys))
+
+    def keys():
+        return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(7), i))(jnp.arange(4))
+
+    batch = jax.tree.map(np.asarray, render(tiny_semantic_model, latent_scenes, poses, key=keys()))
     assert np.abs(batch.image - views.image).max() > 1e-2  # other depths than without keys
     order = np.array([2, 0, 3, 1])
-    assert_same_view(render(tiny_semantic_model, latent_scenes[order], poses[order], key=keys[order]), batch[order])
-    assert_same_view(render(tiny_semantic_model, latent_scenes[1], poses[1], key=keys[1]), batch[1])
+    assert_same_view(render(tiny_semantic_model, latent_scenes[order], poses[order], key=keys()[order]), batch[order])
+    assert_same_view(render(tiny_semantic_model, latent_scenes[1], poses[1], key=keys()[1]), batch[1])
     with pytest.raises(ValueError, match=r"key has shape \(\), expected one key for every view, \(4,\): split it"):
-        render(tiny_semantic_model, latent_scenes, poses, key=keys[0])
+        render(tiny_semantic_model, latent_scenes, poses, key=keys()[0])
 
 
 def test_dimensions_of_scenes_and_cameras_broadcast(tiny_semantic_model, latent_scenes, poses, views):

@@ -55,10 +55,11 @@ def of_march(model):
 
 
 def of_render(model):
-    """From latent and camera to all that a view has, where it is finite."""
+    """From latent and camera to all that a view has, where it is finite; test_surfaces has the normals' gradients."""
 
     def function(z, camera, key):
         view = scenes.render(model, scenes.synthesize(model, z), camera, key=key)
+        view = view.replace(normal=jax.lax.stop_gradient(view.normal))
         return jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), view)
 
     return function, (draw(NUM, 8), camera_batch(), keys())
