@@ -57,10 +57,7 @@ def main(
             raise ValueError(f"{name} is {text!r}: expected numbers separated by commas, such as 1,4,16.")
     measure.require_dtype(dtype)
     process.prepare()
-    if checkpoint:
-        model = checkpoints.load(checkpoint)
-    else:
-        model = Model(generator.init(GeneratorConfig(), jax.random.key(0)))
+    model = checkpoints.load(checkpoint) if checkpoint else Model(generator.init(GeneratorConfig(), jax.random.key(0)))
     if model.semantic is None:
         model = model.replace(semantic=semantic.init(eg3d.SEMANTIC, model.generator.config, jax.random.key(1)))
     pairs = [(int(v), int(b)) for v in views.split(",") for b in batches.split(",")]

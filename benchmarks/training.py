@@ -52,7 +52,7 @@ def main(checkpoint: str = "heads", repeats: int = 5, json: str = "") -> dict[st
 
 def semantic_step(model: Model) -> dict[str, Callable[[], Any]]:
     """A step of the branch, by name; each continues where the last one stopped."""
-    settings, config = cli.as_dataclass(cli.load_config("heads"), branch.Settings), model.generator.config
+    settings, config = cli.load_settings("heads", branch.Settings), model.generator.config
     pack = packs.load(settings.annotations, model)[: 2 * settings.views_per_step]
     known = frozen.freeze(settings.semantic, model, pack, class_balance=settings.class_balance)
 
@@ -64,13 +64,14 @@ def semantic_step(model: Model) -> dict[str, Callable[[], Any]]:
 
 def backbone_steps() -> dict[str, Callable[[], Any]]:
     """A step of the backbone at every resolution of its planes, by name."""
-    settings = cli.as_dataclass(cli.load_config("heads_backbone_cpu"), plan.Settings)
-    variables, batch, key = stages.initial_variables(settings), random_rays(settings), jax.random.key(0)
+    settings = cli.load_settings("heads_backbone_cpu", plan.Settings)
+    variables, batch = stages.initial_variables(settings), random_rays(settings)
     steps = {}
     for at in (1, *(1 + step for step in settings.refine_at)):
         planes = settings.plane_resolution(at)
 
         def step(state: stages.State, planes: int = planes) -> tuple[stages.State, Any]:
+            key = jax.random.key(0)
             return stages.ray_step(settings.of_step, planes, False, variables["buffers"], state, batch, key)
 
         # A copy, because a step is donated its state.
@@ -92,7 +93,7 @@ def random_rays(settings: plan.Settings) -> RayBatch:
 
 def inversion_step(model: Model) -> dict[str, Callable[[], Any]]:
     """A step of inverting a rendering of the model's own."""
-    settings = cli.as_dataclass(cli.load_config("invert"), inversion.Settings)
+    settings = cli.load_settings("invert", inversion.Settings)
     start = inversion.random_candidate(settings, model.generator.config, 0)
     size = settings.rendering_resolution
     target = Target(image=np.zeros((size, size, 3), np.float32))

@@ -47,6 +47,8 @@ _FORMER = {
     "annotations": "io.packs",
     "pointcloud": "ops.points",
     "report": "viz.reports",
+    "runs": "training.runs",
+    "settings": "cli",
 }
 
 __all__ = [

@@ -223,6 +223,11 @@ def load_config(path: str | PathLike) -> ConfigDict:
     return module["get_config"](*argument)
 
 
+def load_settings(path: str | PathLike, cls: type) -> Any:
+    """The settings `cls` of a configuration, as it is: `load_settings("heads", branch.Settings)`; see `load_config`."""
+    return as_dataclass(load_config(path), cls)
+
+
 def check_overrides(config: ConfigDict, argv: Sequence[str]) -> None:
     """Refuses overrides that ml_collections answers with a traceback.
 

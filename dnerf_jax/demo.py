@@ -16,8 +16,8 @@ def main(workdir: str = "out/demo", seed: int = 0) -> None:
     seed: of the training and the dataset
     """
     process.prepare()
-    settings = cli.as_dataclass(cli.load_config("heads"), branch.Settings)
-    plan = cli.as_dataclass(cli.load_config("generate"), dataset.Settings)
+    settings = cli.load_settings("heads", branch.Settings)
+    plan = cli.load_settings("generate", dataset.Settings)
     plan = dataclasses.replace(plan, seed=seed, latents=4)
     demo.run(dataclasses.replace(settings, seed=seed), plan, Path(workdir))
 

@@ -32,7 +32,7 @@ def main(
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}: a table needs at least one run of every row.")
     process.prepare()
-    model, base = checkpoints.load(checkpoint), cli.as_dataclass(cli.load_config("heads"), branch.Settings)
+    model, base = checkpoints.load(checkpoint), cli.load_settings("heads", branch.Settings)
     # What is kept in `out` is of one generator and one configuration.
     runs.remember(out, base, inputs={"generator": model.fingerprint})
     bench = ablations.Bench(base, model, Path(out))

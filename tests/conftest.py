@@ -53,7 +53,7 @@ TINY = {
     "heads_backbone_cpu.py": {
         "generator": {
             "w_dim": 16,
-            "plane_resolution": 16,
+            "plane_resolution": 8,
             "plane_channels": 4,
             "channel_base": 128,
             "channel_max": 16,

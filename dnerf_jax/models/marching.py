@@ -32,6 +32,17 @@ class Samples:
     distance: jax.Array
     opacity: jax.Array
 
+    def along_ray(self) -> "Samples":
+        """The same samples in the order in which the ray meets them, their features in one part: to look at."""
+        joined = jnp.concatenate(self.features, axis=-2)
+        return self.replace(  # type: ignore[attr-defined]
+            points=jnp.take_along_axis(self.points, self.order[..., None], axis=-2),
+            depths=jnp.take_along_axis(self.depths, self.order, axis=-1),
+            weights=jnp.take_along_axis(self.weights, self.order, axis=-1),
+            features=(jnp.take_along_axis(joined, self.order[..., None], axis=-2),),
+            order=jnp.broadcast_to(jnp.arange(self.order.shape[-1]), self.order.shape),
+        )
+
 
 def draw_uniforms(
     options: RenderingConfig, shape: tuple[int, ...], *, key: jax.Array | None = None

@@ -76,6 +76,10 @@ class Mesh:
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces.astype(np.int32))
 
+    def __repr__(self) -> str:
+        known = [name for name in ("colors", "labels", "label_map") if getattr(self, name) is not None]
+        return f"Mesh({len(self.vertices):,} vertices, {len(self.faces):,} faces, {', '.join(known) or 'plain'})"
+
     @property
     def normals(self) -> np.ndarray:
         """Outward unit normals of the vertices, (V, 3) float32: means over their triangles, weighted by area.

@@ -75,6 +75,10 @@ class PointCloud:
         object.__setattr__(self, "colors", colors.astype(np.uint8))
         object.__setattr__(self, "labels", labels.astype(np.uint8))
 
+    def __repr__(self) -> str:
+        named = "" if self.label_map is None else f", {self.label_map.num_classes} classes"
+        return f"PointCloud({len(self.points):,} points{named})"
+
     def __len__(self) -> int:
         return len(self.points)
 

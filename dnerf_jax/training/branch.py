@@ -20,7 +20,7 @@ from dnerf_jax.io import checkpoints
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import semantic
 from dnerf_jax.models.generator import GeneratorConfig
-from dnerf_jax.models.model import Model
+from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.models.semantic import Branch, Selected, SemanticConfig
 from dnerf_jax.ops import losses
 from dnerf_jax.ops.labels import LabelMap
@@ -80,7 +80,8 @@ def train(
 ) -> Model:
     """Trains a branch of `model` on a pack and returns the model with it, which is also written to workdir/model.
 
-    A run that is there is continued. `settings.annotations` is for the record: what is trained on is `pack`.
+    A run that is there is continued. `settings.annotations` is for the record: what is trained on is `pack`, which a
+    run that is continued must have the labels of.
 
     Args:
       selected: what `frozen.freeze_samples` found for the pack, if it is known.
@@ -89,7 +90,9 @@ def train(
     """
     config = model.generator.config
     _check(settings, model, pack)
-    runs.remember(workdir, settings, inputs={"generator": model.fingerprint}, may_change=("save_every",))
+    labels = fingerprint({"masks": pack.masks, "z": pack.z, "cam2world": pack.cam2world})
+    inputs = {"generator": model.fingerprint, "labels": labels}
+    runs.remember(workdir, settings, inputs=inputs, may_change=("save_every",))
     latents = len(np.unique(pack.latent_id))
     size = frozen_bytes(settings.semantic, model, latents, len(pack)) / 2**30
     print(f"computing what is frozen for {len(pack)} views of {latents} latents: {size:.2f} GiB", flush=True)

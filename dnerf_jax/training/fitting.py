@@ -39,12 +39,13 @@ def fit(settings: Settings, workdir: Path) -> Model:
     """
     settings.check()
     # Before anything is rendered: a checkpoint that does not fit is refused.
-    variables, inputs = stages.initial_variables(settings), {}
     if settings.start_from:
         start_from = checkpoints.load(settings.start_from)
         if start_from.generator.config != settings.generator:
             raise ValueError(f"{settings.start_from} has another architecture than config.generator: set the same.")
         variables, inputs = start_from.generator.variables, {"start_from": start_from.fingerprint}
+    else:
+        variables, inputs = stages.initial_variables(settings), {}
     runs.remember(workdir, settings, inputs=inputs, may_change=LENGTHS)
     data = settings.data
     rendered = shards.render_shards(

@@ -141,7 +141,8 @@ def remember(
     Args:
       workdir: the run's folder; made if missing.
       settings: a dataclass of numbers, strings, tuples and dataclasses.
-      inputs: what else the run depends on, by name (the fingerprint of its generator, say).
+      inputs: what else the run depends on, by name (the fingerprint of its generator, say). What a run of an earlier
+        version did not note is noted from now on.
       may_change: names of top-level fields that may differ when a run continues (its number of steps, say).
 
     Raises:
@@ -151,7 +152,9 @@ def remember(
     new = json.loads(json.dumps(dataclasses.asdict(settings) | dict(inputs or {})))
     if file.exists():
         old = json.loads(file.read_text())
-        differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+        # Earlier versions noted fewer inputs: what is not known of a run cannot contradict it.
+        unknown = set(inputs or {}) - old.keys()
+        differing = [name for name in sorted((old.keys() | new.keys()) - unknown) if old.get(name) != new.get(name)]
         changed = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
                    for name in differing if name not in may_change]
         if changed:

@@ -61,6 +61,22 @@ def depth_picture(depth: np.ndarray, *, near: float | None = None, far: float | 
     return np.where(filled[..., None], np.round(colors), _EMPTY).astype(np.uint8)
 
 
+def normal_picture(normal: np.ndarray) -> np.ndarray:
+    """Colours unit vectors (..., H, W, 3): x, y and z from -1 to 1 as red, green and blue; pale grey where empty.
+
+    Returns uint8 (..., H, W, 3).
+    """
+    normal = np.asarray(normal, np.float32)
+    filled = np.any(normal != 0, axis=-1, keepdims=True)
+    return np.where(filled, np.round((normal + 1) * 127.5), _EMPTY).astype(np.uint8)
+
+
+def share_picture(share: np.ndarray) -> np.ndarray:
+    """Colours shares in [0, 1] (..., H, W), confidence or opacity: dark where 0, bright where 1; uint8 (..., H, W, 3)."""
+    share = np.clip(np.asarray(share, np.float32), 0, 1)
+    return depth_picture(2 - share, near=1.0, far=2.0)
+
+
 def overlay(image: np.ndarray, colors: np.ndarray, *, opacity: float = 0.5) -> np.ndarray:
     """Lays the colours of a mask (H, W, 3) over an image of the same size, both uint8."""
     return np.round(image * (1 - opacity) + colors * opacity).astype(np.uint8)

@@ -8,43 +8,59 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnerf_jax import cli
+from dnerf_jax import cli, generate
 from dnerf_jax.factory import dataset
 from dnerf_jax.io import checkpoints, ply, png
 from dnerf_jax.ops import cameras, images
 from dnerf_jax.ops.labels import LabelMap
 
+pytestmark = pytest.mark.slow
+ROWS = 8  # as the door has them, so that all share one program
+
 
 @pytest.fixture(scope="module")
-def run(shrunk):
+def settings(shrunk):
     """The settings of configs/generate.py, three latents of two views in batches of four."""
     return cli.as_dataclass(shrunk("generate.py"), dataset.Settings)
 
 
 @pytest.fixture(scope="module")
-def views(run, tiny_semantic_model):
-    """The views of latents 0 to 2, from one batch."""
-    return dataset.render_latents(run, tiny_semantic_model, range(3))
+def checkpoint(tiny_semantic_model, tmp_path_factory):
+    """The folder of the tiny model with a branch."""
+    folder = tmp_path_factory.mktemp("generate") / "model"
+    checkpoints.save(folder, tiny_semantic_model)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def dataset(run, shrunk, tiny_semantic_model, tmp_path_factory):
+def model(checkpoint):
+    """That model as it is loaded."""
+    return checkpoints.load(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def views(settings, model):
+    """The views of latents 0 to 2, from one batch."""
+    return dataset.render_latents(settings, model, range(3), rows_at_once=ROWS)
+
+
+@pytest.fixture(scope="module")
+def made(shrunk, checkpoint, tmp_path_factory):
     """The dataset as the door writes it."""
-    folder = tmp_path_factory.mktemp("generate")
-    checkpoints.save(folder / "model", tiny_semantic_model)
-    dataset.main(shrunk("generate.py"), str(folder / "model"), str(folder / "dataset"))
-    return folder / "dataset"
+    folder = tmp_path_factory.mktemp("generated")
+    generate.main(shrunk("generate.py"), str(checkpoint), str(folder))
+    return folder
 
 
-def test_files_hold_what_was_rendered(run, dataset, views, tiny_semantic_model):
-    label_map = tiny_semantic_model.label_map
+def test_files_hold_what_was_rendered(settings, made, views, model):
+    label_map = model.label_map
     for index, expected in enumerate(views):
-        folder = dataset / f"{index:06d}"
+        folder = made / f"{index:06d}"
         kinds = ("image_{:02d}.png", "mask_{:02d}.png", "depth_z_{:02d}.npy", "distance_{:02d}.npy")
-        names = [kind.format(view) for kind in kinds for view in range(run.views)] + ["cameras.json", "cloud.ply"]
+        names = [kind.format(view) for kind in kinds for view in range(settings.views)] + ["cameras.json", "cloud.ply"]
         assert sorted(path.name for path in folder.iterdir()) == sorted(names)
         described = json.loads((folder / "cameras.json").read_text())
-        for view in range(run.views):
+        for view in range(settings.views):
             image = images.from_uint8(png.load_image(folder / f"image_{view:02d}.png"))
             np.testing.assert_allclose(image, np.clip(expected.image[view], -1, 1), atol=1 / 127)
             mask = png.load_mask(folder / f"mask_{view:02d}.png", label_map)
@@ -59,32 +75,32 @@ def test_files_hold_what_was_rendered(run, dataset, views, tiny_semantic_model):
             np.testing.assert_allclose(camera.cam2world, expected.camera.cam2world[view], atol=1e-6)
 
 
-def test_a_cloud_is_the_surface_of_its_views(run, dataset, views, tiny_semantic_model):
+def test_a_cloud_is_the_surface_of_its_views(settings, made, views, model):
     found = 0
     for index, expected in enumerate(views):
-        cloud = ply.load_cloud(dataset / f"{index:06d}" / "cloud.ply")
-        assert cloud.label_map == tiny_semantic_model.label_map
+        cloud = ply.load_cloud(made / f"{index:06d}" / "cloud.ply")
+        assert cloud.label_map == model.label_map
         surface = expected.points[np.isfinite(expected.depth_z)]
         for point in cloud.points:
-            assert np.linalg.norm(surface - point, axis=-1).min() < run.voxel_size * 3**0.5
+            assert np.linalg.norm(surface - point, axis=-1).min() < settings.voxel_size * 3**0.5
         assert not np.isin(cloud.labels, [0, LabelMap.IGNORE]).any()
         found += len(cloud)
     assert found > 10
 
 
-def test_the_dataset_describes_itself(run, dataset, tiny_semantic_model):
-    description = json.loads((dataset / "dataset.json").read_text())
-    assert description["settings"] == dataclasses.asdict(run)
-    assert description["checkpoint"]["fingerprint"] == tiny_semantic_model.fingerprint
+def test_the_dataset_describes_itself(settings, made, model):
+    description = json.loads((made / "dataset.json").read_text())
+    assert description["settings"] == dataclasses.asdict(settings)
+    assert description["checkpoint"]["fingerprint"] == model.fingerprint
     assert description["checkpoint"]["license"] == "none"
     assert description["box_side"] == 1.0 and "OpenCV" in description["frame"]
-    assert png.load_label_map(dataset / "labelmap.json") == tiny_semantic_model.label_map
-    with Image.open(dataset / "sheet.png") as sheet:
+    assert png.load_label_map(made / "labelmap.json") == model.label_map
+    with Image.open(made / "sheet.png") as sheet:
         assert sheet.height >= 3 * 16 and sheet.width >= 2 * 3 * 16
 
 
-def test_a_latent_is_the_same_in_every_batch(run, views, tiny_semantic_model):
-    alone = dataset.render_latents(dataclasses.replace(run, batch=1, latents=50), tiny_semantic_model, [1])[0]
+def test_a_latent_is_the_same_in_every_batch(settings, views, model):
+    alone = dataset.render_latents(dataclasses.replace(settings, batch=1, latents=50), model, [1])[0]
 
     def same(found, expected):
         finite = np.isfinite(expected)
@@ -95,62 +111,61 @@ def test_a_latent_is_the_same_in_every_batch(run, views, tiny_semantic_model):
     jax.tree.map(same, alone, views[1])
 
 
-def test_latents_and_cameras_differ_and_stay_in_their_limits(run, tiny_model):
-    run = dataclasses.replace(run, views=4)
-    z, camera = jax.vmap(lambda i: dataset.draw(run, tiny_model.config, i))(np.arange(32))
+def test_latents_and_cameras_differ_and_stay_in_their_limits(settings, tiny_config):
+    settings = dataclasses.replace(settings, views=4)
+    z, camera = jax.jit(jax.vmap(lambda i: dataset.sample(settings, tiny_config, i)))(np.arange(32))
     assert len(np.unique(z, axis=0)) == 32
     position = camera.cam2world[..., :3, 3]
     yaw = np.degrees(np.arctan2(position[..., 0], position[..., 2]))
     pitch = np.degrees(np.arcsin(position[..., 1] / np.linalg.norm(position, axis=-1)))
-    assert np.abs(pitch).max() <= run.pitch + 1e-3
+    assert np.abs(pitch).max() <= settings.pitch + 1e-3
     # One view in each quarter of the range of yaws.
-    edges = np.linspace(-run.yaw, run.yaw, 5)
+    edges = np.linspace(-settings.yaw, settings.yaw, 5)
     assert (yaw >= edges[:-1] - 1e-3).all() and (yaw <= edges[1:] + 1e-3).all()
-    other, _ = dataset.draw(dataclasses.replace(run, seed=run.seed + 1), tiny_model.config, 0)
+    other, _ = dataset.sample(dataclasses.replace(settings, seed=settings.seed + 1), tiny_config, 0)
     assert not np.allclose(other, z[0])
 
 
-def test_a_stopped_run_continues_with_what_is_missing(run, tiny_semantic_model, tmp_path, monkeypatch):
-    made = []
+def test_a_stopped_run_continues_with_what_is_missing(settings, tiny_model, tmp_path, monkeypatch):
+    rendered = []
 
-    def stand_in(run, model, indices):
-        made.append(list(indices))
+    def stand_in(settings, model, indices, *, rows_at_once):
+        rendered.append((list(indices), rows_at_once))
         return [None] * len(indices)
 
     monkeypatch.setattr(dataset, "render_latents", stand_in)
     monkeypatch.setattr(dataset, "write_latent", lambda folder, *_: folder.mkdir())
     monkeypatch.setattr(dataset, "write_sheet", lambda *_: None)
-    dataset.generate(run, tiny_semantic_model, tmp_path)
+    dataset.generate(settings, tiny_model, tmp_path)
     (tmp_path / "000001").rmdir()
-    dataset.generate(dataclasses.replace(run, latents=6, batch=2), tiny_semantic_model, tmp_path)
-    assert made == [[0, 1, 2], [1, 3], [4, 5]]
+    dataset.generate(dataclasses.replace(settings, latents=6, batch=2), tiny_model, tmp_path, rows_at_once=4)
+    assert rendered == [([0, 1, 2], None), ([1, 3], 4), ([4, 5], 4)]
 
 
-def test_finished_latents_are_not_touched(run, dataset, tiny_semantic_model, monkeypatch):
+def test_finished_latents_are_not_touched(settings, made, model, monkeypatch):
     monkeypatch.setattr(dataset, "render_latents", None)  # would fail if it were called
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in dataset.glob("0*/*")}
-    dataset.generate(run, tiny_semantic_model, dataset)
-    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in dataset.glob("0*/*")}
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in made.glob("0*/*")}
+    dataset.generate(settings, model, made)
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in made.glob("0*/*")}
 
 
-def test_a_folder_of_other_settings_or_another_checkpoint_is_refused(run, dataset, tiny_model, tiny_semantic_model):
+def test_a_folder_of_other_settings_or_another_checkpoint_is_refused(settings, made, tiny_model, model):
     with pytest.raises(ValueError, match="other settings: yaw was 30.0 and is 10.0"):
-        dataset.generate(dataclasses.replace(run, yaw=10.0), tiny_semantic_model, dataset)
+        dataset.generate(dataclasses.replace(settings, yaw=10.0), model, made)
     with pytest.raises(ValueError, match="a dataset of another checkpoint"):
-        dataset.generate(run, tiny_model, dataset)
-    assert (dataset / "labelmap.json").exists()
+        dataset.generate(settings, tiny_model, made)
+    assert (made / "labelmap.json").exists()
 
 
-def test_without_a_semantic_branch_there_are_images_depth_and_geometry(run, tiny_model, tmp_path):
-    run = dataclasses.replace(run, latents=1)
-    dataset.generate(run, tiny_model, tmp_path)
+def test_without_a_semantic_branch_there_are_images_depth_and_geometry(settings, tiny_model, tmp_path):
+    dataset.generate(dataclasses.replace(settings, latents=1), tiny_model, tmp_path)
     names = [
         f"{name}_{view:02d}.{suffix}"
         for view in (0, 1)
         for name, suffix in (("image", "png"), ("depth_z", "npy"), ("distance", "npy"))
     ]
     assert sorted(path.name for path in (tmp_path / "000000").iterdir()) == sorted(
-        names + ["cameras.json", "cloud.ply"]
+        [*names, "cameras.json", "cloud.ply"]
     )
     assert not (tmp_path / "labelmap.json").exists()
     cloud = ply.load_cloud(tmp_path / "000000" / "cloud.ply")

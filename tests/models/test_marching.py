@@ -45,6 +45,16 @@ def test_samples_say_where_they_are_and_what_they_weigh(tiny_model, samples, ray
     np.testing.assert_allclose(distance[solid], samples.distance[solid], rtol=1e-5)
 
 
+def test_along_the_ray_depths_increase_and_what_is_composited_is_the_same(tiny_model, samples):
+    along = samples.along_ray()
+    assert (np.diff(along.depths, axis=-1) >= 0).all()
+    np.testing.assert_array_equal(along.depths, np.sort(samples.depths, axis=-1))
+    config = tiny_model.generator.config
+    image, expected = (marching.feature_image(config, found) for found in (along, samples))
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+    np.testing.assert_array_equal(along.along_ray().points, along.points)
+
+
 def test_weights_belong_to_their_points(tiny_model, planes, samples):
     """Decoding the points again, sorted, and compositing by the definition gives the same image and distance."""
     points = np.take_along_axis(samples.points, samples.order[..., None], axis=-2)

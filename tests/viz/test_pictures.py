@@ -108,3 +108,16 @@ def test_curves_show_their_data():
     rows_left, rows_right = (np.nonzero(part.any(axis=1))[0] for part in (blue[:, :100], blue[:, -100:]))
     assert rows_left.min() < rows_right.min()  # begins high, ends low
     assert not ((flat[..., 2].astype(int) - flat[..., 0]) > 60).any()
+
+
+def test_normals_are_colours_and_nothing_is_pale():
+    normal = np.zeros((2, 2, 3), np.float32)
+    normal[0, 0], normal[0, 1] = (1, 0, 0), (0, 0, -1)
+    picture = pictures.normal_picture(normal)
+    assert picture[0, 0].tolist() == [255, 128, 128] and picture[0, 1].tolist() == [128, 128, 0]
+    assert (picture[1] == picture[1, 0]).all() and picture[1, 0].min() > 230
+
+
+def test_shares_are_dark_to_bright():
+    picture = pictures.share_picture(np.array([[0.0, 0.5, 1.0, 2.0]]))[0].astype(int).sum(-1)
+    assert picture[0] < picture[1] < picture[2] == picture[3]
