@@ -108,10 +108,10 @@ def run(
             row["ratio"] = views * row["eg3d_s"] / row["median_s"]
         rows.append(row)
         print(f"{stage}: {row['median_s']:.3f} s", f"EG3D {row['eg3d_s']:.3f} s" if "eg3d_s" in row else "", flush=True)
-    peak = measure.machine()["peak_gflops"]
+    machine = measure.machine()
     for row in rows:
-        row["of_peak"] = row["gflop"] / row["median_s"] / peak
-    return measure.report("benchmarks.eg3d", sizes, rows, COLUMNS, path)
+        row["of_peak"] = row["gflop"] / row["median_s"] / machine["peak_gflops"]
+    return measure.report("benchmarks.eg3d", sizes, rows, COLUMNS, path, on=machine)
 
 
 def our_stages(config: GeneratorConfig) -> dict[str, tuple[Any, ...]]:

@@ -136,10 +136,19 @@ def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
 
 
 def report(
-    title: str, sizes: dict[str, Any], rows: list[dict[str, Any]], columns: dict[str, str], path: str = ""
+    title: str,
+    sizes: dict[str, Any],
+    rows: list[dict[str, Any]],
+    columns: dict[str, str],
+    path: str = "",
+    *,
+    on: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Prints the machine, the sizes and a table of the rows; writes all of it to the JSON file `path`, if given."""
-    result = {"benchmark": title, "machine": machine(), "sizes": sizes, "rows": rows}
+    """Prints the machine, the sizes and a table of the rows; writes all of it to the JSON file `path`, if given.
+
+    on: what `machine` found, if that is known.
+    """
+    result = {"benchmark": title, "machine": on or machine(), "sizes": sizes, "rows": rows}
     described = ", ".join(f"{name} {value}" for name, value in result["machine"].items() if "peak" not in name)
     peaks = f"{result['machine']['peak_gflops']:.0f} GFLOP/s, {result['machine']['peak_gbytes_s']:.0f} GB/s"
     print(f"{title}: {described}; measured peaks: {peaks}\n{sizes}\n\n{table(rows, columns)}", flush=True)

@@ -1,4 +1,4 @@
-"""Makes labelled data: python -m dnerf_jax.generate --config configs/generate.py --checkpoint DIR --out DIR"""
+"""Makes labelled data: python -m dnerf_jax.generate --config generate --checkpoint DIR --out DIR"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Inverts a photo or a mask: python -m dnerf_jax.invert --config configs/invert.py --image photo.png --out DIR"""
+"""Inverts a photo or a mask: python -m dnerf_jax.invert --config invert --image photo.png --out DIR"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fits a generator to a world: python -m dnerf_jax.pretrain --config configs/heads_backbone_cpu.py --workdir DIR"""
+"""Fits a generator to a world: python -m dnerf_jax.pretrain --config heads_backbone_cpu --workdir DIR"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Trains a semantic branch: python -m dnerf_jax.train --config configs/heads.py --workdir DIR"""
+"""Trains a semantic branch: python -m dnerf_jax.train --config heads --workdir DIR"""
 
 from pathlib import Path
 

@@ -116,7 +116,10 @@ def score(bench: Bench, row: Row, seed: int, sets: dict[str, str]) -> Scores:
 
 
 def measure(bench: Bench, model: Model, name: str) -> dict[str, Any]:
-    """Scores of a branch on a labelled pack, as `scoring.score_pack` has them, but for the images, which rows share."""
+    """Scores of a branch on a labelled pack, as `scoring.score_pack` has them.
+
+    With the density prior, images are not among them: rows share them, and what is known of their samples.
+    """
     views = packs.load(name, model)
     label_map = scoring.require_labels(model, views)
     config = model.semantic.config

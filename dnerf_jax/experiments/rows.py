@@ -12,6 +12,7 @@ from typing import Any
 
 from dnerf_jax.training.scoring import EMBEDDED
 from dnerf_jax.worlds.labelled import Pack
+from dnerf_jax.worlds.streams import SEEDS
 
 LATENTS_PER_SEED = 1000  # of the training packs' stream; seeds have different ones
 PAPER_FORM: dict[str, Any] = {"features": "hidden", "channels": "split", "aggregation": "sum"}
@@ -76,8 +77,8 @@ TABLES: dict[str, tuple[Row, ...]] = {
 }
 # What the rows of a table are scored on: names of embedded packs, or one to render. The embedded video is of one head
 # whose mouth and ears are hardly seen, so there are further videos, of fewer frames each.
-VIDEOS = Pack("videos", 106, 10, tuple((float(yaw), 0.0) for yaw in range(-30, 31, 5)))
-VALIDATION = Pack("validation", 104, 60, None)
+VIDEOS = Pack("videos", SEEDS["videos"], 10, tuple((float(yaw), 0.0) for yaw in range(-30, 31, 5)))
+VALIDATION = Pack("validation", SEEDS["validation"], 60, None)
 SETS: dict[str, dict[str, str | Pack]] = dict.fromkeys(("4", "5", "ceiling"), EMBEDDED | {"videos": VIDEOS})
 SETS["tuning"] = {"validation": VALIDATION}
 # What the paper claims: the first row is better than the second.

@@ -7,6 +7,7 @@ stopped continues. Latent i comes from fold_in(key(seed), i): it does not depend
     000000/mask_00.png          (R, R) index PNG        000000/distance_00.npy   the same along the ray
     000000/cameras.json         cam2world, intrinsics   000000/cloud.ply         fused points, colours, labels
     dataset.json                seed, settings, fingerprint, units and frame    labelmap.json    sheet.png
+    settings.json               what a run that continues must have the same
 """
 
 import dataclasses
@@ -31,9 +32,9 @@ from dnerf_jax.training import logs, runs
 from dnerf_jax.viz import pictures
 
 FRAME = (
-    "World frame: x to the image's right in a frontal view, y up, z towards the frontal camera; lengths in units of "
-    "the tri-plane box. Cameras are OpenCV camera-to-world (x right, y down, z forward); intrinsics are divided by the "
-    "image size. depth_z is along the optical axis, distance along the ray."
+    "World frame: x to the image's right in a frontal view, y up, z towards the frontal camera; lengths in world "
+    "units, in which the tri-plane's box has the side box_side. Cameras are OpenCV camera-to-world (x right, y down, "
+    "z forward); intrinsics are divided by the image size. depth_z is along the optical axis, distance along the ray."
 )
 
 

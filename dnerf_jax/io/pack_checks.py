@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dnerf_jax.models import scenes
+from dnerf_jax.models.generator import Generator
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras, images, metrics
 from dnerf_jax.ops.messages import some
@@ -87,7 +88,7 @@ def rendering_problems(annotations: Any, model: Model, check: int) -> list[str]:
     problems = []
     count = min(check, len(annotations))
     for view in np.unique(np.linspace(0, len(annotations) - 1, count).round().astype(int)):
-        rendered = _render_image(model, jnp.asarray(annotations.z[view]), annotations.camera[view])
+        rendered = _render_image(model.generator, jnp.asarray(annotations.z[view]), annotations.camera[view])
         rendered = np.clip(np.asarray(rendered, np.float32), -1, 1)
         psnr = [float(metrics.psnr(rendered, images.from_uint8(image))) for image in annotations.images]
         best = int(np.argmax(psnr))
@@ -108,7 +109,8 @@ def rendering_problems(annotations: Any, model: Model, check: int) -> list[str]:
 
 
 @jax.jit
-def _render_image(model: Model, z: jax.Array, camera: cameras.Camera) -> jax.Array:
+def _render_image(generator: Generator, z: jax.Array, camera: cameras.Camera) -> jax.Array:
+    model = Model(generator)  # without what all models of this generator differ in: one program for them
     return scenes.render(model, scenes.synthesize(model, z), camera).image
 
 

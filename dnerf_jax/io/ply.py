@@ -3,7 +3,7 @@
 A PLY file is a header of text lines (format, comments, elements with their typed properties), then the elements'
 values. Vertices are a table of named columns:
 
-    float x y z          in the world frame and the box's units
+    float x y z          in the world frame and world units
     uchar red green blue
     uchar label          the class id, 255 where unknown
 
@@ -24,7 +24,7 @@ from dnerf_jax.ops.meshes import Mesh
 from dnerf_jax.ops.points import PointCloud
 
 _POSITION, _COLOR, _LABEL = ("x", "y", "z"), ("red", "green", "blue"), "label"
-_FRAME = "frame world: x right in a frontal view, y up, z towards the frontal camera; the box's units"
+_FRAME = "frame world: x right in a frontal view, y up, z towards the frontal camera; world units"
 _FACE = np.dtype([("count", "u1"), ("vertex_indices", "<i4", 3)])
 
 _TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}

@@ -2,7 +2,8 @@
 
 Rays may have any leading shape (...): an image (h, w), a part of one, or a list (N,). They are of one scene and one
 camera; more of either are `vmap`'s business, as in `scenes.render`. S samples lie on a ray, in the order in which they
-were decoded: first the stratified ones, sorted along the ray, then those that importance sampling added.
+were decoded: first the stratified ones, sorted along the ray, then those that importance sampling added, then further
+ones.
 """
 
 import jax

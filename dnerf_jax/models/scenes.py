@@ -129,8 +129,9 @@ def render(
     """What `camera` sees of `scene`; their leading dimensions are broadcast, and what is shared is not copied.
 
     Args:
-      key: of the batch's shape, draws the depths of samples at random as EG3D does. None places them at fixed
-        quantiles: deterministic, and without flicker between views.
+      key: of the batch's shape, draws the depths of samples at random as EG3D does, and the super-resolution's noise
+        where that is random (published models have none). None places samples at fixed quantiles: deterministic, and
+        without flicker between views.
       resolution: of the neural rendering; None is the checkpoint's. Static under `jit`.
       rows_at_once: how many rows of rays of every view are rendered together, a divisor of the resolution; None is as
         many as `rows_that_fit` MEMORY. The result does not depend on it. Static under `jit`.

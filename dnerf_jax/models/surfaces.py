@@ -1,7 +1,7 @@
 """The surface that rays meet: how far it is, how opaque, which way it faces.
 
-Rays (..., h, w) of an image; a ray is stopped where its opacity exceeds a half, and empty otherwise: then its distance
-is infinite and its normal zero.
+Rays (..., h, w) of an image; a ray is stopped where its opacity exceeds a half, and empty otherwise. As rendered, empty
+rays have some distance and normal too, which count for nothing; `upsample` makes them infinite and zero.
 """
 
 import jax

@@ -54,7 +54,7 @@ def _seen_twice(frames: np.ndarray, distance: ArrayLike, camera: cameras.Camera)
     rays = cameras.rays(camera, size)
     solid = np.isfinite(distance) & (distance > 0)
     points = np.asarray(rays.origins + np.where(solid, distance, 0)[..., None] * rays.directions)
-    first, second = [], []
+    first, second = [frames[:0, 0, 0]], [frames[:0, 0, 0]]
     for t in range(len(frames) - 1):
         seen = points[t][solid[t]]
         uv = np.asarray(cameras.project(camera[t + 1], jnp.asarray(seen))[0])

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dnerf_jax.ops.labels import LabelMap
+
 
 def cross_entropy(
-    logits: jax.Array, labels: jax.Array, *, class_weights: jax.Array | None = None, ignore: int = 255
+    logits: jax.Array, labels: jax.Array, *, class_weights: jax.Array | None = None, ignore: int = LabelMap.IGNORE
 ) -> jax.Array:
     """Mean cross-entropy of logits (..., C) against label ids (...), pixels marked `ignore` left out (paper, eq. 2).
 
@@ -34,7 +36,10 @@ def binary_cross_entropy(opacity: jax.Array, alpha: jax.Array, *, smallest: floa
 
 
 def gradient_difference(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean absolute difference of the finite differences of two images (..., H, W, C): punishes blur."""
+    """How far the finite differences of two images (..., H, W, C) are apart: mean absolutes of both axes, summed.
+
+    Punishes blur.
+    """
 
     def along(axis: int) -> jax.Array:
         return jnp.mean(jnp.abs(jnp.diff(prediction, axis=axis) - jnp.diff(target, axis=axis)))

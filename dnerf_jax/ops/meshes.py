@@ -1,6 +1,6 @@
 """Meshes: the surface of a density, coloured and labelled vertex by vertex.
 
-Positions are in the world frame and the box's units, like those of point clouds. A field of raw density sigma (before
+Positions are in the world frame and world units, like those of point clouds. A field of raw density sigma (before
 the activation, see `volume`) has no surface of its own, so one is chosen: where the light that comes straight through
 that density loses half of itself within a stated thickness,
 

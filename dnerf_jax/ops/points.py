@@ -1,6 +1,6 @@
 """Labelled point clouds: back-projection of views, fusion, and how well two clouds agree.
 
-Positions are in the world frame and its units (those of the tri-plane box): x to the image's right in a frontal view, y
+Positions are in the world frame and its units: x to the image's right in a frontal view, y
 up, z from the subject towards the frontal camera. `depth_z` is the depth along the camera's axis, not along the ray; it
 is infinite where a view is empty (0 is taken for empty too, as files have it). Clouds are NumPy arrays on the host;
 `io.ply` writes and reads them.

@@ -23,7 +23,6 @@ from dnerf_jax.training.batches import TrueViews
 from dnerf_jax.viz import pictures
 from dnerf_jax.worlds import heads, streams, views
 
-SEED = 105  # of the latents; the packs have others
 SHOWN = 8  # views on a sheet
 
 
@@ -58,7 +57,7 @@ def world_views(latents: Iterable[int], resolution: int) -> TrueViews:
     """One view, rendered by the world, of each latent of this stream."""
     parts = []
     for number in latents:
-        rng = streams.stream("packs", SEED, number)
+        rng = streams.stream("packs", streams.SEEDS["held_out"], number)
         z = rng.standard_normal(heads.Z_DIM).astype(np.float32)
         parts.append(views.render(heads, z, [heads.sample_camera(rng)], resolution))
     made = views.concatenate(parts)

@@ -33,6 +33,7 @@ class Settings:
       guide_spread: standard deviation of the guided samples, in world units.
       learning_rate, final_learning_rate, warmup_steps: a linear warm-up, then exponential decay (Muon, Adam for what
         is no matrix, equalised weights): steps soon have to be small, for each sees few heads.
+      superresolution_learning_rate: of the third stage; a cosine from there to a twentieth of it.
       finish_learning_rate: of the second stage, after a warm-up of the same length; a cosine from there to 1/40 of it.
       style_init: factor on the initial weights that turn w into styles.
       mapping_boost: factor on the mapping network's steps.

@@ -142,7 +142,8 @@ def remember(
       workdir: the run's folder; made if missing.
       settings: a dataclass of numbers, strings, tuples and dataclasses.
       inputs: what else the run depends on, by name (the fingerprint of its generator, say). What a run of an earlier
-        version did not note is noted from now on.
+        version did not note is noted from now on. An input stands for the setting of its name (a checkpoint's
+        fingerprint for its path).
       may_change: names of top-level fields that may differ when a run continues (its number of steps, say).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Drawing: contact sheets, depth and difference pictures, overlays, point clouds, curves.
+"""Drawing: contact sheets, depth, normals, shares and differences in colours, overlays, point clouds, curves.
 
 A picture is a uint8 NumPy array (H, W, 3), red green blue. These functions only draw: they read and write no files
 (`io.png` does), and know nothing of models.
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dnerf_jax.ops import cameras
+from dnerf_jax.ops.labels import LabelMap
 
 _INK = (40, 40, 40)
 _EMPTY = (244, 244, 244)
@@ -72,7 +73,10 @@ def normal_picture(normal: np.ndarray) -> np.ndarray:
 
 
 def share_picture(share: np.ndarray) -> np.ndarray:
-    """Colours shares in [0, 1] (..., H, W), confidence or opacity: dark where 0, bright where 1; uint8 (..., H, W, 3)."""
+    """Colours shares in [0, 1] (..., H, W), of confidence or opacity: dark where 0, bright where 1.
+
+    Returns uint8 (..., H, W, 3).
+    """
     share = np.clip(np.asarray(share, np.float32), 0, 1)
     return depth_picture(2 - share, near=1.0, far=2.0)
 
@@ -83,7 +87,7 @@ def overlay(image: np.ndarray, colors: np.ndarray, *, opacity: float = 0.5) -> n
 
 
 def difference_picture(
-    label: np.ndarray, prediction: np.ndarray, image: np.ndarray | None = None, *, ignore: int = 255
+    label: np.ndarray, prediction: np.ndarray, image: np.ndarray | None = None, *, ignore: int = LabelMap.IGNORE
 ) -> np.ndarray:
     """Shows in red where a predicted mask differs from its label.
 

@@ -12,6 +12,7 @@ import numpy as np
 from dnerf_jax.io import packs
 from dnerf_jax.models.model import Model
 from dnerf_jax.worlds import heads, streams, views
+from dnerf_jax.worlds.streams import SEEDS
 
 LICENCE = "CC0: renders of the heads world (MakeHuman data, CC0)"
 
@@ -32,9 +33,9 @@ class Pack:
 
 
 PACKS = (
-    Pack("heads_train", 101, 30, ((-30.0, 0.0), (0.0, 0.0), (30.0, 0.0))),
-    Pack("heads_test", 102, 90, None),
-    Pack("heads_video", 103, 1, tuple((float(yaw), 0.0) for yaw in np.linspace(-30, 30, 61))),
+    Pack("heads_train", SEEDS["heads_train"], 30, ((-30.0, 0.0), (0.0, 0.0), (30.0, 0.0))),
+    Pack("heads_test", SEEDS["heads_test"], 90, None),
+    Pack("heads_video", SEEDS["heads_video"], 1, tuple((float(yaw), 0.0) for yaw in np.linspace(-30, 30, 61))),
 )
 
 

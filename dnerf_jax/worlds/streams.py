@@ -7,7 +7,9 @@ ends in anything but 0 is never another list with zeros behind it. All streams t
 last tells them apart whatever the seeds. The numbers are part of what the embedded packs and rendered shards are made
 from: a new stream takes the next number, and no number is ever changed or given anew.
 
-JAX's keys are another matter: a run has one, split by name (see `training`).
+Streams of labelled views further differ by their seeds, which are numbered here too: SEEDS.
+
+JAX's keys are another matter: a run has one, to which steps and samples fold their number in.
 """
 
 import numpy as np
@@ -19,6 +21,8 @@ NUMBERS = {
     "pool": 3,  # pretraining: views whose feature images the super-resolution learns from; no index
     "pool_batches": 4,  # pretraining: which of them a step takes; index: the step
 }
+# Of the stream "packs": every set of labelled views has latents of its own.
+SEEDS = {"heads_train": 101, "heads_test": 102, "heads_video": 103, "validation": 104, "held_out": 105, "videos": 106}
 _WORD = 2**32  # NumPy spreads a larger number over two words, and then streams could coincide
 
 

@@ -1,7 +1,8 @@
 """Views of a world: scenes of latents, rendered from given poses, as stacked arrays.
 
 A world is a module with the names of `World`: `heads`, and whatever else can build a scene from a latent and render it
-with exact labels. All that renders worlds does it here: packs, training shards, held-out views, the world's own door.
+with exact labels. Packs, training shards, held-out views and the world's own door are rendered here. Views are as files
+are: 0 where empty.
 """
 
 import dataclasses

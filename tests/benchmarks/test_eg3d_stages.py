@@ -9,14 +9,16 @@ from benchmarks import eg3d
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """The branch of the benchmark, as small as the tiny generator."""
-    monkeypatch.setattr(
-        eg3d, "SEMANTIC", eg3d.SemanticConfig(5, hidden=16, feature_channels=8, superresolution_width=8)
-    )
+def small(monkeypatch, tiny_semantic_model):
+    """The benchmark's branch on the tiny generator, whose weights need not be drawn."""
+    branch = tiny_semantic_model.semantic
+    monkeypatch.setattr(eg3d, "SEMANTIC", branch.config)
+    monkeypatch.setattr(eg3d.generator, "init", lambda config, key: tiny_semantic_model.generator)
+    monkeypatch.setattr(eg3d.semantic, "init", lambda config, generator_config, key: branch)
 
 
-def test_stages_follow_each_other_and_are_written(small, tiny_config, tmp_path, capsys):
+@pytest.mark.slow
+def test_stages_follow_each_other_and_are_written(small, known_machine, tiny_config, tmp_path, capsys):
     ours = eg3d.our_stages(tiny_config)
     names = ["mapping", "backbone", "rendering", "super-resolution", "image", "labelled view", "4 labelled views"]
     assert list(ours) == names
@@ -25,7 +27,9 @@ def test_stages_follow_each_other_and_are_written(small, tiny_config, tmp_path, 
     assert mask.shape == (16, 16) and four.shape == (4, 16, 16, 3)
     theirs = {name: ours[name][0] for name in ("rendering", "image")}
     eg3d.run(ours, theirs, {"size": "tiny"}, 1, str(tmp_path / "out.json"))
-    rows = {row["stage"]: row for row in json.loads((tmp_path / "out.json").read_text())["rows"]}
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["machine"] == known_machine
+    rows = {row["stage"]: row for row in written["rows"]}
     assert list(rows) == names and "ratio" not in rows["mapping"]
     several = rows["4 labelled views"]
     assert several["ratio"] == pytest.approx(4 * several["eg3d_s"] / several["median_s"])

@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 from ball import LABELS, ball
 from PIL import Image
 
 from dnerf_jax import cli
+from dnerf_jax import demo as door
 from dnerf_jax.experiments import demo
 from dnerf_jax.io import files
 from dnerf_jax.training import branch, logs
@@ -30,14 +32,16 @@ def test_clouds_without_common_points_have_nothing_to_compare():
     views = ball([-10.0, 0.0])
     apart = views.replace(depth_z=views.depth_z + np.array([0.0, 2.0])[:, None, None])
     found = demo.cloud_agreement(apart, LABELS)
-    assert found["overlap"] == 0 and np.isnan(found["median_distance"]) and np.isnan(found["label_agreement"])
+    assert found == {"overlap": 0, "median_distance": None, "label_agreement": None}
+    assert demo.describe_agreement(found) == "they have no points in common"
 
 
+@pytest.mark.slow
 def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "ASSETS", tiny_assets)
-    configurations = {name: shrunk(name) for name in ("heads.py", "generate.py")}
-    monkeypatch.setattr(cli, "load_config", lambda path: configurations[path.name])
-    demo.main(str(tmp_path))
+    configurations = {name: shrunk(f"{name}.py") for name in ("heads", "generate")}
+    monkeypatch.setattr(cli, "load_config", configurations.__getitem__)
+    door.main(str(tmp_path))
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert set(scores) == {"single", "video"}
     for name in scores:
@@ -53,7 +57,7 @@ def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, caps
 
 
 def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path):
-    run = cli.as_dataclass(shrunk("heads.py"), branch.Settings)
+    settings = cli.as_dataclass(shrunk("heads.py"), branch.Settings)
     log = logs.MetricLog(tmp_path / "training")
     for step in (10, 20):
         log.write(step, {"loss": 1 / step, "accuracy": 0.5})
@@ -68,7 +72,7 @@ def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path
         "single": {"miou": 0.6125, "accuracy": 0.9375, "per_class": per_class},
         "video": {"miou": 0.6625, "accuracy": 0.9125, "per_class": per_class},
     }
-    demo.write_report(tmp_path, tiny_semantic_model, run, scores, grey, grey)
+    demo.write_report(tmp_path, tiny_semantic_model, settings, scores, grey, grey)
     page = (tmp_path / "report.html").read_text()
     numbers = [scores[name][score] for name in scores for score in ("miou", "accuracy")] + [0.875]
     for text in (*(f"{number:.3f}" for number in numbers), "seed 0", "20 steps", *names):
