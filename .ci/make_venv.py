@@ -71,8 +71,10 @@ def make(directory: str) -> None:
 
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 (this file runs before anything could have been checked)
-        sys.exit(f"dnerf_jax needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. "
-                 "Name another one: make PYTHON=python3.12 ...")
+        sys.exit(
+            f"dnerf_jax needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. "
+            "Name another one: make PYTHON=python3.12 ..."
+        )
     try:
         make(sys.argv[1])
     except (ImportError, OSError, subprocess.CalledProcessError) as error:

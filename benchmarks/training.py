@@ -17,9 +17,10 @@ from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
-from dnerf_jax.training import branch, frozen, inversion, plan, process, stages
-from dnerf_jax.training.batches import RayBatch
+from dnerf_jax.training import branch, frozen, inversion, process
 from dnerf_jax.training.inversion import Target
+from dnerf_jax.training.pretraining import plan, stages
+from dnerf_jax.training.pretraining.batches import RayBatch
 
 COLUMNS = {
     "loop": "loop",

@@ -20,7 +20,7 @@ from dnerf_jax.ops import triplane
 
 
 def get_config() -> ConfigDict:
-    """The configuration; dnerf_jax.training.plan.Settings documents its fields."""
+    """The configuration; dnerf_jax.training.pretraining.plan.Settings documents its fields."""
     return ConfigDict(
         dict(
             seed=0,

@@ -11,7 +11,7 @@ from dnerf_jax import cli
 
 
 def get_config() -> ConfigDict:
-    """The configuration; dnerf_jax.training.plan.Settings documents its fields."""
+    """The configuration; dnerf_jax.training.pretraining.plan.Settings documents its fields."""
     config = cli.load_config("heads_backbone_cpu")
     config.update(
         generator=dict(w_dim=256, channel_base=8192, channel_max=256, plane_channels=32),

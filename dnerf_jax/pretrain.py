@@ -5,7 +5,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from dnerf_jax import cli
-from dnerf_jax.training import fitting, process
+from dnerf_jax.training import process
+from dnerf_jax.training.pretraining import fitting
 
 
 def main(config: ConfigDict, workdir: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from dnerf_jax import cli
 from dnerf_jax.factory import dataset
-from dnerf_jax.training import branch, inversion, plan
+from dnerf_jax.training import branch, inversion
+from dnerf_jax.training.pretraining import plan
 from dnerf_jax.worlds import heads
 
 ROOT = Path(__file__).parent.parent

@@ -60,8 +60,9 @@ def dotted(path: Path) -> str:
     return label(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-LIBRARY = [path for path in SOURCES
-           if not label(path).startswith("configs/") and label(path) != "dnerf_jax/__init__.py"]
+LIBRARY = [
+    path for path in SOURCES if not label(path).startswith("configs/") and label(path) != "dnerf_jax/__init__.py"
+]
 MODULES = {dotted(path): path for path in LIBRARY}
 
 
@@ -80,7 +81,7 @@ def floor_of(path: Path) -> str:
 def is_door(path: Path) -> bool:
     """Whether a module ends in a command line of its own."""
     last = parse(path).body[-1:]
-    return bool(last) and ast.unparse(last[0]).startswith("if __name__ == \'__main__\':\n    cli.door(main)")
+    return bool(last) and ast.unparse(last[0]).startswith("if __name__ == '__main__':\n    cli.door(main)")
 
 
 def imported(path: Path, tree: ast.AST | None = None) -> set[str]:
@@ -123,7 +124,7 @@ def test_nothing_goes_in_a_circle():
     graph, done, path = {name: ours(source) for name, source in MODULES.items()}, set(), []
 
     def visit(name: str) -> None:
-        assert name not in path, f"imports go in a circle: {' -> '.join([*path[path.index(name):], name])}"
+        assert name not in path, f"imports go in a circle: {' -> '.join([*path[path.index(name) :], name])}"
         if name not in done:
             path.append(name)
             for other in sorted(graph[name]):

@@ -161,9 +161,7 @@ def trained(bench: Bench, row: Row, seed: int) -> Model:
     if not labels.exists():
         packs.save(labels, labelled_views(bench.model, latents, views, seed))
     pack, form = packs.load(labels, bench.model), dataclasses.replace(bench.base.semantic, **row.changes)
-    settings = dataclasses.replace(
-        bench.base, seed=seed, annotations=str(labels), semantic=form, **row.training
-    )
+    settings = dataclasses.replace(bench.base, seed=seed, annotations=str(labels), semantic=form, **row.training)
     selected = known_samples(bench, form, pack, settings.annotations)
     return branch.train(settings, bench.model, pack, folder, selected=selected)
 

@@ -22,9 +22,7 @@ def softplus(x: jax.Array) -> jax.Array:
 
 
 @softplus.defjvp
-def _softplus_jvp(
-    primals: tuple[jax.Array], tangents: tuple[jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def _softplus_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     y = softplus(*primals)
     return y, -jnp.expm1(-y) * tangents[0]  # the sigmoid, from the value alone: nothing else need be kept
 

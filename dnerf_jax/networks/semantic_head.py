@@ -63,9 +63,7 @@ class SemanticConfig:
     superresolution_width: int = 32
 
 
-def plane_slices(
-    config: SemanticConfig, widths: tuple[int, ...]
-) -> tuple[list[list[tuple[int, int, int, int]]], int]:
+def plane_slices(config: SemanticConfig, widths: tuple[int, ...]) -> tuple[list[list[tuple[int, int, int, int]]], int]:
     """Which channels of each scale lie on which plane, and at which rows of W_1.
 
     Args:

@@ -27,7 +27,7 @@ def upsample(image: jax.Array) -> jax.Array:
         size = image.shape[axis]
         before, here, after = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3))
         pair = jnp.stack([(before + 3 * here) / 4, (3 * here + after) / 4], axis=axis + 1)
-        image = pair.reshape((*image.shape[:axis], 2 * size, *image.shape[axis + 1:]))
+        image = pair.reshape((*image.shape[:axis], 2 * size, *image.shape[axis + 1 :]))
     return image
 
 

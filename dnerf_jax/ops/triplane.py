@@ -44,9 +44,7 @@ def plane_coordinates(points: jax.Array, plane_axes: Axes, box_warp: float) -> j
     return einsum("...ni,pij->...npj", points * (2 / box_warp), to_plane)
 
 
-def sample(
-    planes: jax.Array, points: jax.Array, *, plane_axes: Axes = EG3D_AXES, box_warp: float = 1.0
-) -> jax.Array:
+def sample(planes: jax.Array, points: jax.Array, *, plane_axes: Axes = EG3D_AXES, box_warp: float = 1.0) -> jax.Array:
     """Features of points, summed over the planes: (..., N, C), bilinear between pixel centres, zero outside.
 
     Differentiable in reverse mode: its gradients are written out below.
@@ -137,9 +135,7 @@ def _interpolate(table: jax.Array, uv: jax.Array, shape: tuple[int, ...]) -> jax
     return total
 
 
-def _windows(
-    shape: tuple[int, ...], uv: jax.Array
-) -> Iterator[tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
+def _windows(shape: tuple[int, ...], uv: jax.Array) -> Iterator[tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
     """For each padded plane the 2 x 2 pixels about samples uv (N, P, 2): first row and column, and fractions (N,)."""
     count, height, width, _ = shape
     for plane in range(count):

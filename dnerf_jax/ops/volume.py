@@ -57,9 +57,7 @@ def ray_limits(
     return start, end
 
 
-def stratified_depths(
-    start: jax.Array, end: jax.Array, uniforms: jax.Array, *, disparity: bool = False
-) -> jax.Array:
+def stratified_depths(start: jax.Array, end: jax.Array, uniforms: jax.Array, *, disparity: bool = False) -> jax.Array:
     """S depths per ray (..., S) from `start` to `end` (...), each pushed on by up to one interval.
 
     A single depth lies anywhere between the two.
@@ -99,9 +97,7 @@ def importance_depths(depths: jax.Array, weights: jax.Array, uniforms: jax.Array
     return jax.lax.stop_gradient(drawn)
 
 
-def _between(
-    edges: jax.Array, values: jax.Array, x: jax.Array
-) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+def _between(edges: jax.Array, values: jax.Array, x: jax.Array) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     """Of increasing edges (..., E) with values (..., E), the last at or below x (..., N) and the first above it.
 
     Returns two pairs (edge, value) of shape (..., N); where there is none above, the last edge.

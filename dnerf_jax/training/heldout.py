@@ -19,7 +19,7 @@ from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras, consistency, images, metrics
 from dnerf_jax.ops.cameras import Camera, Rays
 from dnerf_jax.ops.resizing import resize
-from dnerf_jax.training.batches import TrueViews
+from dnerf_jax.training.pretraining.batches import TrueViews
 from dnerf_jax.viz import pictures
 from dnerf_jax.worlds import heads, streams, views
 

@@ -90,8 +90,15 @@ class Progress:
       clock: seconds as a function.
     """
 
-    def __init__(self, total: int, *, start: int = 0, every: float = 5.0, stream: TextIO | None = None,
-                 clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        total: int,
+        *,
+        start: int = 0,
+        every: float = 5.0,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.total, self.every, self.stream, self.clock = total, every, stream, clock
         # The rate is that of the last lines printed: it follows a machine that is busy at times, and the
         # first step, which compiles, does not count.
@@ -133,5 +140,7 @@ def require_finite(metrics: Mapping[str, Any], step: int) -> None:
     values = {name: np.asarray(value) for name, value in metrics.items()}
     bad = [f"{name} is {value}" for name, value in values.items() if not np.all(np.isfinite(value))]
     if bad:
-        raise FloatingPointError(f"{', '.join(bad)} at step {step}: the run stops here, and its last "
-                                 "checkpoint is kept. A lower learning rate is the first thing to try.")
+        raise FloatingPointError(
+            f"{', '.join(bad)} at step {step}: the run stops here, and its last "
+            "checkpoint is kept. A lower learning rate is the first thing to try."
+        )

@@ -80,13 +80,16 @@ class Checkpoints:
         saved = self._checkpointer.metadata(step).metadata  # None where Orbax cannot read it
         differences = _differences(_shapes(saved), _shapes(template))
         if saved is not None and differences:
-            raise ValueError(f"{where} does not fit this run: {differences}. "
-                             "Continue with the settings that it was started with, or name another workdir.")
+            raise ValueError(
+                f"{where} does not fit this run: {differences}. "
+                "Continue with the settings that it was started with, or name another workdir."
+            )
         try:
             return step, self._checkpointer.load(step, jax.tree.map(_abstract, template))
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{where} cannot be read: delete that folder to continue from the one before. "
-                             f"({error})") from error
+            raise ValueError(
+                f"{where} cannot be read: delete that folder to continue from the one before. ({error})"
+            ) from error
 
     def close(self) -> None:
         """Releases the folder."""
@@ -128,8 +131,11 @@ def _part(entry: Any) -> str:
 def _differences(saved: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> str:
     found = [f"{name} is missing" for name in wanted if name not in saved]
     found += [f"{name} is not expected" for name in saved if name not in wanted]
-    found += [f"{name} has shape {saved[name]}, expected {wanted[name]}"
-              for name in wanted if name in saved and saved[name] != wanted[name]]
+    found += [
+        f"{name} has shape {saved[name]}, expected {wanted[name]}"
+        for name in wanted
+        if name in saved and saved[name] != wanted[name]
+    ]
     return some(found, separator="; ")
 
 
@@ -156,9 +162,12 @@ def remember(
         # Earlier versions noted fewer inputs: what is not known of a run cannot contradict it.
         unknown = set(inputs or {}) - old.keys()
         differing = [name for name in sorted((old.keys() | new.keys()) - unknown) if old.get(name) != new.get(name)]
-        changed = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
-                   for name in differing if name not in may_change]
+        changed = [
+            f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in differing if name not in may_change
+        ]
         if changed:
-            raise ValueError(f"{file.parent} holds a run with other settings: {'; '.join(changed)}. "
-                             "Continue with the old ones, name another workdir, or delete this one.")
+            raise ValueError(
+                f"{file.parent} holds a run with other settings: {'; '.join(changed)}. "
+                "Continue with the old ones, name another workdir, or delete this one."
+            )
     files.write_json(file, new, indent=2)

@@ -52,5 +52,3 @@ def test_normals_have_finite_gradients(tiny_model):
 
     gradient = np.asarray(jax.jit(jax.grad(total))(planes))
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 1e-6
-
-

@@ -17,9 +17,7 @@ def reference_upfirdn(x, gain):
     """Zero-pads x (N, H, W, C) with one row at the beginning and filters it with [1, 3, 3, 1], in NumPy."""
     kernel = gain * np.outer(TAPS, TAPS)
     height, width = x.shape[1] - 3, x.shape[2] - 3
-    return sum(
-        kernel[i, j] * x[:, i : i + height, j : j + width, :] for i in range(4) for j in range(4)
-    )
+    return sum(kernel[i, j] * x[:, i : i + height, j : j + width, :] for i in range(4) for j in range(4))
 
 
 def reference_upsampling(x, weight):
@@ -29,9 +27,7 @@ def reference_upsampling(x, weight):
     # A transposed convolution spreads every input over w, so each output gathers w backwards, 2 beyond the edges.
     padded = jnp.pad(inserted, ((0, 0), (2, 2), (2, 2), (0, 0)))
     size = (2 * height + 1, 2 * width + 1)
-    spread = sum(
-        padded[:, i : i + size[0], j : j + size[1]] @ weight[2 - i, 2 - j] for i in range(3) for j in range(3)
-    )
+    spread = sum(padded[:, i : i + size[0], j : j + size[1]] @ weight[2 - i, 2 - j] for i in range(3) for j in range(3))
     return reference_upfirdn(jnp.pad(spread, ((0, 0), (1, 1), (1, 1), (0, 0))), gain=4)
 
 
@@ -197,6 +193,7 @@ def test_the_gradients_of_a_convolution_are_xlas_own_to_second_order(key, size):
     keys = jax.random.split(key, 3)
     x, weight = jax.random.normal(keys[0], (2, 5, 6, 4)), jax.random.normal(keys[1], (size, size, 4, 3))
     direction = jax.random.normal(keys[2], (2, 5, 6, 3))
+
     def plain(x, weight):
         return jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 

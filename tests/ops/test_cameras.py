@@ -210,6 +210,7 @@ def with_numbers(**changes):
 
 def replaced(row, column, value):
     """A function that sets one entry of a matrix."""
+
     def change(matrix):
         matrix[row, column] = value
         return matrix

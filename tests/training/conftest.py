@@ -6,7 +6,8 @@ import pytest
 
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints
-from dnerf_jax.training import branch, frozen, plan
+from dnerf_jax.training import branch, frozen
+from dnerf_jax.training.pretraining import plan
 from dnerf_jax.worlds.heads import shards
 
 

@@ -12,8 +12,9 @@ from dnerf_jax.models.generator import Generator
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import images
 from dnerf_jax.ops.resizing import resize
-from dnerf_jax.training import heldout, stages
+from dnerf_jax.training import heldout
 from dnerf_jax.training.heldout import Rendered
+from dnerf_jax.training.pretraining import stages
 from dnerf_jax.worlds import heads
 
 

@@ -14,9 +14,10 @@ from optax import contrib
 from dnerf_jax.models import generator
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.ops import images, losses
-from dnerf_jax.training import batches, heldout, runs, supervision
-from dnerf_jax.training.batches import RayBatch
-from dnerf_jax.training.plan import Settings
+from dnerf_jax.training import heldout, runs
+from dnerf_jax.training.pretraining import batches, supervision
+from dnerf_jax.training.pretraining.batches import RayBatch
+from dnerf_jax.training.pretraining.plan import Settings
 from dnerf_jax.worlds import streams
 from dnerf_jax.worlds.heads.shards import Shards
 

@@ -14,7 +14,7 @@ from flax import struct
 from dnerf_jax.models import generator, marching
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.ops import volume
-from dnerf_jax.training.batches import RayBatch
+from dnerf_jax.training.pretraining.batches import RayBatch
 
 
 @dataclasses.dataclass(frozen=True)

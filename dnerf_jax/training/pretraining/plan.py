@@ -4,7 +4,7 @@ import dataclasses
 from typing import Self
 
 from dnerf_jax.models.generator import GeneratorConfig
-from dnerf_jax.training.supervision import GuidedSampling
+from dnerf_jax.training.pretraining.supervision import GuidedSampling
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 from dnerf_jax.models import generator, marching
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.ops import cameras
-from dnerf_jax.training import stages, supervision
-from dnerf_jax.training.supervision import GuidedSampling
+from dnerf_jax.training.pretraining import stages, supervision
+from dnerf_jax.training.pretraining.supervision import GuidedSampling
 
 pytestmark = pytest.mark.slow
 

@@ -21,9 +21,10 @@ from dnerf_jax.io import checkpoints
 from dnerf_jax.models import generator
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.models.model import Model
-from dnerf_jax.training import batches, heldout, logs, runs, stages
-from dnerf_jax.training.plan import Settings
-from dnerf_jax.training.stages import State
+from dnerf_jax.training import heldout, logs, runs
+from dnerf_jax.training.pretraining import batches, stages
+from dnerf_jax.training.pretraining.plan import Settings
+from dnerf_jax.training.pretraining.stages import State
 from dnerf_jax.worlds import heads
 from dnerf_jax.worlds.heads import shards
 from dnerf_jax.worlds.heads.shards import Shards

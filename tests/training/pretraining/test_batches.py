@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnerf_jax.ops import cameras
-from dnerf_jax.training import batches, stages
+from dnerf_jax.training.pretraining import batches, stages
 from dnerf_jax.worlds import heads
 
 SIZE = 128

@@ -9,7 +9,7 @@ import pytest
 from dnerf_jax.models import generator
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.ops.convolutions import upsample
-from dnerf_jax.training import stages
+from dnerf_jax.training.pretraining import stages
 
 
 def test_a_block_that_joins_changes_nothing_yet(pretraining):

@@ -13,7 +13,8 @@ from interruption import kill
 from dnerf_jax import pretrain
 from dnerf_jax.io import checkpoints
 from dnerf_jax.models import generator
-from dnerf_jax.training import fitting, logs, runs, stages
+from dnerf_jax.training import logs, runs
+from dnerf_jax.training.pretraining import fitting, stages
 from dnerf_jax.worlds import heads
 
 pytestmark = pytest.mark.slow
