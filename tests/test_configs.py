@@ -48,6 +48,7 @@ def test_the_configurations_of_the_heads_fit_the_world():
     assert options.ray_end >= options.avg_camera_radius + options.box_warp / 2 - 0.01
 
 
+@pytest.mark.slow
 def test_an_unknown_field_of_a_door_is_refused_with_its_neighbour(tmp_path):
     command = [sys.executable, "-m", "dnerf_jax.train", "--config", "heads", "--workdir", tmp_path / "run"]
     done = subprocess.run([*command, "--config.learning_rte=1"], cwd=ROOT, capture_output=True, text=True)

@@ -33,6 +33,7 @@ def test_every_folder_of_python_files_is_installed(arguments):
         assert {file.parent for file in (ROOT / package).rglob("*.py")} <= folders
 
 
+@pytest.mark.slow
 def test_converters_work_under_the_name_that_they_are_installed_by():
     source = (
         f"import sys, dnerf_jax; dnerf_jax.__path__.append({str(ROOT)!r}); "

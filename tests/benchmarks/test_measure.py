@@ -25,6 +25,7 @@ def test_costs_are_those_of_the_program():
     assert found["gflop"] == pytest.approx(2 * 64**3 / 1e9, rel=0.05) and found["temporary_mib"] >= 0
 
 
+@pytest.mark.slow
 def test_memory_is_what_a_call_adds_at_its_peak():
     def call():
         big = np.ones(2**24)  # 128 MiB

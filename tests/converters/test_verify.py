@@ -36,6 +36,7 @@ def _changed(model, path, factor):
     return model.replace(generator=model.generator.replace(variables=variables))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, stages", [("cars_small", 20), ("ffhq_small", 22), ("afhq_full", 6)])
 def test_recorded_cases_are_within_tolerance(name, stages):
     lines = verify.verify(GOLDEN / f"{name}.json")
@@ -44,6 +45,7 @@ def test_recorded_cases_are_within_tolerance(name, stages):
     assert all(line.ok for line in lines), verify.table(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path, first",
     [
@@ -69,6 +71,7 @@ def test_a_changed_tensor_shows_at_its_stage(cars, path, first):
     assert next(line.stage for line in lines if not line.ok) == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, first",
     [
@@ -110,6 +113,7 @@ def _small_case(folder, arrays, **changes):
     return str(folder / "case.json")
 
 
+@pytest.mark.slow
 def test_the_command_fails_beyond_tolerance(cars, tmp_path, capsys):
     arrays = dict(cars[2])
     good = _small_case(tmp_path, arrays)
@@ -136,6 +140,7 @@ def test_the_command_says_what_is_wrong_with_a_case(tmp_path, name, words):
         verify.main(str(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_with_status_2(tmp_path):
     def run(*arguments):
         command = [sys.executable, "-m", "converters.verify", *arguments]

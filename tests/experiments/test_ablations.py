@@ -17,8 +17,9 @@ from dnerf_jax.models import semantic
 from dnerf_jax.training import branch, frozen, scoring
 from dnerf_jax.worlds import labelled
 
+pytestmark = pytest.mark.slow  # all render or train
 
-@pytest.mark.slow
+
 def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, capsys):
     table = rows.TABLES["4"]
     monkeypatch.setitem(rows.TABLES, "4", (table[0], table[4]))
@@ -50,7 +51,6 @@ def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, ca
         reproduce.main(str(tmp_path), table="4", rows="lst,first")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("density_prior", [True, False])
 def test_scores_are_those_of_evaluate(bench, density_prior):
     form = dataclasses.replace(bench.base.semantic, density_prior=density_prior)

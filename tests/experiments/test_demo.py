@@ -14,6 +14,7 @@ from dnerf_jax.io import files
 from dnerf_jax.training import branch, logs
 
 
+@pytest.mark.slow
 def test_exact_clouds_agree_and_shifted_ones_do_not():
     views = ball([-10.0, 0.0, 10.0])
     good = demo.cloud_agreement(views, LABELS)

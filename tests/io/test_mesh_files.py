@@ -17,6 +17,7 @@ IDS = np.array([1, 2, 1, 255], np.uint8)
 TETRAHEDRON = Mesh(VERTICES, FACES, COLORS, IDS, LABELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", mesh_files.SUFFIXES)
 def test_others_read_what_we_write(tmp_path, suffix):
     trimesh = pytest.importorskip("trimesh")

@@ -300,6 +300,7 @@ def rendered(model):
     return dataclasses.replace(pack, images=to_uint8(noisy))
 
 
+@pytest.mark.slow
 def test_a_pack_of_this_model_passes(tmp_path, model, rendered):
     packs.verify(rendered, model)
     packs.save(tmp_path / "pack", rendered)

@@ -33,6 +33,7 @@ def test_defaults_are_the_published_model():
     assert shapes["mapping"]["fc0"]["weight"].shape == (1024, 512)
 
 
+@pytest.mark.slow
 def test_init_makes_what_is_promised():
     key = jax.random.key(0, impl="rbg")  # compiles in no time
     config = GeneratorConfig(
@@ -108,6 +109,7 @@ def test_decoder_averages_the_planes(tiny_model, planes):
     np.testing.assert_allclose(features, 1.002 / (1 + np.exp(-x[:, 1:])) - 0.001, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_super_resolution_takes_the_last_latent(tiny_model):
     run = jax.jit(generator.super_resolve)
     features, ws = draw(2, 3, 8, 8, 8), draw(2, 3, 6, 16, seed=1)
@@ -119,6 +121,7 @@ def test_super_resolution_takes_the_last_latent(tiny_model):
     np.testing.assert_allclose(one, image[1, 2], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_random_noise_is_each_samples_own(tiny_model, key):
     ws = jnp.broadcast_to(draw(6, 16), (3, 6, 16))
     keys = jax.random.split(key)[jnp.array([0, 1, 1])]

@@ -30,6 +30,7 @@ def samples(tiny_model, planes, ray_image):
     return jax.tree.map(np.asarray, march(tiny_model.generator, planes, ray_image))
 
 
+@pytest.mark.slow
 def test_samples_say_where_they_are_and_what_they_weigh(tiny_model, samples, ray_image):
     assert samples.weights.shape == samples.depths.shape == (5, 5, 12)
     np.testing.assert_allclose(samples.weights.sum(-1), samples.opacity, atol=1e-6)
@@ -55,6 +56,7 @@ def test_along_the_ray_depths_increase_and_what_is_composited_is_the_same(tiny_m
     np.testing.assert_array_equal(along.along_ray().points, along.points)
 
 
+@pytest.mark.slow
 def test_weights_belong_to_their_points(tiny_model, planes, samples):
     """Decoding the points again, sorted, and compositing by the definition gives the same image and distance."""
     points = np.take_along_axis(samples.points, samples.order[..., None], axis=-2)
@@ -71,6 +73,7 @@ def test_weights_belong_to_their_points(tiny_model, planes, samples):
     np.testing.assert_allclose(samples.distance[solid], distance, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_given_draws_are_those_of_the_key_or_fixed(tiny_model, planes, samples, ray_image):
     run = partial(march, tiny_model.generator, planes, ray_image)
     keys = jax.random.split(jax.random.key(0))
@@ -102,6 +105,7 @@ def test_missing_weight_is_white_or_black(tiny_model, samples):
     np.testing.assert_array_equal(marching.feature_image(tiny_model.generator.config, empty), -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(25,), (1, 25), (5, 1, 5)], ids=str)
 def test_rays_have_any_leading_shape(shape, tiny_model, planes, samples, ray_image):
     rays = jax.tree.map(lambda x: x.reshape(*shape, 3), ray_image)
@@ -119,6 +123,7 @@ def test_one_ray_is_the_same_as_among_others(tiny_model, planes, samples, ray_im
     np.testing.assert_allclose(found.weights, samples.weights[2, 3], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_further_depths_are_sampled_too(tiny_model, planes, samples, ray_image):
     further = np.array([2.9, 2.5], np.float32) * np.ones((5, 5, 1), np.float32)
     found = march(tiny_model.generator, planes, ray_image, further_depths=further)

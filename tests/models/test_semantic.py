@@ -173,6 +173,7 @@ def assert_close(ours, expected, tolerance=1e-5):
     assert np.linalg.norm(ours - expected) < tolerance * np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("features", "channels", "aggregation"),
     [(features, channels, "sum") for features in FEATURES for channels in CHANNELS]
@@ -195,6 +196,7 @@ def test_commuting_form_is_the_direct_form(features, channels, aggregation, outp
     jax.tree.map(assert_close, {name: gradient[name] for name in expected}, expected)
 
 
+@pytest.mark.slow
 def test_empty_rays_are_background_and_opaque_ones_are_not(outputs, box, prepared, tiny_config):
     config = small()
     params = prepared(config)
@@ -206,6 +208,7 @@ def test_empty_rays_are_background_and_opaque_ones_are_not(outputs, box, prepare
     np.testing.assert_allclose(shift[0, 1], 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_own_density_weighs_what_it_sees(outputs, box, prepared, tiny_config):
     config = small(density_prior=False, features="skip")
     params = prepared(config)

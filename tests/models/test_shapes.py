@@ -7,6 +7,8 @@ import pytest
 
 from dnerf_jax.models import generator, scenes, semantic, shapes
 
+pytestmark = pytest.mark.slow  # all render or train
+
 
 @pytest.fixture(scope="module")
 def scene(tiny_semantic_model):

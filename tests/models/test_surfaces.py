@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dnerf_jax.models import marching, scenes, surfaces
 from dnerf_jax.models.surfaces import Surface
 from dnerf_jax.ops import cameras
 
 
+@pytest.mark.slow
 def test_normals_of_a_ball_point_away_from_its_centre(tiny_model, monkeypatch):
     def ball(made, planes, points):
         return 400 * (0.3 - jnp.linalg.norm(points, axis=-1)), jnp.zeros((*points.shape[:-1], 8))
@@ -41,6 +43,7 @@ def test_the_edge_of_things_is_not_drawn_towards_the_void():
     assert upsampled.opacity.shape == (8, 8)
 
 
+@pytest.mark.slow
 def test_normals_have_finite_gradients(tiny_model):
     """A loss on normals differentiates the density twice."""
     planes = np.random.default_rng(0).standard_normal((3, 16, 16, 4)).astype(np.float32)

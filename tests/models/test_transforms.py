@@ -17,6 +17,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dnerf_jax.models import marching, scenes
 from dnerf_jax.ops import cameras, triplane
 
+pytestmark = pytest.mark.slow  # all render or train
+
 NUM = 4
 
 

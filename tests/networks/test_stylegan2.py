@@ -35,6 +35,7 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(5, 4), (1, 3)])
 def test_upsampling_convolution_is_transposed_convolution_and_filter(size):
     x, weight, cotangent = random(2, *size, 3), random(3, 3, 3, 4, seed=1), random(2, 2 * size[0], 2 * size[1], 4)
@@ -99,6 +100,7 @@ def styled(params, w):
     return w @ params["affine"]["weight"] / np.sqrt(w.shape[-1]) + params["affine"]["bias"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("up", [False, True], ids=["same", "up"])
 def test_modulation_is_that_of_the_weights(up):
     resolution = 8 if up else 4
@@ -135,11 +137,14 @@ def test_noise_is_constant_random_or_none():
     const = invert(apply(variables, x, w, "const")) - none
     expected = 0.3 * variables["buffers"]["noise_const"][..., None]
     np.testing.assert_allclose(const, np.broadcast_to(expected, const.shape), atol=1e-5)
-    keys = jax.random.split(jax.random.key(0), 3)
-    drawn = invert(apply(variables, x, w, "random", keys)) - none
+
+    def keys():
+        return jax.random.split(jax.random.key(0), 3)
+
+    drawn = invert(apply(variables, x, w, "random", keys())) - none
     np.testing.assert_allclose(drawn, drawn[..., :1] * np.ones(7), atol=1e-5)  # one noise for all channels
     assert 0.1 < drawn.std() < 0.6 and np.abs(drawn[0] - drawn[1]).max() > 0.1
-    again = invert(apply(variables, x[1:2], w[1:2], "random", keys[1:2])) - none[1:2]
+    again = invert(apply(variables, x[1:2], w[1:2], "random", keys()[1:2])) - none[1:2]
     np.testing.assert_allclose(again, drawn[1:2], atol=1e-5)  # a sample's noise is its key's
 
 
@@ -188,6 +193,7 @@ def test_synthesis_refuses_unknown_noise():
             jax.eval_shape(lambda mode=mode: synthesis.init(jax.random.key(0), jnp.zeros((1, 2, 5)), mode))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3])
 def test_the_gradients_of_a_convolution_are_xlas_own_to_second_order(key, size):
     keys = jax.random.split(key, 3)

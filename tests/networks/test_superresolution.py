@@ -58,6 +58,7 @@ def test_larger_images_are_resized_where_the_variant_does_and_refused_elsewhere(
         assert shape == (2, final, final, 3)
 
 
+@pytest.mark.slow
 def test_resize_of_the_module_is_resize_before_it(random_arrays):
     rng = np.random.default_rng(0)
     w = rng.standard_normal((1, 6)).astype(np.float32)
@@ -100,6 +101,7 @@ def test_resize_is_bilinear_between_pixel_centres():
     assert np.max(resize(thin, 4, antialias=False)) == 0 < np.max(resize(thin, 4, antialias=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(4, 8, 16, 16), (4, 8), (16,), (32, 16)])
 def test_the_sum_of_resized_images_is_the_sum_of_their_resizes(sizes):
     rng = np.random.default_rng(0)
@@ -108,6 +110,7 @@ def test_the_sum_of_resized_images_is_the_sum_of_their_resizes(sizes):
     np.testing.assert_allclose(add_resized(images, 16), total, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_unpublished_noise_modes_reach_the_blocks(random_arrays):
     module = Superresolution(dataclasses.replace(SMALL, noise_mode="const"))
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ def camera():
     return cameras.orbit(jnp.array([0.0, 0.1, 0.2]), 0.0)
 
 
+@pytest.mark.slow
 def test_entries_are_those_of_every_array(camera):
     for index in (1, -1, slice(1, 3), np.array([2, 0]), np.array([True, False, True]), None, (None, 1)):
         chosen = camera[index]

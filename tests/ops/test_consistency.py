@@ -2,11 +2,13 @@
 
 import jax
 import numpy as np
+import pytest
 from ball import ball
 
 from dnerf_jax.ops import consistency
 
 
+@pytest.mark.slow
 def test_exact_labels_agree_but_for_the_pixels_of_a_border():
     views = ball(np.linspace(-20, 20, 9))
     share, compared = consistency.warped_agreement(views.mask, views.distance, views.camera)
@@ -24,6 +26,7 @@ def test_a_frame_that_disagrees_counts_with_both_neighbours():
     assert abs(before - after - 0.25) < 0.02  # two of eight pairs
 
 
+@pytest.mark.slow
 def test_what_is_hidden_in_the_next_frame_is_not_compared():
     # From behind, the ball shows none of the points that it shows from the front.
     views = ball([0.0, 180.0])

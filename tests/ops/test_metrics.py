@@ -11,6 +11,7 @@ from dnerf_jax.ops import metrics
 NAMES = ("background", "skin", "hair", "hat")
 
 
+@pytest.mark.slow
 def test_confusion_counts_pairs_and_leaves_out_ignore():
     rng = np.random.default_rng(0)
     label = rng.choice([0, 1, 2, 255], (2, 8, 8)).astype(np.uint8)
@@ -110,6 +111,7 @@ def test_ssim_equals_the_definition():
     np.testing.assert_allclose(metrics.ssim(a, b), expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_ssim_is_one_for_equal_images_and_has_a_gradient():
     image = jnp.asarray(np.random.default_rng(2).uniform(-1, 1, (16, 16, 3)), jnp.float32)
     assert metrics.ssim(image, image) == pytest.approx(1.0, abs=1e-5)

@@ -51,6 +51,7 @@ def random_cloud(count, seed=0, **options):
     return PointCloud(points, rng.integers(0, 256, (count, 3)), rng.integers(0, 3, count), **options)
 
 
+@pytest.mark.slow
 def test_backproject_inverts_projection_with_skew():
     camera = cameras.orbit(jnp.array([0.4, -0.3]), jnp.array([0.2, -0.1]), radius=3.0)
     intrinsics = camera.intrinsics.at[1].set(jnp.array([[3.0, 0.25, 0.45], [0, 3.5, 0.6], [0, 0, 1]]))
@@ -69,6 +70,7 @@ def test_backproject_inverts_projection_with_skew():
     )
 
 
+@pytest.mark.slow
 def test_backproject_lies_on_the_rays_of_the_renderer():
     view = view_of_ball(0.5, 0.2)
     surface = np.asarray(points.backproject(view.depth_z, view.camera))
@@ -79,6 +81,7 @@ def test_backproject_lies_on_the_rays_of_the_renderer():
     np.testing.assert_array_equal(surface[~seen], np.broadcast_to(centre, surface[~seen].shape))
 
 
+@pytest.mark.slow
 def test_backproject_of_empty_pixels_is_the_camera_with_finite_gradients():
     camera = cameras.orbit(0.1, 0.0)
     depth_z = jnp.array([[2.0, jnp.inf], [0.0, -1.0]])
@@ -111,6 +114,7 @@ def test_from_view_takes_colours_and_labels_of_the_pixels():
     assert set(points.from_view(view.replace(mask=None)).labels) == {255}
 
 
+@pytest.mark.slow
 def test_from_view_joins_the_views_of_a_batch():
     views = [view_of_ball(yaw) for yaw in (-0.3, 0.3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *views)

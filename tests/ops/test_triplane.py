@@ -68,6 +68,7 @@ def test_gradient_in_a_plane_is_the_interpolation_weight():
             np.testing.assert_allclose(gradient[row, column, 0], reference_bilinear(one, uv).sum(), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_do_not_depend_on_how_many_samples_are_taken_at_once(monkeypatch):
     rng = np.random.default_rng(2)
     planes = rng.standard_normal((2, 3, 5, 6, 4)).astype(np.float32)

@@ -76,6 +76,7 @@ def test_merged_depths_are_sorted_stably_and_the_permutation_can_be_undone():
     np.testing.assert_array_equal(jax.jit(volume.invert_permutation)(order), np.argsort(order, axis=-1))
 
 
+@pytest.mark.slow
 def test_the_heaviest_samples_keep_the_opacity_and_their_values(key):
     weights = jax.random.uniform(key, (4, 5, 9)) / 9
     values = jnp.stack([weights, 2 * weights], axis=-1)

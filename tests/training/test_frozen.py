@@ -9,6 +9,8 @@ import pytest
 
 from dnerf_jax.training import frozen
 
+pytestmark = pytest.mark.slow  # all render or train
+
 
 def test_a_patch_is_a_part_of_its_view_and_of_its_labels(known):
     views = jnp.array([4, 4, 1])

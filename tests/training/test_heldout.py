@@ -64,6 +64,7 @@ def test_views_are_the_same_however_many_and_of_no_other_stream(two):
     assert ((two.distance > 0) <= (two.alpha > 0)).all() and two.image.dtype == two.alpha.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_a_generator_that_renders_the_truth_has_perfect_scores(model, two, truthful, tmp_path):
     scores = heldout.score_views(model.generator, two, picture=tmp_path / "sheet.png", final=True)
     assert scores["psnr_raw"] > 100 and scores["opacity_iou"] == 1 and scores["depth_error_median"] < 1e-6
@@ -90,6 +91,7 @@ def test_the_final_image_is_scored_where_it_is_trained_alone(model, two, truthfu
     assert (tmp_path / "sheet.png").exists()
 
 
+@pytest.mark.slow
 def test_a_generator_of_something_else_is_refused(tiny_model, tmp_path):
     checkpoints.save(tmp_path / "tiny", tiny_model)
     with pytest.raises(ValueError, match="takes latents of .* numbers, the heads world's have 52"):

@@ -61,6 +61,7 @@ def train(workdir, total: int, *, stop_after: int | None = None, every: int = 3)
     return state
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_straight(tmp_path):
     straight = train(tmp_path / "straight", 8)
     train(tmp_path / "killed", 8, stop_after=5)

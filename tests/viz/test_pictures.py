@@ -99,6 +99,7 @@ def test_enlarge_repeats_pixels():
     np.testing.assert_array_equal(pictures.enlarge(np.array([[1, 2]]), 2), [[1, 1, 2, 2], [1, 1, 2, 2]])
 
 
+@pytest.mark.slow
 def test_curves_show_their_data():
     steps = np.arange(300)
     falling = pictures.curve_picture({"loss": (steps, 1 / (1 + steps))}, size=(3, 2))

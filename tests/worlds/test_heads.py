@@ -156,6 +156,7 @@ def test_depth_lies_on_the_mesh_and_distance_is_along_the_ray(head):
     assert on_surface.mean() > 0.85 and (reached < 1 + 1e-3).mean() > 0.98
 
 
+@pytest.mark.slow
 def test_labels_agree_between_views():
     agreed, compared = 0, 0
     for seed in (1, 2, 8):

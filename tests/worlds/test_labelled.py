@@ -87,6 +87,7 @@ def test_no_latent_is_in_two_packs_or_was_trained_on(made):
     assert len(np.unique(drawn, axis=0)) == len(drawn) == 2 + 2 + 1 + 8
 
 
+@pytest.mark.slow
 def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatch, tiny_model):
     config = dataclasses.replace(tiny_model.generator.config, z_dim=heads.Z_DIM, c_dim=0)
     model = tiny_model.replace(generator=generator.init(config, jax.random.key(0)))

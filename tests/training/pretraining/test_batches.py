@@ -42,6 +42,7 @@ def drawn():
     return shards, counts / counts.mean()
 
 
+@pytest.mark.slow
 def test_both_sides_of_a_silhouette_are_drawn_alike(drawn):
     shards, often = drawn
     outside = often[(shards.off > 0) & (shards.off < batches.NEAR / 2)].mean()

@@ -12,6 +12,7 @@ from dnerf_jax.ops.convolutions import upsample
 from dnerf_jax.training.pretraining import stages
 
 
+@pytest.mark.slow
 def test_a_block_that_joins_changes_nothing_yet(pretraining):
     generators = dataclasses.replace(pretraining.generator, plane_resolution=16)
     settings = dataclasses.replace(pretraining, generator=generators, refine_at=(2, 5), steps=7)
