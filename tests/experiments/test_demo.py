@@ -57,6 +57,7 @@ def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, caps
     assert "clouds of neighbouring views: median distance" in output and "report.html" in output
 
 
+@pytest.mark.slow
 def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path):
     settings = cli.as_dataclass(shrunk("heads.py"), branch.Settings)
     log = logs.MetricLog(tmp_path / "training")

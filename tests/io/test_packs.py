@@ -307,6 +307,7 @@ def test_a_pack_of_this_model_passes(tmp_path, model, rendered):
     assert_equal(packs.load(tmp_path / "pack", model, check=8), rendered)
 
 
+@pytest.mark.slow
 def test_images_of_other_latents_are_found_out(tmp_path, model, rendered):
     wrong = dataclasses.replace(rendered, images=np.roll(rendered.images, 2, axis=0))
     packs.save(tmp_path / "pack", wrong)

@@ -46,6 +46,7 @@ def test_samples_say_where_they_are_and_what_they_weigh(tiny_model, samples, ray
     np.testing.assert_allclose(distance[solid], samples.distance[solid], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_along_the_ray_depths_increase_and_what_is_composited_is_the_same(tiny_model, samples):
     along = samples.along_ray()
     assert (np.diff(along.depths, axis=-1) >= 0).all()

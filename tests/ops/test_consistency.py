@@ -17,6 +17,7 @@ def test_exact_labels_agree_but_for_the_pixels_of_a_border():
     assert 0.9 * solid[:-1].sum() < compared < solid[:-1].sum()
 
 
+@pytest.mark.slow
 def test_a_frame_that_disagrees_counts_with_both_neighbours():
     views = ball(np.linspace(-20, 20, 9))
     masks = views.mask.copy()
@@ -38,6 +39,7 @@ def test_what_is_hidden_in_the_next_frame_is_not_compared():
     assert consistency.warped_agreement(views.mask, views.distance, front)[1] == 0
 
 
+@pytest.mark.slow
 def test_colours_that_stay_on_the_surface_agree_and_noise_does_not():
     views = ball(np.linspace(-20, 20, 9))
     fixed = np.stack([views.mask] * 3, axis=-1).astype(np.float32) - 1  # in [-1, 1]

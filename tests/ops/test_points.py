@@ -95,6 +95,7 @@ def test_backproject_of_empty_pixels_is_the_camera_with_finite_gradients():
         points.backproject(depth_z[None], camera)
 
 
+@pytest.mark.slow
 def test_views_of_one_scene_agree():
     front, side = (points.from_view(view_of_ball(yaw), label_map=LABELS) for yaw in (-0.4, 0.4))
     result = points.agreement(front, side, radius=0.03)

@@ -74,6 +74,7 @@ def test_a_generator_that_renders_the_truth_has_perfect_scores(model, two, truth
     assert scores["ssim"] > 0.99 and scores["consistency"] == 30.0
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_a_sample(model, two, truthful, tmp_path, monkeypatch):
     true = images.from_uint8(two.image)
     off = np.array([0.1, 0.2])[:, None, None, None]
