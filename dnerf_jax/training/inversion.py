@@ -8,6 +8,7 @@ short loop over the pure functions.
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,11 @@ class Settings:
     pose_learning_rate: float
     yaw: float
     pitch: float
+
+    @property
+    def of_step(self) -> Self:
+        """These settings without what a step does not depend on, so that inversions that differ in that share it."""
+        return dataclasses.replace(self, seed=0, candidates=0)
 
 
 @struct.dataclass
@@ -116,11 +122,11 @@ def invert(settings: Settings, model: Model, target: Target) -> Inversion:
         small = resize(jnp.asarray(target.image), settings.rendering_resolution, antialias=True)
         target = target.replace(image=small)
     candidates = [random_candidate(settings, model.generator.config, i) for i in range(settings.candidates)]
-    start = min(candidates, key=lambda candidate: float(_loss(settings, model, target, candidate)))
+    start = min(candidates, key=lambda candidate: float(_loss(settings.of_step, model, target, candidate)))
     state = create_state(settings, start)
     history, progress = [], logs.Progress(settings.steps)
     for i in range(1, settings.steps + 1):
-        state, loss = step(settings, model, target, state)
+        state, loss = step(settings.of_step, model, target, state)
         logs.require_finite({"loss": loss}, i)
         history.append(float(loss))
         progress.update(i, {"loss": loss})
@@ -159,7 +165,7 @@ _loss = jax.jit(reconstruction_loss, static_argnums=0)
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
 def step(settings: Settings, model: Model, target: Target, state: State) -> tuple[State, jax.Array]:
-    """One step of Adam; returns the state and the loss before the step."""
+    """One step of Adam; returns the state and the loss before the step. Compiled for `Settings.of_step`."""
     loss, grads = jax.value_and_grad(reconstruction_loss, argnums=3)(settings, model, target, state.current)
     better = loss < state.best_loss
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.current, state.best)

@@ -65,6 +65,9 @@ def test_a_rendering_is_approached(settings, view, tiny_semantic_model, nearby):
     found = inverted.found
     assert len(inverted.losses) == settings.steps
     assert inversion.step._cache_size() == programs + 1
+    # Another seed, or more candidates, share the program.
+    other = dataclasses.replace(settings, seed=settings.seed + 1, candidates=settings.candidates + 1)
+    assert other.of_step == settings.of_step != dataclasses.replace(settings, steps=1).of_step
     assert inverted.loss == min(inverted.losses) < 0.5 * inverted.losses[0]
     for name in ("yaw", "pitch"):
         assert abs(getattr(found, name)) <= np.radians(getattr(settings, name)) + 1e-6
