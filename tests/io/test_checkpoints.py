@@ -51,6 +51,7 @@ def assert_trees_equal(tree, other):
     jax.tree.map(np.testing.assert_array_equal, tree, other)
 
 
+@pytest.mark.slow
 def test_all_of_a_model_travels_exactly(saved, tiny_semantic_model):
     model = checkpoints.load(saved)
     assert_trees_equal(model.generator.variables, tiny_semantic_model.generator.variables)

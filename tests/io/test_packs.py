@@ -319,6 +319,7 @@ def test_images_of_other_latents_are_found_out(tmp_path, model, rendered):
     assert len(packs.load(tmp_path / "pack", model, check=0)) == 8
 
 
+@pytest.mark.slow
 def test_images_of_other_views_are_found_out(model, rendered):
     wrong = dataclasses.replace(rendered, images=rendered.images[[1, 0, 3, 2, 5, 4, 7, 6]])
     problems = problems_of(lambda: packs.verify(wrong, model, check=1))

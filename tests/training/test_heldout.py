@@ -86,6 +86,7 @@ def test_the_standard_error_is_that_of_a_sample(model, two, truthful, tmp_path, 
     np.testing.assert_allclose(scores["psnr_standard_error"], abs(psnr[0] - psnr[1]) / 2, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_final_image_is_scored_where_it_is_trained_alone(model, two, truthful, tmp_path):
     scores = heldout.score_views(model.generator, two, picture=tmp_path / "sheet.png", final=False)
     assert set(scores) == {"psnr_raw", "opacity_iou", "depth_error_median", "consistency"}
