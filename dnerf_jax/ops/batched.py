@@ -21,7 +21,10 @@ class Batched:
 
         Raises IndexError: there is no such entry. (JAX would give the last one.)
         """
+        index = np.asarray(index) if isinstance(index, list) else index
         parts = index if isinstance(index, tuple) else (index,)
+        if any(part is Ellipsis for part in parts):
+            raise IndexError("... would reach into the arrays: index the leading dimensions one by one, [:, 0]")
         if not any(isinstance(part, jax.core.Tracer) for part in parts):
             np.empty(self.batch_shape, np.bool_)[index]
         return jax.tree.map(lambda x: x[index], self)

@@ -12,6 +12,7 @@ Angles are radians, lengths world units. Leading batch dimensions are free.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import chex
 import jax
@@ -38,8 +39,18 @@ class Camera(Batched):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """The leading dimensions."""
-        return self.cam2world.shape[:-2]
+        """The leading dimensions: both matrices', broadcast."""
+        return np.broadcast_shapes(self.cam2world.shape[:-2], self.intrinsics.shape[:-2])
+
+    def spread(self) -> "Camera":
+        """The same cameras with all leading dimensions on both matrices."""
+        batch = self.batch_shape
+        return Camera(*(jnp.broadcast_to(x, batch + x.shape[-2:]) for x in (self.cam2world, self.intrinsics)))
+
+    def __getitem__(self, index: Any) -> "Camera":
+        """The cameras at `index` of the leading dimensions; see `Batched`."""
+        shared = self.cam2world.shape[:-2] != self.intrinsics.shape[:-2]
+        return Batched.__getitem__(self.spread() if shared else self, index)
 
 
 @struct.dataclass(repr=False)

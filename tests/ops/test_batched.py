@@ -29,6 +29,15 @@ def test_there_is_no_entry_beyond_the_last(camera):
         camera[0][0]
 
 
+def test_what_poses_share_is_spread_over_them(camera):
+    mixed = camera.replace(intrinsics=camera.intrinsics[0])
+    assert mixed.batch_shape == (3,) and mixed[1].intrinsics.shape == (3, 3)
+    np.testing.assert_array_equal(mixed[1].cam2world, camera.cam2world[1])
+    assert camera[[0, 2]].batch_shape == (2,)
+    with pytest.raises(IndexError, match="would reach into the arrays"):
+        camera[..., 0]
+
+
 def test_iteration_ends(camera):
     assert len(camera) == 3 and [one.batch_shape for one in camera] == [()] * 3
     with pytest.raises(TypeError, match="a single Camera"):
