@@ -144,7 +144,7 @@ def render(
                 f"{name} is traced, expected a number: it is static, so write jax.jit(render, "
                 'static_argnames=("resolution", "rows_at_once")).'
             )
-    camera = camera.spread() if camera.cam2world.shape[:-2] != camera.intrinsics.shape[:-2] else camera
+    camera = camera.spread()
     config = model.generator.config
     resolution = resolution or config.neural_rendering_resolution
     batch = jnp.broadcast_shapes(scene.batch_shape, camera.batch_shape)

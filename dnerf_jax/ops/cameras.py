@@ -45,12 +45,13 @@ class Camera(Batched):
     def spread(self) -> "Camera":
         """The same cameras with all leading dimensions on both matrices."""
         batch = self.batch_shape
+        if self.cam2world.shape[:-2] == self.intrinsics.shape[:-2]:
+            return self
         return Camera(*(jnp.broadcast_to(x, batch + x.shape[-2:]) for x in (self.cam2world, self.intrinsics)))
 
     def __getitem__(self, index: Any) -> "Camera":
         """The cameras at `index` of the leading dimensions; see `Batched`."""
-        shared = self.cam2world.shape[:-2] != self.intrinsics.shape[:-2]
-        return Batched.__getitem__(self.spread() if shared else self, index)
+        return Batched.__getitem__(self.spread(), index)
 
 
 @struct.dataclass(repr=False)
