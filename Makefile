@@ -1,6 +1,6 @@
 # make demo    train the semantic branch on the embedded labelled views, score it, write pictures to out/demo/
 # make test    lint, formatting, types, and all tests
-# make check   the same with the quick tests alone: under a minute
+# make check   the same with the quick tests alone: about a minute
 # All first make .venv and install requirements.lock into it, once. Another Python: make PYTHON=python3.12 demo
 
 PYTHON ?= python3

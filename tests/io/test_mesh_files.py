@@ -20,7 +20,8 @@ TETRAHEDRON = Mesh(VERTICES, FACES, COLORS, IDS, LABELS)
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", mesh_files.SUFFIXES)
 def test_others_read_what_we_write(tmp_path, suffix):
-    trimesh = pytest.importorskip("trimesh")
+    import trimesh
+
     path = tmp_path / "new" / f"mesh{suffix}"
     mesh_files.save(path, TETRAHEDRON)
     loaded = trimesh.load(path, force="mesh", process=False)
@@ -35,7 +36,8 @@ def test_others_read_what_we_write(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", mesh_files.SUFFIXES)
 def test_a_mesh_without_colours_and_labels_is_written(tmp_path, suffix):
-    trimesh = pytest.importorskip("trimesh")
+    import trimesh
+
     mesh_files.save(tmp_path / f"bare{suffix}", Mesh(VERTICES, FACES))
     loaded = trimesh.load(tmp_path / f"bare{suffix}", force="mesh", process=False)
     np.testing.assert_array_equal(loaded.faces, FACES)

@@ -16,7 +16,6 @@ def scene(tiny_semantic_model):
 
 
 def test_a_mesh_of_a_scene_has_colours_and_labels(tiny_semantic_model, scene):
-    pytest.importorskip("skimage")
     # The density is random: its median is a surface somewhere.
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (500, 3)).astype(np.float32)
     level = float(np.median(generator.decode(tiny_semantic_model.generator, scene.planes, points)[0]))

@@ -55,7 +55,6 @@ def assert_closed(mesh):
 @pytest.fixture(scope="module")
 def surface():
     """The ball's mesh at 48 points a side."""
-    pytest.importorskip("skimage")
     return meshes.from_density(ball(), resolution=48, chunk=5000)
 
 
@@ -77,7 +76,6 @@ def test_the_mesh_of_a_ball_is_a_ball(surface):
 
 
 def test_world_units_follow_the_box_and_the_level(surface):
-    pytest.importorskip("skimage")
     # In a box twice as large, a ball elsewhere; a level below is a surface outside.
     center = (0.2, -0.3, 0.1)
     level = meshes.surface_level() - 500 * 0.1
@@ -87,7 +85,6 @@ def test_world_units_follow_the_box_and_the_level(surface):
 
 
 def test_the_box_cuts_the_surface_closed():
-    pytest.importorskip("skimage")
     mesh = meshes.from_density(ball(0.4, (0.5, 0.0, 0.0)), resolution=33)
     assert_closed(mesh)
     np.testing.assert_allclose(volume_of(mesh), 2 / 3 * np.pi * 0.4**3, rtol=0.02)
@@ -95,7 +92,6 @@ def test_the_box_cuts_the_surface_closed():
 
 
 def test_chunks_change_nothing_and_a_jitted_function_is_compiled_once(surface):
-    pytest.importorskip("skimage")
     sizes = []
 
     @jax.jit
@@ -122,7 +118,6 @@ def test_vertices_have_the_colours_and_labels_of_their_places(surface):
 
 
 def test_crumbs_are_left_out():
-    pytest.importorskip("skimage")
 
     def density(points):
         return np.maximum(ball()(points), ball(0.05, (0.42, 0.42, 0.42))(points))
@@ -153,7 +148,6 @@ def test_normals_are_weighted_by_area():
     ],
 )
 def test_densities_without_a_surface_are_refused(density, message):
-    pytest.importorskip("skimage")
     with pytest.raises(ValueError, match=message):
         meshes.from_density(density, resolution=8)
 
