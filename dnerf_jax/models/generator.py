@@ -19,7 +19,7 @@ from flax import struct
 from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
-from dnerf_jax.ops import triplane
+from dnerf_jax.ops import cameras, triplane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,9 @@ class RenderingConfig:
       box_warp: side of the tri-plane's box.
       white_back: empty rays are white (ShapeNet, and the embedded heads), otherwise black.
       disparity_space_sampling: space stratified samples evenly in 1 / distance.
-      avg_camera_radius, avg_camera_pivot: the orbit of default cameras.
+      avg_camera_radius, avg_camera_pivot: default cameras circle the origin at this radius and look at the pivot.
+      avg_camera_focal: their focal length, in image sizes.
+      metres_per_unit: the scale of the world, or None where the generator has none.
     """
 
     depth_resolution: int = 48
@@ -45,6 +47,8 @@ class RenderingConfig:
     disparity_space_sampling: bool = False
     avg_camera_radius: float = 2.7
     avg_camera_pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    avg_camera_focal: float = cameras.FOCAL
+    metres_per_unit: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
