@@ -28,6 +28,7 @@ from dnerf_jax.ops import images, points
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.points import PointCloud
+from dnerf_jax.ops.ranges import Angle, Count, HalfTurn, Positive, Seed, Truncation
 from dnerf_jax.training import logs, runs
 from dnerf_jax.viz import pictures
 
@@ -50,14 +51,14 @@ class Settings:
       voxel_size: of the fused clouds, in world units.
     """
 
-    seed: int
-    latents: int
-    views: int
-    batch: int
-    yaw: float
-    pitch: float
-    truncation_psi: float
-    voxel_size: float
+    seed: Seed
+    latents: Count
+    views: Count
+    batch: Count
+    yaw: HalfTurn
+    pitch: Angle
+    truncation_psi: Truncation
+    voxel_size: Positive
 
 
 def generate(settings: Settings, model: Model, out: Path, *, rows_at_once: int | None = None) -> None:

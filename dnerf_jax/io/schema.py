@@ -1,6 +1,7 @@
 """Plain dictionaries to frozen dataclasses, checked: how settings and files of settings enter the library."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -14,19 +15,19 @@ def as_dataclass(config: Mapping[str, Any], cls: type, path: str = "config") -> 
 
     Args:
       config: nested dictionaries; lists become tuples, whole numbers floats where the field is a float.
-      cls: dataclass with fields of bool, int, float, str, tuple[...], Literal[...], dataclasses, or unions of
-        these.
+      cls: dataclass with fields of bool, int, float, str, tuple[...], Literal[...], dataclasses, the numbers of
+        `ops.ranges`, or unions of these. Numbers are finite.
       path: how messages call the dictionary.
 
     Raises:
-      ValueError: a field is unknown, missing without a default, or of another type; the message has the near
-        matches.
+      ValueError: a field is unknown, missing without a default, of another type or out of its range; the message has
+        the near matches.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for name in config:
         if name not in fields:
             raise ValueError(f"{path} has no field {name!r}" + did_you_mean(name, fields))
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     values = {}
     for name, field in fields.items():
         if name in config:
@@ -41,10 +42,14 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    if origin is typing.Annotated:
+        return require_in_range(_convert(value, arguments[0], path), hint, path)
     if origin in (typing.Union, types.UnionType):
         for choice in arguments:
             try:
                 return _convert(value, choice, path)
+            except OutOfRange:
+                raise  # the kind is right: what is wrong with the number says more than all kinds
             except ValueError:
                 continue
     elif origin is typing.Literal:
@@ -63,11 +68,41 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         if value is None:
             return None
     elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _convert(float(value) if abs(value) < 2**1023 else math.inf, float, path)
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        if hint is float and not math.isfinite(value):
+            raise OutOfRange(f"{path} is {value}, expected a finite number")
         return value
-    expected = str(hint) if arguments else getattr(hint, "__name__", str(hint))
-    raise ValueError(f"{path} must be {expected}, not {value!r} ({type(value).__name__})")
+    raise ValueError(f"{path} must be {described(hint)}, not {value!r:.200} ({type(value).__name__})")
+
+
+class OutOfRange(ValueError):
+    """A number of the right kind that its range does not allow."""
+
+
+def require_in_range(value: Any, hint: Any, path: str) -> Any:
+    """The number `value`, called `path` in messages, if it is in the range of `hint`, one of `ops.ranges` or not.
+
+    Raises OutOfRange, a ValueError: it is not.
+    """
+    for allowed in getattr(hint, "__metadata__", ()):
+        if value not in allowed:
+            raise OutOfRange(f"{path} is {value}, expected {allowed}")
+    return value
+
+
+def described(hint: Any) -> str:
+    """A type as people would say it: "int (at least 1) or None"."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return f"{described(arguments[0])} ({', '.join(map(str, hint.__metadata__))})"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(described(choice) for choice in arguments)
+    if origin is typing.Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple:
+        return f"({', '.join('...' if part is Ellipsis else described(part) for part in arguments)})"
+    return "None" if hint is types.NoneType else getattr(hint, "__name__", str(hint))
 
 
 def _convert_tuple(value: tuple, arguments: tuple, path: str) -> tuple:

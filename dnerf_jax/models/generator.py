@@ -9,7 +9,7 @@ PyTorch's names (see `networks`).
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
 from dnerf_jax.ops import cameras, triplane
+from dnerf_jax.ops.ranges import Count, Natural, Positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +39,17 @@ class RenderingConfig:
       metres_per_unit: the scale of the world, or None where the generator has none.
     """
 
-    depth_resolution: int = 48
-    depth_resolution_importance: int = 48
-    ray_start: float | str = 2.25
-    ray_end: float | str = 3.3
-    box_warp: float = 1.0
+    depth_resolution: Count = 48
+    depth_resolution_importance: Natural = 48
+    ray_start: Positive | Literal["auto"] = 2.25
+    ray_end: Positive | Literal["auto"] = 3.3
+    box_warp: Positive = 1.0
     white_back: bool = False
     disparity_space_sampling: bool = False
-    avg_camera_radius: float = 2.7
+    avg_camera_radius: Positive = 2.7
     avg_camera_pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    avg_camera_focal: float = cameras.FOCAL
-    metres_per_unit: float | None = None
+    avg_camera_focal: Positive = cameras.FOCAL
+    metres_per_unit: Positive | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,23 +70,23 @@ class GeneratorConfig:
       dtype: of the convolutions; everything else is float32.
     """
 
-    z_dim: int = 512
-    c_dim: int = 25
-    w_dim: int = 512
-    mapping_layers: int = 2
-    plane_resolution: int = 256
-    plane_channels: int = 32
-    channel_base: int = 32768
-    channel_max: int = 512
-    conv_clamp: float | None = 256.0
-    feature_channels: int = 32
-    decoder_hidden: int = 64
-    decoder_lr_mul: float = 1.0
-    neural_rendering_resolution: int = 128
+    z_dim: Count = 512
+    c_dim: Natural = 25
+    w_dim: Count = 512
+    mapping_layers: Count = 2
+    plane_resolution: Count = 256
+    plane_channels: Count = 32
+    channel_base: Count = 32768
+    channel_max: Count = 512
+    conv_clamp: Positive | None = 256.0
+    feature_channels: Count = 32
+    decoder_hidden: Count = 64
+    decoder_lr_mul: Positive = 1.0
+    neural_rendering_resolution: Count = 128
     plane_axes: tuple[tuple[tuple[float, ...], ...], ...] = triplane.EG3D_AXES
     c_scale: float = 1.0
     c_gen_conditioning_zero: bool = False
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     superresolution: SuperresolutionConfig = SuperresolutionConfig()
     rendering: RenderingConfig = RenderingConfig()
 

@@ -27,6 +27,7 @@ from dnerf_jax.networks.decoders import softplus
 from dnerf_jax.networks.stylegan2 import FullyConnected, leaky_relu
 from dnerf_jax.ops import triplane, volume
 from dnerf_jax.ops.convolutions import convolve
+from dnerf_jax.ops.ranges import Classes, Count
 from dnerf_jax.ops.resizing import add_resized, resize
 
 NUM_PLANES = 3
@@ -52,15 +53,15 @@ class SemanticConfig:
       superresolution_width: channels within U_s.
     """
 
-    num_classes: int
+    num_classes: Classes
     features: Literal["hidden", "skip", "last", "hidden+last"] = "hidden"
     channels: Literal["split", "concatenated", "all"] = "split"
     aggregation: Literal["sum", "mean", "none"] = "sum"
     density_prior: bool = True
-    samples_kept: int | None = None
-    hidden: int = 64
-    feature_channels: int = 32
-    superresolution_width: int = 32
+    samples_kept: Count | None = None
+    hidden: Count = 64
+    feature_channels: Count = 32
+    superresolution_width: Count = 32
 
 
 def plane_slices(config: SemanticConfig, widths: tuple[int, ...]) -> tuple[list[list[tuple[int, int, int, int]]], int]:
@@ -190,7 +191,7 @@ class SemanticSuperresolution(nn.Module):
     upsampling, add what it lacks.
     """
 
-    num_classes: int
+    num_classes: Classes
     width: int
     resolution: int
 

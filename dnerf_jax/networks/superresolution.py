@@ -1,12 +1,14 @@
 """EG3D's super-resolution: two synthesis blocks on the rendered feature image, all fed the last latent."""
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from dnerf_jax.networks.stylegan2 import SynthesisBlock
+from dnerf_jax.ops.ranges import Count, Positive
 from dnerf_jax.ops.resizing import resize
 
 
@@ -24,13 +26,13 @@ class SuperresolutionConfig:
       noise_mode: "none" in published models.
     """
 
-    input_resolution: int = 128
-    widths: tuple[int, int] = (256, 128)
+    input_resolution: Count = 128
+    widths: tuple[Count, Count] = (256, 128)
     upsample: tuple[bool, bool] = (True, True)
     resize_larger: bool = True
     antialias: bool = True
-    clamp: float | None = 256.0
-    noise_mode: str = "none"
+    clamp: Positive | None = 256.0
+    noise_mode: Literal["random", "const", "none"] = "none"
 
     @property
     def resolutions(self) -> tuple[int, int]:

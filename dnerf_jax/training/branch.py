@@ -24,6 +24,7 @@ from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.models.semantic import Branch, Selected, SemanticConfig
 from dnerf_jax.ops import losses
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.ranges import Count, Fraction, Natural, NotNegative, Positive, Seed
 from dnerf_jax.training import logs, runs
 from dnerf_jax.training.frozen import Frozen, choose, freeze, frozen_bytes
 
@@ -47,17 +48,17 @@ class Settings:
       save_every: steps between checkpoints.
     """
 
-    seed: int
+    seed: Seed
     annotations: str
     semantic: SemanticConfig
-    steps: int
-    views_per_step: int
-    patch: int | None
-    coarse_dropout: float
-    class_balance: float
-    learning_rate: float
-    final_learning_rate: float
-    save_every: int
+    steps: Natural
+    views_per_step: Count
+    patch: Count | None
+    coarse_dropout: Fraction
+    class_balance: NotNegative
+    learning_rate: Positive
+    final_learning_rate: NotNegative
+    save_every: Count
 
     @property
     def of_step(self) -> Self:

@@ -22,6 +22,7 @@ from dnerf_jax.models import scenes
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import images, losses
+from dnerf_jax.ops.ranges import Angle, Count, HalfTurn, NotNegative, Positive, Seed
 from dnerf_jax.ops.resizing import resize
 from dnerf_jax.training import logs, runs
 from dnerf_jax.viz import pictures
@@ -39,14 +40,14 @@ class Settings:
       yaw, pitch: poses are looked for within these degrees of frontal.
     """
 
-    seed: int
-    steps: int
-    candidates: int
-    rendering_resolution: int
-    learning_rate: float
-    pose_learning_rate: float
-    yaw: float
-    pitch: float
+    seed: Seed
+    steps: Count
+    candidates: Count
+    rendering_resolution: Count
+    learning_rate: Positive
+    pose_learning_rate: NotNegative
+    yaw: HalfTurn
+    pitch: Angle
 
     @property
     def of_step(self) -> Self:

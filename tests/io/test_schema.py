@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import math
 from typing import Literal
 
 import pytest
 
 from dnerf_jax.io import schema
+from dnerf_jax.ops import ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,3 +73,39 @@ def test_a_checkpoint_says_whose_field_it_is():
 def test_dataclasses_survive_json():
     made = schema.as_dataclass(config(widths=[1, 2], clamp=3), Settings)
     assert schema.as_dataclass(json.loads(json.dumps(dataclasses.asdict(made))), Settings) == made
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranged:
+    """Settings with ranges."""
+
+    steps: ranges.Count = 1
+    patch: ranges.Count | None = None
+    rate: ranges.Positive = 1.0
+    free: float = 0.0
+    widths: tuple[ranges.Count, ...] = ()
+    limit: ranges.Positive | Literal["auto"] = "auto"
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"steps": 0}, "config.steps is 0, expected at least 1"),
+        ({"patch": -3}, "config.patch is -3, expected at least 1"),
+        ({"rate": 0}, "config.rate is 0.0, expected above 0"),
+        ({"rate": math.nan}, "config.rate is nan, expected a finite number"),
+        ({"free": math.inf}, "config.free is inf, expected a finite number"),
+        ({"free": 10**400}, "config.free is inf, expected a finite number"),
+        ({"widths": [1, 0]}, r"config.widths\[1\] is 0, expected at least 1"),
+        ({"limit": "never"}, r"config.limit must be float \(above 0\) or 'auto', not 'never' \(str\)"),
+        ({"patch": "all"}, r"config.patch must be int \(at least 1\) or None, not 'all' \(str\)"),
+    ],
+)
+def test_numbers_beyond_their_range_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        schema.as_dataclass(given, Ranged)
+
+
+def test_numbers_within_their_range_are_taken():
+    given = {"steps": 3, "patch": None, "rate": 2, "widths": [4], "limit": 0.5}
+    assert schema.as_dataclass(given, Ranged) == Ranged(3, None, 2.0, 0.0, (4,), 0.5)

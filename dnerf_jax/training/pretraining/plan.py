@@ -4,6 +4,7 @@ import dataclasses
 from typing import Self
 
 from dnerf_jax.models.generator import GeneratorConfig
+from dnerf_jax.ops.ranges import Count, Fraction, Natural, NotNegative, Positive, Seed
 from dnerf_jax.training.pretraining.supervision import GuidedSampling
 
 
@@ -11,11 +12,11 @@ from dnerf_jax.training.pretraining.supervision import GuidedSampling
 class Data:
     """Which renders to train on: `identities` of `views` each, the last `held_out` of them never trained on."""
 
-    identities: int
-    views: int
-    resolution: int
-    held_out: int
-    processes: int
+    identities: Count
+    views: Count
+    resolution: Count
+    held_out: Count
+    processes: Count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,36 +43,36 @@ class Settings:
       save_every, sheet_every: steps between checkpoints, and between sheets with held-out scores.
     """
 
-    seed: int
+    seed: Seed
     start_from: str
     generator: GeneratorConfig
     data: Data
-    steps: int
-    finish_steps: int
-    superresolution_steps: int
-    superresolution_views: int
-    refine_at: tuple[int, ...]
-    identities_per_step: int
-    rays_per_identity: int
-    finish_rays_per_identity: int
-    stratified_samples: int
-    importance_samples: int
-    guided_samples: int
-    guide_spread: float
-    learning_rate: float
-    final_learning_rate: float
-    finish_learning_rate: float
-    warmup_steps: int
-    style_init: float
-    mapping_boost: float
-    superresolution_learning_rate: float
-    ema_decay: float
-    color_weight: float
-    depth_weight: float
-    opacity_weight: float
-    gradient_weight: float
-    save_every: int
-    sheet_every: int
+    steps: Natural
+    finish_steps: Natural
+    superresolution_steps: Natural
+    superresolution_views: Count
+    refine_at: tuple[Natural, ...]
+    identities_per_step: Count
+    rays_per_identity: Count
+    finish_rays_per_identity: Count
+    stratified_samples: Natural
+    importance_samples: Natural
+    guided_samples: Natural
+    guide_spread: Positive
+    learning_rate: Positive
+    final_learning_rate: Positive
+    finish_learning_rate: Positive
+    warmup_steps: Natural
+    style_init: NotNegative
+    mapping_boost: Positive
+    superresolution_learning_rate: Positive
+    ema_decay: Fraction
+    color_weight: NotNegative
+    depth_weight: NotNegative
+    opacity_weight: NotNegative
+    gradient_weight: NotNegative
+    save_every: Count
+    sheet_every: Count
 
     @property
     def ray_steps(self) -> int:
