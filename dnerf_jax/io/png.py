@@ -1,21 +1,27 @@
-"""Pictures on disk: 8-bit RGB images, masks of class ids, and label maps, which say what the ids mean.
+"""Pictures on disk: photos of any kind, 8-bit RGB images, masks of class ids, and what the ids mean: label maps.
 
-A mask is a single-channel palette PNG whose pixel values are the ids (see `ops.labels`); the palette only makes it
-pleasant to look at. A label map is a JSON file, `labelmap.json` by custom, that lies beside the masks.
+All are opened by one function, which refuses what would fill the memory before it is decoded. A mask is a
+single-channel palette PNG whose pixel values are the ids (see `ops.labels`); the palette only makes it pleasant to look
+at. A label map is a JSON file, `labelmap.json` by custom, that lies beside the masks.
 """
 
 import os
 import pathlib
-from typing import Any
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from dnerf_jax.io import files
 from dnerf_jax.ops.labels import LabelMap
 
-_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError)
+PIXELS = 64_000_000  # of one picture at most; a file of a kilobyte can claim any number
+BYTES = 2**29  # of its file at most
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")  # Pillow reads more, some by other programs
 _JPEG_QUALITY = 90
+_T = TypeVar("_T")
 
 
 def save_image(path: str | os.PathLike, image: np.ndarray, *, optimize: bool = False) -> None:
@@ -42,17 +48,24 @@ def save_image(path: str | os.PathLike, image: np.ndarray, *, optimize: bool = F
         Image.fromarray(image).save(temporary, **options)
 
 
+def read_picture(path: str | os.PathLike, *, white: bool) -> np.ndarray:
+    """Reads a picture from anywhere as people see it, uint8 (H, W, 3).
+
+    It is turned as its EXIF data say; 16-bit greys are scaled, greys, palettes and CMYK converted; what is transparent
+    shows a white or black ground, which should be the generator's (`rendering.white_back`). Of several frames the first
+    is taken.
+
+    Raises ValueError, always naming the file: it is absent, a folder, broken, of another kind, or has more than PIXELS.
+    """
+    return _decoded(path, "a picture", lambda image: _as_seen(image, white))
+
+
 def load_image(path: str | os.PathLike) -> np.ndarray:
     """Reads an image of 8-bit RGB, uint8 (H, W, 3).
 
     Raises ValueError, always naming the file, if it cannot be read, or has other channels or depths.
     """
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            pixels = np.asarray(image)
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    mode, pixels = _decoded(path, "an image", lambda image: (image.mode, np.asarray(image)))
     if mode != "RGB":
         raise ValueError(f"{path} is of mode {mode}, expected 8-bit RGB without transparency")
     return pixels
@@ -78,14 +91,7 @@ def load_mask(path: str | os.PathLike, label_map: LabelMap) -> np.ndarray:
     Raises ValueError, always naming the file, if it is no PNG, has several channels or more than 8 bits, or if it
     holds ids that are not in the label map.
     """
-    try:
-        with Image.open(path) as image:
-            kind, mode = image.format, image.mode
-            mask = np.asarray(image) if (kind, mode) in (("PNG", "P"), ("PNG", "L")) else None
-    except _UNREADABLE as error:
-        raise ValueError(
-            f"{path} cannot be read as a mask: {error}. Expected a single-channel PNG of class ids"
-        ) from error
+    kind, mode, mask = _decoded(path, "a mask (a single-channel PNG of class ids)", _ids)
     if mask is None:
         raise ValueError(
             f"{path} is a {kind} of mode {mode}, expected a PNG with one channel of 8-bit class ids"
@@ -108,3 +114,49 @@ def load_label_map(path: str | os.PathLike) -> LabelMap:
         return LabelMap.from_json(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a label map: {error}") from error
+
+
+def _decoded(path: str | os.PathLike, what: str, decode: Callable[[Image.Image], _T]) -> _T:
+    """What `decode` makes of an opened picture; whatever goes wrong becomes one error that names the file."""
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("it is a folder" if os.path.isdir(path) else "it is no file")
+        if os.path.getsize(path) > BYTES:
+            raise ValueError(f"its file has more than {BYTES >> 20} MiB")
+        Image.init()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes, which are checked here, and of odd metadata
+            with Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+                if image.width * image.height > PIXELS:
+                    size = f"{image.width} x {image.height}"
+                    raise ValueError(
+                        f"it is {size} pixels, at most {PIXELS // 10**6} million are read: make it smaller"
+                    )
+                return decode(image)
+    except Exception as error:  # decoders raise anything on broken files: struct.error, zlib.error, IndexError, ...
+        raise ValueError(f"{path} cannot be read as {what}: {str(error) or type(error).__name__}") from error
+
+
+def _as_seen(image: Image.Image, white: bool) -> np.ndarray:
+    """The colours (H, W, 3) of an opened picture of any mode, upright and over a ground."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are floats of an unknown range: save it as PNG or JPEG")
+    if image.mode.startswith("I"):  # greys of 16 bits, of which Pillow would make everything beyond 255 white
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError("its pixels have more than 16 bits: save it as PNG or JPEG")
+        transparent = image.info.get("transparency")
+        image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+        if transparent is not None:
+            image.putalpha(Image.fromarray(np.where(deep == transparent, 0, 255).astype(np.uint8)))
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, (255, 255, 255, 255) if white else (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _ids(image: Image.Image) -> tuple[str | None, str, np.ndarray | None]:
+    """Format, mode and, where these are a mask's, the ids of an opened picture."""
+    kind, mode = image.format, image.mode
+    return kind, mode, np.asarray(image) if (kind, mode) in (("PNG", "P"), ("PNG", "L")) else None

@@ -1,5 +1,9 @@
 """Images, masks and label maps on disk: round trips, and refusal of what is none, with the file named."""
 
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,6 +47,112 @@ def test_what_is_no_image_is_not_read(tmp_path):
         with pytest.raises(ValueError, match=message) as caught:
             png.load_image(tmp_path / name)
         assert name in str(caught.value)
+
+
+GREYS = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)  # of 16 bits; their bytes are 0 to 255
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
+def test_photos_are_turned_as_their_exif_data_say(tmp_path, suffix):
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :16] = 255
+    # What a camera stores that was held so: turned back, viewers see `upright`.
+    turns = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1)}
+    turns |= {6: np.rot90(upright), 7: np.rot90(upright, 2).swapaxes(0, 1), 8: np.rot90(upright, -1)}
+    for orientation, stored in turns.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}.{suffix}"
+        Image.fromarray(stored).save(path, exif=exif)
+        seen = png.read_picture(path, white=False)
+        assert seen.shape == upright.shape
+        np.testing.assert_allclose(seen.astype(int), upright, atol=8)
+
+
+def test_greys_of_all_depths_are_scaled(tmp_path):
+    expected = np.repeat(np.arange(256).reshape(16, 16, 1), 3, axis=-1)
+    for name, image in {
+        "deep.png": Image.fromarray(GREYS),
+        "deep.tif": Image.fromarray(GREYS.astype(">u2")),
+        "deep.pgm": Image.fromarray(GREYS),
+        "deeper.tif": Image.fromarray(GREYS.astype(np.int32)),
+        "shallow.png": Image.fromarray(expected[..., 0].astype(np.uint8)),
+    }.items():
+        image.save(tmp_path / name)
+        np.testing.assert_array_equal(png.read_picture(tmp_path / name, white=True), expected, err_msg=name)
+    Image.fromarray(GREYS.astype(np.int32) * 9).save(tmp_path / "32.tif")
+    Image.fromarray(GREYS.astype(np.float32)).save(tmp_path / "float.tif")
+    for name, message in {"32.tif": "more than 16 bits", "float.tif": "floats of an unknown range"}.items():
+        with pytest.raises(ValueError, match=rf"{name} cannot be read as a picture: .*{message}"):
+            png.read_picture(tmp_path / name, white=True)
+
+
+def test_what_is_transparent_shows_the_ground(tmp_path):
+    rgba = np.zeros((8, 8, 4), np.uint8)
+    rgba[:4] = (200, 100, 50, 255)
+    rgba[4:6] = (200, 100, 50, 128)
+    layers = Image.fromarray(rgba)
+    color, grey = layers.convert("RGB"), layers.convert("L")
+    layers.save(tmp_path / "rgba.png")
+    layers.save(tmp_path / "rgba.webp", lossless=True)
+    layers.convert("LA").save(tmp_path / "la.png")
+    layers.quantize(4).save(tmp_path / "palette.png")
+    color.save(tmp_path / "rgb_key.png", transparency=(0, 0, 0))
+    grey.save(tmp_path / "grey_key.png", transparency=0)
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(tmp_path / "deep_key.png", transparency=0)
+    layers.save(tmp_path / "first.gif", save_all=True, append_images=[Image.new("L", (8, 8), 77)])
+    for path in sorted(tmp_path.iterdir()):
+        for white in (False, True):
+            seen = png.read_picture(path, white=white)
+            assert seen.shape == (8, 8, 3) and (seen[6:] == 255 * white).all(), path
+            assert (seen[:4] == seen[0, 0]).all() and 90 < seen[0, 0, 0] < 210, path
+    half = png.read_picture(tmp_path / "rgba.png", white=True)[5, 0]
+    np.testing.assert_allclose(half, [227, 177, 152], atol=1)
+
+
+def test_other_modes_are_converted(tmp_path):
+    image = Image.new("RGB", (8, 8), (200, 100, 50))
+    image.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    image.quantize(2).save(tmp_path / "palette.png")
+    image.save(tmp_path / "plain.bmp")
+    for path in tmp_path.iterdir():
+        np.testing.assert_allclose(png.read_picture(path, white=True)[0, 0], [200, 100, 50], atol=3)
+    Image.new("1", (8, 8), 1).save(tmp_path / "one_bit.png")
+    assert (png.read_picture(tmp_path / "one_bit.png", white=False) == 255).all()
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width, height, *chunks):
+    """A PNG of a few bytes that claims a size, its pixels left out."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path: png.read_picture(path, white=True), png.load_image, lambda path: png.load_mask(path, LABELS)]
+)
+def test_no_file_harms_its_reader(tmp_path, read):
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 2**26))
+    for name, content in {
+        "wide.png": bomb(100_000, 1_000),
+        "huge.png": bomb(2**31 - 1, 2**31 - 1),
+        "text.png": bomb(4, 4, text),
+        "cut.png": bomb(4, 4)[:-20],
+        "empty.png": b"",
+        "drawing.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    for name in ["absent.png", *(path.name for path in tmp_path.iterdir())]:
+        with pytest.raises(ValueError, match=rf"{name} cannot be read as a") as caught:
+            read(tmp_path / name)
+        assert len(str(caught.value)) < 400
+    with pytest.raises(ValueError, match="100000 x 1000 pixels, at most 64 million"):
+        read(tmp_path / "wide.png")
 
 
 def test_label_map_round_trip(tmp_path):
