@@ -1,7 +1,8 @@
-"""Files whole or not at all, and where those are that come with the package.
+"""Files whole or not at all, text from strangers, and where those files are that come with the package.
 
-Writing goes beside the destination, then renames: a reader never sees half a file, and a run that is killed leaves
-what was there before.
+Writing goes beside the destination, then renames: a reader never sees half a file, and a run that is killed, or a disk
+that is full, leaves what was there before. Reading is with limits: whatever is wrong with a file is a ValueError that
+names it.
 """
 
 import contextlib
@@ -11,10 +12,13 @@ import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 ASSETS = pathlib.Path(__file__).parent.parent / "assets"
+TEXT_LIMIT = 64 << 20  # bytes
+JSON_DEPTH = 64  # objects and lists within one another
+_INTEGERS = 1 << 64  # beyond which no number of ours goes
 
 
 def located(path: str | os.PathLike, marker: str) -> pathlib.Path:
@@ -29,6 +33,93 @@ def located(path: str | os.PathLike, marker: str) -> pathlib.Path:
 def embedded_names(marker: str) -> list[str]:
     """The names of the embedded folders that hold the file `marker`."""
     return sorted(file.parent.name for file in ASSETS.glob(f"*/{marker}"))
+
+
+def read_text(path: str | os.PathLike, what: str = "text") -> str:
+    """Reads a file of text in UTF-8, with or without a byte order mark; `what` says in messages what it should be.
+
+    Raises ValueError, always naming the file and what to do: it is missing, no regular file, not readable, of more than
+    TEXT_LIMIT bytes, or not UTF-8.
+    """
+    path = pathlib.Path(path)
+    try:
+        if not path.is_file():
+            found = "it is a folder" if path.is_dir() else "it is no regular file" if path.exists() else "no such file"
+            raise ValueError(f"{found}; give the path of such a file")
+        with open(path, "rb") as handle:
+            content = handle.read(TEXT_LIMIT + 1)
+        if len(content) > TEXT_LIMIT:
+            raise ValueError(f"it has more than {TEXT_LIMIT >> 20} MiB; is it another file?")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} cannot be read as {what}: byte {error.start} is not UTF-8; is it another file, or damaged? "
+            "Save it as UTF-8, or copy it again"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as {what}: {error}") from error
+
+
+def read_json(path: str | os.PathLike, what: str = "a JSON object", *, kind: type = dict) -> Any:
+    """Reads a JSON file in UTF-8; `what` says in messages what it should be, `kind` is the type of the whole.
+
+    Raises ValueError, always naming the file and what to do: as `read_text`, and it is empty, no JSON, deeper than
+    JSON_DEPTH, of another kind, has a key twice, or numbers that are not finite or beyond 64 bits.
+    """
+    text = read_text(path, what)
+    try:
+        return parse_json(text, kind=kind)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as {what}: {error}; copy or write it anew") from error
+
+
+def parse_json(text: str, *, kind: type = dict) -> Any:
+    """The value of JSON text, if it is of this kind; raises ValueError as `read_json` does, without a file's name."""
+    if not text.strip():
+        raise ValueError("it is empty")
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_number, parse_int=_number, parse_float=_number
+        )
+    except RecursionError:
+        raise ValueError(f"it is nested more than {JSON_DEPTH} deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON ({error})") from error
+    if not isinstance(value, kind):
+        names = {dict: "an object", list: "a list"}
+        found = names.get(type(value), f"the {type(value).__name__} {value!r:.50}")
+        raise ValueError(f"it holds {found}, expected {names.get(kind, kind.__name__)}")
+    level = [value]
+    for _ in range(JSON_DEPTH):
+        level = [entry for entries in level if isinstance(entries, dict | list) for entry in _entries(entries)]
+    if level:
+        raise ValueError(f"it is nested more than {JSON_DEPTH} deep")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds half of a character ({error.object[error.start]!a})") from error
+    return value
+
+
+def _entries(value: dict | list) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has the key {next(name for name in names if names.count(name) > 1)!r:.50} twice")
+    return made
+
+
+def _number(text: str) -> int | float:
+    whole = text.removeprefix("-").isdecimal()
+    if whole and len(text) < 25 and abs(int(text)) < _INTEGERS:
+        return int(text)
+    if whole or not math.isfinite(float(text)):
+        raise ValueError(f"it has the number {text:.30}, expected finite ones of at most 64 bits")
+    return float(text)
 
 
 @contextlib.contextmanager

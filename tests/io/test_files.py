@@ -1,6 +1,7 @@
 """Files and folders appear whole or not at all."""
 
 import json
+import os
 
 import pytest
 
@@ -113,3 +114,58 @@ def test_folder_does_not_replace_a_file(tmp_path):
 def test_numbers_that_are_not_finite_are_null(tmp_path):
     files.write_json(tmp_path / "a.json", {"a": [1.5, float("nan")], "b": {"c": float("inf"), "d": 2}})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1.5, None], "b": {"c": None, "d": 2}}
+
+
+def test_json_is_read(tmp_path):
+    path = tmp_path / "settings.json"
+    value = {"a": [1, -2.5, None, True], "b": {"c": "schön"}, "seed": (1 << 64) - 1}
+    files.write_json(path, value)
+    assert files.read_json(path) == value
+    path.write_text("\ufeff[1]", encoding="utf-8")  # as Windows' editor saves
+    assert files.read_json(path, kind=list) == [1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"{", "it is no JSON"),
+        (b"\xff\xfe{}", "byte 0 is not UTF-8"),
+        (b"[1]", "it holds a list, expected an object"),
+        (b'"' + b"x" * 999 + b'"', "it holds the str 'xx"),
+        (b"[" * 200000, "nested more than 64 deep"),
+        (b'{"a":' * 200000, "nested more than 64 deep"),
+        (b'{"a":' * 70 + b"1" + b"}" * 70, "nested more than 64 deep"),
+        (b'{"a": 1, "a": 2}', "it has the key 'a' twice"),
+        (b'{"a": NaN}', "it has the number NaN, expected finite"),
+        (b'{"a": -Infinity}', "it has the number -Infinity"),
+        (b'{"a": 1e999}', "it has the number 1e999"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "expected finite ones of at most 64 bits"),
+        (b'{"a": ' + b"9" * 100 + b"}", "expected finite ones of at most 64 bits"),
+        (rb'{"a": "\ud800"}', "half of a character"),
+    ],
+)
+def test_what_is_no_json_is_refused_by_name(content, message, tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"cannot be read as a run's settings: .*{message}") as caught:
+        files.read_json(path, "a run's settings")
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_what_is_no_file_is_refused_by_name(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (("", "it is a folder"), ("no.json", "no such file"), ("pipe", "it is no regular file")):
+        with pytest.raises(ValueError, match=f"cannot be read as a JSON object: {message}") as caught:
+            files.read_json(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+    with pytest.raises(ValueError, match="cannot be read as text: .*File name too long"):
+        files.read_text(tmp_path / ("x" * 300))
+
+
+def test_huge_files_are_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "TEXT_LIMIT", 2 << 20)
+    (tmp_path / "a.json").write_bytes(b" " * (3 << 20))
+    with pytest.raises(ValueError, match=r"a\.json .*more than 2 MiB"):
+        files.read_json(tmp_path / "a.json")
