@@ -39,10 +39,12 @@ def copy(saved, tmp_path):
 
 
 def edit(folder, change):
-    """Changes config.json with a function of its contents."""
+    """Changes config.json with a function of its contents, and its fingerprint with it."""
     file = folder / "config.json"
     description = json.loads(file.read_text())
     change(description)
+    if isinstance(description.get("fingerprints"), dict):
+        description["fingerprints"]["config"] = checkpoints.config_fingerprint(description)
     file.write_text(json.dumps(description))
 
 
@@ -140,12 +142,12 @@ def test_nothing_is_overwritten_unless_asked(saved, copy, tiny_model, tiny_seman
 
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_failed_save_leaves_nothing_behind(existing, copy, tmp_path, tiny_model, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise OSError("no space left on device")
 
     folder = copy if existing else tmp_path / "new"
     before = {path.name for path in tmp_path.iterdir()}
-    monkeypatch.setattr(json, "dumps", fail)  # after the arrays are written
+    monkeypatch.setattr(files, "write_json", fail)  # after the arrays are written
     with pytest.raises(OSError, match="no space"):
         checkpoints.save(folder, tiny_model, replace=True)
     monkeypatch.undo()
@@ -171,38 +173,125 @@ def test_what_is_not_there_is_named(tmp_path):
         checkpoints.load(tmp_path)
 
 
-def change_class(description):
-    description["semantic"]["features"] = "hiden"
+def set_in(*path, to):
+    """A change: what lies at `path` of a description becomes `to`."""
+
+    def change(description):
+        for name in path[:-1]:
+            description = description[name]
+        description[path[-1]] = to
+
+    return change
+
+
+AXES = [[[1, 0, 0], [0, 1, 0], [0, 0, 1]]] * 3
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("schema_version"), "corrupt.*schema_version"),
-        (lambda d: d.update(schema_version=2), "schema version 2.*reads up to 1.*Upgrade"),
-        (lambda d: d.update(schema_version="new"), "schema version new"),
+        (lambda d: d.pop("schema_version"), "schema version None; this dnerf_jax reads 1 to 2"),
+        (set_in("schema_version", to=3), "schema version 3; .*Upgrade"),
+        (set_in("schema_version", to=True), "schema version True"),
+        (set_in("schema_version", to="new"), "schema version 'new'"),
         (lambda d: d.pop("fingerprints"), "lacks.*fingerprints"),
-        (lambda d: d["generator"].update(plane_size=3), "generator has no field 'plane_size'"),
-        (lambda d: d["generator"].update(w_dim="many"), "w_dim must be int, not 'many'"),
-        (lambda d: d["generator"].update(w_dim=17), "generator cannot be restored.*not those of its config.json"),
-        (lambda d: d["generator"].update(mapping_layers=3), "generator cannot be restored"),
-        (lambda d: d["semantic"].update(num_classes=6), "semantic cannot be restored"),
-        (change_class, "semantic.features is 'hiden'; did you mean 'hidden'"),
-        (lambda d: d["fingerprints"].update(generator="0" * 16), "has the fingerprint .* says 0000"),
-        (lambda d: d["fingerprints"].update(semantic=None), "semantic has the fingerprint"),
+        (lambda d: d.pop("semantic"), "lacks.*semantic"),
+        (set_in("generator", to=[]), "lacks.*generator.*another kind"),
+        (set_in("semantic", to=5), "lacks.*semantic.*another kind"),
+        (set_in("label_map", to="faces"), "lacks.*label_map.*another kind"),
+        (set_in("info", to=["licence"]), "lacks.*info.*another kind"),
+        (set_in("info", "license", to={"a": [1]}), "info is .* expected strings"),
+        (set_in("fingerprints", to=None), "lacks.*fingerprints.*another kind"),
+        (set_in("generator", "plane_size", to=3), "generator has no field 'plane_size'"),
+        (set_in("generator", "w_dim", to="many"), "w_dim must be int.*not 'many'"),
+        (set_in("generator", "w_dim", to=17), "generator cannot be restored.*not those of its config.json"),
+        (
+            set_in("generator", "w_dim", to=10**6),
+            "generator cannot be restored.*bytes are expected, and the files have",
+        ),
+        (set_in("generator", "mapping_layers", to=3), "generator cannot be restored"),
+        (set_in("generator", "mapping_layers", to=10**6), "mapping_layers is 1000000, expected at most 64"),
+        (set_in("generator", "plane_resolution", to=3), "no network can be built of these sizes"),
+        (lambda d: d["generator"].pop("plane_axes"), "lacks the field 'plane_axes'"),
+        (set_in("generator", "plane_axes", to=None), "plane_axes must be"),
+        (set_in("generator", "plane_axes", to=[]), r"plane_axes are \(\), expected 3 x 3"),
+        (set_in("generator", "plane_axes", to=[AXES[0][:2]] * 3), "plane_axes are .*expected 3 x 3"),
+        (set_in("generator", "plane_axes", to=[*AXES[:2], [[1, 0, 0]] * 3]), "have no inverse"),
+        (set_in("generator", "plane_axes", 1, 1, 1, to=None), r"plane_axes\[1\]\[1\]\[1\] must be float"),
+        (set_in("semantic", "num_classes", to=6), "the label map has 5 classes, the branch 6"),
+        (lambda d: d["label_map"]["classes"].pop(), "the label map has 4 classes, the branch 5"),
+        (lambda d: d["label_map"]["classes"][0].pop("id"), "config.json: label_map: a class of the label map needs"),
+        (set_in("semantic", "features", to="hiden"), "semantic.features is 'hiden'; did you mean 'hidden'"),
+        (set_in("fingerprints", "generator", to="0" * 16), "has the fingerprint .* says '0000"),
+        (set_in("fingerprints", "semantic", to=None), "semantic has the fingerprint"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(change, message, copy):
     edit(copy, change)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
+        checkpoints.load(copy)
+    assert str(copy) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_in("generator", "plane_axes", to=AXES),
+        set_in("generator", "rendering", "box_warp", to=1.5),
+        lambda description: description["label_map"]["classes"].reverse(),
+        set_in("info", "license", to="free"),
+    ],
+)
+def test_a_configuration_that_was_changed_is_refused(change, copy):
+    """All of it is fingerprinted, not only what the arrays' shapes depend on."""
+    file = copy / "config.json"
+    description = json.loads(file.read_text())
+    change(description)
+    file.write_text(json.dumps(description))
+    with pytest.raises(ValueError, match=r"config\.json has the fingerprint .*changed or damaged"):
         checkpoints.load(copy)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "null", "\xff\xfe"])
+def test_the_first_version_is_read(copy, tiny_semantic_model):
+    """It had no fingerprint of its configuration, and fewer fields; plane axes are needed, as always."""
+
+    def older(description):
+        description["schema_version"] = 1
+        del description["generator"]["rendering"]["avg_camera_focal"]
+
+    edit(copy, older)
+    description = json.loads((copy / "config.json").read_text())
+    del description["fingerprints"]["config"]
+    (copy / "config.json").write_text(json.dumps(description))
+    model = checkpoints.load(copy)
+    assert model.generator.config == tiny_semantic_model.generator.config
+    assert model.fingerprint == tiny_semantic_model.fingerprint
+    del description["generator"]["plane_axes"]
+    (copy / "config.json").write_text(json.dumps(description))
+    with pytest.raises(ValueError, match="plane_axes"):
+        checkpoints.load(copy)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tiny_model, tiny_semantic_model, tmp_path):
+    labels = tiny_semantic_model.label_map
+    fewer = dataclasses.replace(labels, names=labels.names[:4], colors=labels.colors[:4])
+    with pytest.raises(ValueError, match="the label map has 4 classes, the branch 5"):
+        checkpoints.save(tmp_path / "model", tiny_semantic_model.replace(label_map=fewer))
+    with pytest.raises(ValueError, match="info is .* expected strings"):
+        checkpoints.save(tmp_path / "model", tiny_model.replace(info=(("seed", 3),)))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "null", "\xff\xfe", "[" * 200_000, '{"a": NaN}'])
 def test_a_configuration_that_is_no_json_object_is_refused(content, copy):
     (copy / "config.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(ValueError, match="config.json is corrupt.*copy the checkpoint again"):
+    with pytest.raises(ValueError, match="config.json cannot be read as a checkpoint's configuration: .*copy"):
         checkpoints.load(copy)
+
+
+def test_the_embedded_heads_are_metric(tmp_path):
+    rendering = json.loads((files.ASSETS / "heads" / "config.json").read_text())["generator"]["rendering"]
+    assert 0.5 < rendering["metres_per_unit"] < 0.6
 
 
 @pytest.mark.parametrize("damage", ["truncated", "removed", "flipped"])
