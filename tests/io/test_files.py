@@ -2,6 +2,10 @@
 
 import json
 import os
+import resource
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -169,3 +173,71 @@ def test_huge_files_are_refused_unread(tmp_path, monkeypatch):
     (tmp_path / "a.json").write_bytes(b" " * (3 << 20))
     with pytest.raises(ValueError, match=r"a\.json .*more than 2 MiB"):
         files.read_json(tmp_path / "a.json")
+
+
+def left_behind(path):
+    """Writes at `path` in a process that is killed on the way, which leaves its partial file or folder."""
+    code = (
+        "import os, sys; from dnerf_jax.io import files\n"
+        "path = sys.argv[1]\n"
+        "with (files.atomic_file if '.' in path[-5:] else files.atomic_folder)(path) as temporary:\n"
+        "    (temporary / 'a' if temporary.is_dir() else temporary).write_text('half'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    left_behind(tmp_path / "scores.json")
+    left_behind(tmp_path / "000007")
+    assert len(list(tmp_path.iterdir())) == 2
+    for name in (".scores.json", ".partial", ".a.12345678.partial.json", "b.partial"):
+        (tmp_path / name).write_text("of others, or of an earlier version, which may be writing still")
+    with files.atomic_file(tmp_path / "mine.txt") as temporary:
+        temporary.write_text("being written")
+        removed = files.remove_partials(tmp_path)
+    assert sorted(path.name.split(".")[1] for path in removed) == ["000007", "scores"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mine.txt", ".scores.json", ".partial", ".a.12345678.partial.json", "b.partial"
+    }  # fmt: skip
+    os.utime(tmp_path / ".a.12345678.partial.json", (0, 0))
+    assert [path.name for path in files.remove_partials(tmp_path)] == [".a.12345678.partial.json"]
+    assert files.remove_partials(tmp_path / "nowhere") == []
+
+
+def test_partials_of_other_machines_are_kept_for_a_day(tmp_path):
+    path = tmp_path / ".000007.abcdef-4194305-123456.partial"
+    path.mkdir()
+    (path / "a").write_text("")
+    os.utime(path, (0, 0))
+    assert files.remove_partials(tmp_path) == []
+    os.utime(path / "a", (0, 0))
+    assert files.remove_partials(tmp_path) == [path]
+
+
+def test_a_folder_put_aside_comes_back_if_its_place_is_empty(tmp_path):
+    for name in ("lost", "there"):
+        aside = tmp_path / files._beside(tmp_path / name, "aside").name.replace(f"-{os.getpid()}-", "-999999999-")
+        aside.mkdir()
+        (aside / "old").write_text("old")
+    (tmp_path / "there").mkdir()
+    assert len(files.remove_partials(tmp_path)) == 1
+    assert (tmp_path / "lost" / "old").exists() and not (tmp_path / "there" / "old").exists()
+
+
+@pytest.mark.parametrize("write", [files.write_text, files.write_json])
+def test_a_full_disk_leaves_what_was_there(write, tmp_path):
+    """Before, during and at the end of writing: here a limit of the process stands for the disk's."""
+    path = tmp_path / "settings.json"
+    files.write_text(path, '"old"\n')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(path, "x" * 100_000)
+        with pytest.raises(OSError, match="File too large"), files.atomic_folder(tmp_path / "pack") as folder:
+            write(folder / "a.json", "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_text() == '"old"\n' and list(tmp_path.iterdir()) == [path]
