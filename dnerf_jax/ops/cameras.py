@@ -8,20 +8,25 @@ divided by the image size, so that one camera serves every resolution:
      [ 0,   fy, cy],
      [ 0,    0,  1]]      pixel (row i, column j) of an R x R image sees u = (j + 0.5) / R, v = (i + 0.5) / R
 
-Angles are radians, lengths world units. Leading batch dimensions are free.
+Angles are radians. Lengths are world units: those in which the box of a generator's tri-planes has the side `box_warp`
+(and stands to metres as its `metres_per_unit` says, where it has a scale). Leading batch dimensions are free.
+
+What is given is checked (`checks`) where its values are known; under `jit`, `vmap` and `grad` they are not.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from numpy.typing import ArrayLike
 
+from dnerf_jax.ops import checks, poses
 from dnerf_jax.ops.batched import Batched
+from dnerf_jax.ops.poses import flip_opengl as flip_opengl
+from dnerf_jax.ops.poses import look_at as look_at
 from dnerf_jax.ops.precision import einsum
 
 FOCAL = 4.2647  # in image sizes, of EG3D's cameras of faces
@@ -43,7 +48,8 @@ class Camera(Batched):
         return np.broadcast_shapes(self.cam2world.shape[:-2], self.intrinsics.shape[:-2])
 
     def spread(self) -> "Camera":
-        """The same cameras with all leading dimensions on both matrices."""
+        """The same cameras with all leading dimensions on both matrices. Raises ValueError: these do not broadcast."""
+        checks.matrices(self.cam2world, self.intrinsics)
         batch = self.batch_shape
         if self.cam2world.shape[:-2] == self.intrinsics.shape[:-2]:
             return self
@@ -68,7 +74,11 @@ class Rays(Batched):
 
 
 def pinhole(focal: float | jax.Array = FOCAL, center: float = 0.5) -> jax.Array:
-    """Intrinsics (3, 3) with equal focal lengths and the principal point at `center`, in image sizes."""
+    """Intrinsics (3, 3) with equal focal lengths and the principal point at `center`, in image sizes.
+
+    Raises ValueError: the focal length is not positive, or in pixels.
+    """
+    checks.focal("focal", focal)
     return jnp.array([[focal, 0.0, center], [0.0, focal, center], [0.0, 0.0, 1.0]], jnp.float32)
 
 
@@ -80,35 +90,28 @@ def focal_from_fov(fov_degrees: float) -> float:
     return 1.0 / (np.tan(fov_degrees * 3.14159 / 360) * 1.414)
 
 
-def look_at(origin: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 1.0, 0.0)) -> jax.Array:
-    """Camera-to-world matrices (..., 4, 4) at `origin` (..., 3) looking at `target` (..., 3), without roll."""
-    origin, target = jnp.asarray(origin, jnp.float32), jnp.asarray(target, jnp.float32)
-    forward = _normalize(target - origin)
-    right = _normalize(jnp.cross(forward, jnp.asarray(up, jnp.float32)))
-    down = jnp.cross(forward, right)
-    rotation = jnp.stack([right, down, forward], axis=-1)
-    origin = jnp.broadcast_to(origin, forward.shape)
-    top = jnp.concatenate([rotation, origin[..., None]], axis=-1)
-    bottom = jnp.broadcast_to(jnp.array([0.0, 0.0, 0.0, 1.0]), (*top.shape[:-2], 1, 4))
-    return jnp.concatenate([top, bottom], axis=-2)
-
-
 def orbit(
     yaw: ArrayLike, pitch: ArrayLike, *, radius: float = 2.7, pivot: ArrayLike = (0.0, 0.0, 0.0), focal: float = FOCAL
 ) -> Camera:
-    """Cameras on a sphere around `pivot`, looking at it.
+    """Cameras on a sphere around the origin, looking at the pivot: as EG3D's stand.
 
     Args:
       yaw: (...) radians; positive moves the camera towards +x.
-      pitch: (...) radians above the horizon.
-      radius: distance to the pivot.
+      pitch: (...) radians above the horizon. Straight above or below the pivot, right stays what it was on the way.
+      radius: distance from the origin.
       pivot: (3,) point looked at.
       focal: focal length in image sizes.
+
+    Raises ValueError: yaw is beyond 2 pi or pitch beyond pi / 2, as degrees would be; a radius or focal length that is
+    not positive, or one in pixels.
     """
+    checks.angle("yaw", yaw, 2 * np.pi)
+    checks.angle("pitch", pitch, np.pi / 2)
+    checks.positive("radius", radius)
     yaw, pitch = jnp.broadcast_arrays(jnp.asarray(yaw, jnp.float32), jnp.asarray(pitch, jnp.float32))
-    pivot = jnp.asarray(pivot, jnp.float32)
-    offset = jnp.stack([jnp.sin(yaw) * jnp.cos(pitch), jnp.sin(pitch), jnp.cos(yaw) * jnp.cos(pitch)], axis=-1)
-    cam2world = look_at(pivot + radius * offset, pivot)
+    direction = jnp.stack([jnp.sin(yaw) * jnp.cos(pitch), jnp.sin(pitch), jnp.cos(yaw) * jnp.cos(pitch)], axis=-1)
+    right = jnp.stack([jnp.cos(yaw), jnp.zeros_like(yaw), -jnp.sin(yaw)], axis=-1)
+    cam2world = look_at(radius * direction, pivot, right=right)
     return Camera(cam2world, jnp.broadcast_to(pinhole(focal), (*yaw.shape, 3, 3)))
 
 
@@ -120,36 +123,37 @@ def eg3d_orbit(
     pivot: ArrayLike = (0.0, 0.0, 0.0),
     focal: float = FOCAL,
 ) -> Camera:
-    """EG3D's `LookAtPoseSampler`: horizontal = vertical = pi / 2 is frontal.
+    """EG3D's `LookAtPoseSampler`: `orbit` in its angles, where horizontal = vertical = pi / 2 is frontal.
 
-    The camera circles the origin, not the pivot, and the polar angle is arccos(1 - 2 vertical / pi), not
-    `vertical` itself.
+    The height above the horizon is linear in `vertical`: pitch = arcsin(1 - 2 vertical / pi). Beyond 0 and pi it is
+    clipped. Raises ValueError as `orbit`.
     """
+    checks.angle("horizontal", horizontal, 2 * np.pi)
+    checks.angle("vertical", vertical, 2 * np.pi)
     vertical = jnp.clip(jnp.asarray(vertical, jnp.float32), 1e-5, np.pi - 1e-5)
-    horizontal, vertical = jnp.broadcast_arrays(jnp.asarray(horizontal, jnp.float32), vertical)
-    polar = jnp.arccos(1 - 2 * vertical / np.pi)
-    origin = radius * jnp.stack(
-        [-jnp.sin(polar) * jnp.cos(horizontal), jnp.cos(polar), jnp.sin(polar) * jnp.sin(horizontal)], axis=-1
-    )
-    cam2world = look_at(origin, jnp.asarray(pivot, jnp.float32))
-    return Camera(cam2world, jnp.broadcast_to(pinhole(focal), (*horizontal.shape, 3, 3)))
+    yaw, pitch = jnp.asarray(horizontal, jnp.float32) - np.pi / 2, jnp.arcsin(1 - 2 * vertical / np.pi)
+    return orbit(yaw, pitch, radius=radius, pivot=pivot, focal=focal)
 
 
 def rays(camera: Camera, resolution: int) -> Rays:
-    """Rays through all pixel centres of a square image, (..., resolution, resolution, 3) each; a static resolution."""
-    centers = (jnp.arange(resolution, dtype=jnp.float32) + 0.5) / resolution
+    """Rays through all pixel centres of a square image, (..., resolution, resolution, 3) each; a static resolution.
+
+    Raises ValueError: the resolution is not a positive integer, or the camera not one that `validate` accepts.
+    """
+    size = checks.count("resolution", resolution)
+    centers = (jnp.arange(size, dtype=jnp.float32) + 0.5) / size
     u, v = jnp.meshgrid(centers, centers, indexing="xy")
-    batch = camera.cam2world.shape[:-2]
-    return rays_at(camera, jnp.broadcast_to(jnp.stack([u, v], -1), (*batch, resolution, resolution, 2)))
+    return rays_at(camera, jnp.broadcast_to(jnp.stack([u, v], -1), (*camera.batch_shape, size, size, 2)))
 
 
 def rays_at(camera: Camera, uv: jax.Array) -> Rays:
     """Rays through image points uv (..., *grid, 2) in [0, 1], x to the right, y down.
 
     The camera's batch dimensions come first in `uv`; what lies between them and the last is the grid.
+    Raises ValueError: the camera is not one that `validate` accepts.
     """
-    chex.assert_shape(camera.cam2world, (..., 4, 4))
-    chex.assert_shape(camera.intrinsics, (*camera.cam2world.shape[:-2], 3, 3))
+    camera = camera.spread()
+    validate(camera)
     batch = camera.cam2world.ndim - 2
     grid = uv.ndim - 1 - batch
     arrays = camera.intrinsics, camera.cam2world
@@ -157,12 +161,17 @@ def rays_at(camera: Camera, uv: jax.Array) -> Rays:
     y = (uv[..., 1] - k[..., 1, 2]) / k[..., 1, 1]
     x = (uv[..., 0] - k[..., 0, 2] - k[..., 0, 1] * y) / k[..., 0, 0]
     local = jnp.stack([x, y, jnp.ones_like(x)], axis=-1)
-    directions = _normalize(einsum("...ij,...j->...i", pose[..., :3, :3], local))
+    directions = poses.normalize(einsum("...ij,...j->...i", pose[..., :3, :3], local))
     return Rays(jnp.broadcast_to(pose[..., :3, 3], directions.shape), directions)
 
 
 def project(camera: Camera, points: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Image coordinates (..., N, 2) in [0, 1] and z-depths (..., N) of world points (..., N, 3)."""
+    """Image coordinates (..., N, 2), in [0, 1] within the image, and z-depths (..., N) of world points (..., N, 3).
+
+    Raises ValueError: the camera is not one that `validate` accepts, or points have another shape.
+    """
+    validate(camera)
+    checks.shape("points", points, 3)
     rotation, origin = camera.cam2world[..., :3, :3], camera.cam2world[..., :3, 3]
     local = einsum("...ji,...nj->...ni", rotation, points - origin[..., None, :])
     homogeneous = einsum("...ij,...nj->...ni", camera.intrinsics, local)
@@ -177,41 +186,44 @@ def z_per_distance(camera: Camera, resolution: int) -> jax.Array:
 
 def to_eg3d(camera: Camera) -> jax.Array:
     """EG3D's 25 numbers: the row-major camera-to-world matrix, then the row-major intrinsics, (..., 25)."""
-    batch = camera.cam2world.shape[:-2]
+    camera = camera.spread()
+    batch = camera.batch_shape
     return jnp.concatenate([camera.cam2world.reshape((*batch, 16)), camera.intrinsics.reshape((*batch, 9))], -1)
 
 
 def from_eg3d(c: ArrayLike) -> Camera:
-    """The camera of EG3D's 25 numbers (..., 25)."""
+    """The camera of EG3D's 25 numbers (..., 25). Raises ValueError: it is not one that `validate` accepts."""
     c = jnp.asarray(c, jnp.float32)
     if c.shape[-1:] != (25,):
         raise ValueError(
             f"An EG3D camera has 25 numbers (16 of cam2world, 9 of intrinsics) in its last axis; got shape {c.shape}."
         )
-    return Camera(c[..., :16].reshape((*c.shape[:-1], 4, 4)), c[..., 16:].reshape((*c.shape[:-1], 3, 3)))
+    return _valid(Camera(c[..., :16].reshape((*c.shape[:-1], 4, 4)), c[..., 16:].reshape((*c.shape[:-1], 3, 3))))
 
 
 def from_opencv(world2cam: ArrayLike, intrinsics: ArrayLike, image_size: float) -> Camera:
-    """The camera of an OpenCV extrinsic matrix (..., 4, 4) and intrinsics (..., 3, 3) in pixels.
+    """The camera of an OpenCV extrinsic matrix, (..., 4, 4) or (..., 3, 4), and intrinsics (..., 3, 3) in pixels.
 
     `image_size` is the side of the square image in pixels. OpenCV's pixel centres lie at integers, ours at
-    halves, so half a pixel is added to the principal point.
+    halves, so half a pixel is added to the principal point. Raises ValueError: shapes are others, or the camera is not
+    one that `validate` accepts.
     """
-    k = jnp.asarray(intrinsics, jnp.float32)
-    k = k.at[..., :2, 2].add(0.5)
-    scale = jnp.array([1 / image_size, 1 / image_size, 1.0])[:, None]
-    return Camera(_invert_rigid(jnp.asarray(world2cam, jnp.float32)), k * scale)
+    checks.positive("image_size", image_size)
+    checks.shape("intrinsics", intrinsics, 3, 3)
+    matrix, k = jnp.asarray(world2cam, jnp.float32), jnp.asarray(intrinsics, jnp.float32)
+    if matrix.shape[-2:] == (3, 4):
+        matrix = poses.of_parts(matrix[..., :3], matrix[..., 3])
+    checks.shape("world2cam", matrix, 4, 4)
+    checks.pose(matrix)
+    scale = jnp.array([1 / image_size, 1 / image_size, 1.0], jnp.float32)[:, None]
+    return _valid(Camera(poses.inverse(matrix), k.at[..., :2, 2].add(0.5) * scale).spread())
 
 
 def to_opencv(camera: Camera, image_size: float) -> tuple[jax.Array, jax.Array]:
     """World-to-camera (..., 4, 4) and pixel intrinsics (..., 3, 3): the inverse of `from_opencv`."""
-    k = camera.intrinsics * jnp.array([image_size, image_size, 1.0])[:, None]
-    return _invert_rigid(camera.cam2world), k.at[..., :2, 2].add(-0.5)
-
-
-def flip_opengl(cam2world: ArrayLike) -> jax.Array:
-    """Between OpenCV and OpenGL/Blender camera axes, both ways: y and z of the camera are negated."""
-    return jnp.asarray(cam2world) * jnp.array([1.0, -1.0, -1.0, 1.0])
+    checks.positive("image_size", image_size)
+    k = camera.intrinsics * jnp.array([image_size, image_size, 1.0], jnp.float32)[:, None]
+    return poses.inverse(camera.cam2world), k.at[..., :2, 2].add(-0.5)
 
 
 def from_colmap(
@@ -224,6 +236,9 @@ def from_colmap(
       model: "SIMPLE_PINHOLE" (f, cx, cy) or "PINHOLE" (fx, fy, cx, cy); others have distortion.
       params: the numbers after the size in `cameras.txt`, in pixels (COLMAP's pixel centres lie at halves).
       image_size: side of the square image in pixels.
+
+    Raises ValueError: the model has distortion, the quaternion is zero, or the camera is not one that `validate`
+    accepts.
     """
     if model not in _COLMAP_MODELS:
         raise ValueError(
@@ -233,83 +248,39 @@ def from_colmap(
     if len(params) != _COLMAP_MODELS[model]:
         raise ValueError(f"COLMAP model {model} has {_COLMAP_MODELS[model]} parameters; got {len(params)}.")
     fx, fy, cx, cy = params if model == "PINHOLE" else (params[0], *params)
-    w, x, y, z = np.asarray(quaternion, np.float64) / np.linalg.norm(quaternion)
-    world2cam = np.eye(4)
-    world2cam[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    world2cam[:3, 3] = translation
+    checks.positive("image_size", image_size)
+    checks.shape("translation", translation, 3)
+    world2cam = poses.of_parts(
+        poses.from_quaternion(quaternion).astype(np.float32), np.asarray(translation, np.float32)
+    )
     k = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, image_size]]) / image_size
-    return Camera(_invert_rigid(jnp.asarray(world2cam, jnp.float32)), jnp.asarray(k, jnp.float32))
+    return _valid(Camera(poses.inverse(world2cam), jnp.asarray(k, jnp.float32)))
 
 
 def to_colmap(camera: Camera, image_size: float) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     """COLMAP's (quaternion wxyz, translation, PINHOLE params in pixels) of one camera without skew."""
+    if camera.batch_shape:
+        raise ValueError(f"these are cameras {camera.batch_shape}, expected one: index them")
     if abs(float(camera.intrinsics[0, 1])) > 1e-6:
         raise ValueError("COLMAP's PINHOLE model has no skew; this camera has one.")
-    pose = np.asarray(_invert_rigid(camera.cam2world), np.float64)
-    r = pose[:3, :3]
-    # The largest of the four squared components is the safe one to divide by.
-    squares = np.array([1 + np.trace(r), *(1 + 2 * np.diag(r) - np.trace(r))])
-    largest = int(np.argmax(squares))
-    antisymmetric = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
-    quaternion = np.empty(4)
-    if largest == 0:
-        quaternion[0], quaternion[1:] = squares[0], antisymmetric
-    else:
-        axis = largest - 1
-        quaternion[0], quaternion[1:] = antisymmetric[axis], r[axis] + r[:, axis]
-        quaternion[largest] = squares[largest]
-    quaternion /= np.linalg.norm(quaternion)
+    pose = np.asarray(poses.inverse(camera.cam2world), np.float64)
     k = np.asarray(camera.intrinsics, np.float64) * image_size
-    return quaternion * (1 if quaternion[0] >= 0 else -1), pose[:3, 3], (k[0, 0], k[1, 1], k[0, 2], k[1, 2])
+    return poses.to_quaternion(pose[:3, :3]), pose[:3, 3], (k[0, 0], k[1, 1], k[0, 2], k[1, 2])
 
 
 def validate(camera: Camera) -> None:
-    """Raises ValueError, with the likely remedy, if a (concrete) camera is not a sane pinhole camera.
+    """Raises ValueError, with the likely remedy, if a camera is not a sane pinhole camera.
 
     Checks shapes, finite numbers, a rotation (orthonormal, determinant +1), the last row, and intrinsics that are
-    divided by the image size.
+    divided by the image size. Where values are traced, under `jit` say, only their shapes can be checked: validate
+    cameras of your own before they go in.
     """
-    pose, k = np.asarray(camera.cam2world, np.float64), np.asarray(camera.intrinsics, np.float64)
-    if pose.shape[-2:] != (4, 4) or k.shape[-2:] != (3, 3) or pose.shape[:-2] != k.shape[:-2]:
-        raise ValueError(
-            f"A camera has cam2world (..., 4, 4) and intrinsics (..., 3, 3) with equal leading dimensions; got "
-            f"{pose.shape} and {k.shape}. One camera for all: broadcast it first."
-        )
-    if not (np.isfinite(pose).all() and np.isfinite(k).all()):
-        raise ValueError("The camera holds numbers that are not finite.")
-    rotation = pose[..., :3, :3]
-    deviation = np.abs(np.swapaxes(rotation, -1, -2) @ rotation - np.eye(3)).max()
-    if deviation > 1e-3:
-        raise ValueError(
-            f"The rotation of cam2world is not orthonormal (off by {deviation:.3g}). If it carries a scale, divide it "
-            "out; if it is a transposed or partial matrix, pass the full camera-to-world."
-        )
-    if (np.linalg.det(rotation) < 0).any():
-        raise ValueError("The rotation of cam2world mirrors (determinant -1): one axis has the wrong sign.")
-    if np.abs(pose[..., 3, :] - [0, 0, 0, 1]).max() > 1e-6:
-        raise ValueError(f"The last row of cam2world must be 0 0 0 1; got {pose[..., 3, :].reshape(-1, 4)[0]}.")
-    if (np.abs(k[..., 2, :] - [0, 0, 1]) > 1e-6).any() or (np.abs(k[..., 1, 0]) > 1e-6).any():
-        raise ValueError(f"Intrinsics must be [[fx, skew, cx], [0, fy, cy], [0, 0, 1]]; got\n{k.reshape(-1, 3, 3)[0]}")
-    if (k[..., [0, 1], [0, 1]] <= 0).any():
-        raise ValueError("Focal lengths must be positive: these are OpenCV cameras (flip OpenGL's with flip_opengl).")
-    if (np.abs(k[..., :2, 2] - 0.5) > 2).any() or (k[..., [0, 1], [0, 1]] > 40).any():
-        raise ValueError(
-            f"Intrinsics must be divided by the image size (cx near 0.5); got\n{k.reshape(-1, 3, 3)[0]}\n"
-            "For pixels use from_opencv(world2cam, intrinsics, image_size)."
-        )
+    checks.matrices(camera.cam2world, camera.intrinsics)
+    checks.pose(camera.cam2world)
+    checks.intrinsics(camera.intrinsics)
 
 
-def _normalize(x: jax.Array) -> jax.Array:
-    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def _invert_rigid(pose: jax.Array) -> jax.Array:
-    """The inverse of rigid transforms (..., 4, 4)."""
-    rotation = jnp.swapaxes(pose[..., :3, :3], -1, -2)
-    translation = -einsum("...ij,...j->...i", rotation, pose[..., :3, 3])
-    top = jnp.concatenate([rotation, translation[..., None]], -1)
-    return jnp.concatenate([top, pose[..., 3:, :]], -2)
+def _valid(camera: Camera) -> Camera:
+    """The camera, validated."""
+    validate(camera)
+    return camera

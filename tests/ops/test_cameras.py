@@ -1,5 +1,7 @@
 """Cameras: where they stand and look, that rays and projection are inverse, and every convention there and back."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,14 +45,40 @@ def test_yaw_moves_to_x_and_pitch_moves_up():
     np.testing.assert_allclose(raised, [0, 2 * np.sin(0.4), 2 * np.cos(0.4)], atol=1e-6)
 
 
+def published_orbit(horizontal, vertical, radius, pivot):
+    """EG3D's LookAtPoseSampler as its source has it, in float64: cam2world."""
+    theta, v = horizontal, np.clip(vertical, 1e-5, np.pi - 1e-5) / np.pi
+    phi = np.arccos(1 - 2 * v)
+    origin = radius * np.array([np.sin(phi) * np.cos(np.pi - theta), np.cos(phi), np.sin(phi) * np.sin(np.pi - theta)])
+    forward = (pivot - origin) / np.linalg.norm(pivot - origin)
+    right = -np.cross([0.0, 1.0, 0.0], forward)
+    right /= np.linalg.norm(right)
+    up = np.cross(forward, right)
+    pose = np.eye(4)
+    pose[:3] = np.stack([right, up / np.linalg.norm(up), forward, origin], axis=-1)
+    return pose
+
+
+@pytest.mark.parametrize("pivot", [(0.0, 0.0, 0.0), (0.0, 0.0, 0.2), (0.0, 0.0, -0.06), (0.1, -0.2, 0.05)])
+def test_cameras_stand_as_in_eg3d(pivot):
+    """Around the origin, at any pivot: in our angles and in EG3D's."""
+    for yaw, pitch in [(0.0, 0.0), (0.4, -0.2), (-1.3, 0.6), (2.5, 0.0)]:
+        vertical = np.pi / 2 * (1 - np.sin(pitch))
+        published = published_orbit(np.pi / 2 + yaw, vertical, 2.7, np.array(pivot))
+        ours = orbit(yaw, pitch, radius=2.7, pivot=pivot).cam2world
+        np.testing.assert_allclose(ours, published, atol=1e-6)
+        theirs = eg3d_orbit(np.pi / 2 + yaw, vertical, radius=2.7, pivot=pivot).cam2world
+        np.testing.assert_allclose(theirs, published, atol=1e-6)
+
+
 @pytest.mark.parametrize("pivot", [(0.0, 0.0, 0.0), (0.1, -0.2, 0.05)])
 def test_orbit_sees_its_pivot_in_the_centre_without_roll(pivot):
     yaw, pitch = np.linspace(-1.2, 1.2, 5)[:, None], np.linspace(-0.7, 0.7, 3)
     camera = orbit(yaw, pitch, radius=2.7, pivot=pivot, focal=3.0)
     assert camera.cam2world.shape == (5, 3, 4, 4) and camera.intrinsics.shape == (5, 3, 3, 3)
-    uv, z = project(camera, np.broadcast_to(np.float32(pivot), (5, 3, 1, 3)))
+    uv, _ = project(camera, np.broadcast_to(np.float32(pivot), (5, 3, 1, 3)))
     np.testing.assert_allclose(uv, 0.5, atol=1e-6)
-    np.testing.assert_allclose(z, 2.7, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(camera.cam2world[..., :3, 3], axis=-1), 2.7, rtol=1e-6)
     np.testing.assert_allclose(camera.cam2world[..., 1, 0], 0, atol=1e-6)  # image right is horizontal
     assert (camera.cam2world[..., 1, 1] < 0).all()  # image down points down
     cameras.validate(camera)
@@ -189,13 +217,6 @@ def test_eg3d_orbit_follows_the_arccos_law():
     assert_cameras_equal(eg3d_orbit(np.pi / 2 + 0.3, np.pi / 2), orbit(0.3, 0.0))
 
 
-def test_eg3d_orbit_circles_the_origin_and_looks_at_the_pivot():
-    camera = eg3d_orbit(1.2, 1.4, radius=2.7, pivot=(0.0, 0.0, 0.2))
-    np.testing.assert_allclose(np.linalg.norm(camera.cam2world[:3, 3]), 2.7, rtol=1e-6)
-    uv, _ = project(camera, np.array([[0.0, 0.0, 0.2]]))
-    np.testing.assert_allclose(uv, 0.5, atol=1e-6)
-
-
 def test_focal_lengths_are_those_of_eg3d():
     assert round(cameras.focal_from_fov(18.837), 3) == 4.263
     assert round(cameras.focal_from_fov(18), 3) == 4.465
@@ -221,15 +242,17 @@ def replaced(row, column, value):
 @pytest.mark.parametrize(
     ("camera", "message"),
     [
-        (lambda: with_numbers(pose=lambda x: x[:3]), "equal leading dimensions.*broadcast"),
-        (lambda: with_numbers(k=lambda x: np.stack([x, x])), "equal leading dimensions.*broadcast"),
+        (lambda: with_numbers(pose=lambda x: x[:3]), r"\(3, 4\) and \(3, 3\), expected \(\.\.\., 4, 4\)"),
+        (lambda: with_numbers(pose=lambda x: np.stack([x] * 3), k=lambda x: np.stack([x] * 2)), "that broadcast"),
         (lambda: with_numbers(pose=replaced(0, 3, np.nan)), "not finite"),
         (lambda: with_numbers(k=replaced(0, 0, np.inf)), "not finite"),
         (lambda: with_numbers(pose=lambda x: x * np.array([2, 2, 2, 1])), "not orthonormal.*scale"),
         (lambda: with_numbers(pose=lambda x: x * np.array([1, -1, 1, 1])), "mirrors"),
         (lambda: with_numbers(pose=lambda x: x.T), "last row"),
         (lambda: with_numbers(k=lambda x: x.T), r"must be \[\[fx, skew, cx\]"),
-        (lambda: with_numbers(k=replaced(1, 1, -4.0)), "positive.*flip_opengl"),
+        (lambda: with_numbers(k=replaced(1, 1, -4.0)), "positive; got 4.2647 and -4.*the signs and its axes together"),
+        (lambda: with_numbers(k=replaced(0, 0, -4.0)), "positive.*which is flip_opengl"),
+        (lambda: with_numbers(k=replaced(0, 0, 0.0)), "positive; got 0 and 4.2647.$"),
         (lambda: with_numbers(k=lambda x: x * np.array([[512], [512], [1]])), r"(?s)divided by.*from_opencv"),
     ],
 )  # fmt: skip
@@ -241,3 +264,69 @@ def test_validate_names_what_is_wrong(camera, message):
 def test_validate_accepts_good_cameras():
     cameras.validate(with_numbers())
     cameras.validate(skewed(np.zeros((2, 3))))
+    cameras.validate(with_numbers(pose=lambda x: np.stack([x, x])))  # which share their intrinsics
+
+
+@pytest.mark.parametrize("signs", [(-1, 1), (1, -1), (-1, -1)])
+def test_what_is_advised_for_negative_focal_lengths_helps(signs):
+    """A camera of other axes sees points where the advised one does, and before it."""
+    good = skewed()
+    points = np.random.default_rng(0).uniform(-0.3, 0.3, (5, 3))
+    x, y = signs
+    axes = np.diag([y, x, x * y, 1])
+    pose, k = good.cam2world @ axes, np.asarray(good.intrinsics) @ np.diag([x, y, 1])
+    local = (points - pose[:3, 3]) @ np.asarray(pose)[:3, :3]
+    seen = local @ np.transpose(k)
+    with pytest.raises(ValueError, match=r"Camera\((.*?), (intrinsics.*?\])\)\)") as refused:
+        cameras.validate(Camera(pose, k))
+    advice = re.search(r"Camera\(.*?\]\), .*?\]\)\)", str(refused.value))[0]
+    advised = eval(advice, {"np": np, "Camera": Camera, "cam2world": pose, "intrinsics": k})
+    cameras.validate(advised)
+    uv, z = cameras.project(advised, jnp.asarray(points, jnp.float32))
+    np.testing.assert_allclose(uv, seen[:, :2] / seen[:, 2:], atol=1e-5)
+    assert (z > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cameras.pinhole(1000.0), "focal is 1000, expected a focal length in image sizes.*pixels is divided"),
+        (lambda: cameras.pinhole(-4.0), "focal is -4, expected"),
+        (lambda: cameras.orbit(0.0, 0.0, focal=0.0), "focal is 0, expected"),
+        (lambda: cameras.orbit(20, 0.0), r"yaw is 20, expected radians.*jnp.radians\(20\)"),
+        (lambda: cameras.orbit(np.array([0.0, -30.0]), 0.0), "yaw is -30, expected radians"),
+        (lambda: cameras.orbit(0.0, 5), "pitch is 5, expected radians from -1.571"),
+        (lambda: cameras.orbit(np.nan, 0.0), "yaw is nan, expected radians"),
+        (lambda: cameras.eg3d_orbit(90, 1.5), "horizontal is 90, expected radians"),
+        (lambda: cameras.eg3d_orbit(1.5, 90), "vertical is 90, expected radians"),
+        (lambda: cameras.orbit(0.0, 0.0, radius=-2.7), "radius is -2.7, expected a positive number"),
+        (lambda: cameras.orbit(0.0, 0.0, pivot=(0.0, 0.0)), r"target has shape \(2,\), expected \(\.\.\., 3\)"),
+        (lambda: cameras.from_eg3d(np.zeros(25)), "not orthonormal"),
+        (lambda: cameras.from_opencv(np.eye(4), np.diag([600.0, -600.0, 1.0]), 512), "positive"),
+        (lambda: cameras.from_opencv(np.eye(4), np.diag([4.2, 4.2, 1.0]), 512), "once: cx near 0.5"),
+        (lambda: cameras.from_opencv(np.eye(4), np.diag([600.0, 600.0, 1.0]), 0), "image_size is 0, expected"),
+        (lambda: cameras.from_opencv(np.eye(3), np.eye(3), 512), r"world2cam has shape \(3, 3\), expected"),
+        (lambda: cameras.from_opencv(np.eye(4), np.eye(4), 512), r"intrinsics has shape \(4, 4\), expected"),
+        (lambda: cameras.from_colmap(np.zeros(4), np.zeros(3), "PINHOLE", (600,) * 4, 512), "quaternion.*not all zero"),
+        (lambda: cameras.from_colmap(np.ones(3), np.zeros(3), "PINHOLE", (600,) * 4, 512), r"quaternion has shape"),
+        (lambda: cameras.from_colmap(np.ones(4), np.zeros(4), "PINHOLE", (600,) * 4, 512), r"translation has shape"),
+        (lambda: cameras.to_colmap(skewed(np.zeros(2)), 512), r"cameras \(2,\), expected one"),
+        (lambda: cameras.rays(skewed(), 0), "resolution is 0, expected a positive integer"),
+        (lambda: cameras.rays(skewed(), 8.0), "resolution is 8.0, expected a positive integer"),
+        (lambda: cameras.rays(with_numbers(k=lambda k: 512 * k), 8), "must be"),
+        (lambda: cameras.project(with_numbers(), jnp.zeros(2)), r"points has shape \(2,\), expected"),
+    ],
+)  # fmt: skip
+def test_wrong_cameras_are_refused_where_they_are_made_and_used(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_pose_of_three_rows_is_completed():
+    world2cam, k = cameras.to_opencv(skewed(np.array([0.1, 0.7])), 640)
+    assert_cameras_equal(cameras.from_opencv(world2cam[:, :3], k[0], 640), skewed(np.array([0.1, 0.7])))
+
+
+def test_what_is_traced_is_not_checked():
+    np.testing.assert_allclose(orbit(20.0, 0.0).cam2world, orbit(20.0 % (2 * np.pi), 0.0).cam2world, atol=1e-5)
+    jax.eval_shape(cameras.validate, with_numbers(k=replaced(0, 0, -4.0)))
