@@ -46,11 +46,11 @@ def embedded_names(marker: str) -> list[str]:
     return sorted(file.parent.name for file in ASSETS.glob(f"*/{marker}"))
 
 
-def read_text(path: str | os.PathLike, what: str = "text") -> str:
+def read_text(path: str | os.PathLike, what: str = "text", *, limit: int = TEXT_LIMIT) -> str:
     """Reads a file of text in UTF-8, with or without a byte order mark; `what` says in messages what it should be.
 
     Raises ValueError, always naming the file and what to do: it is missing, no regular file, not readable, of more than
-    TEXT_LIMIT bytes, or not UTF-8.
+    `limit` bytes, or not UTF-8.
     """
     path = pathlib.Path(path)
     try:
@@ -58,9 +58,9 @@ def read_text(path: str | os.PathLike, what: str = "text") -> str:
             found = "it is a folder" if path.is_dir() else "it is no regular file" if path.exists() else "no such file"
             raise ValueError(f"{found}; give the path of such a file")
         with open(path, "rb") as handle:
-            content = handle.read(TEXT_LIMIT + 1)
-        if len(content) > TEXT_LIMIT:
-            raise ValueError(f"it has more than {TEXT_LIMIT >> 20} MiB; is it another file?")
+            content = handle.read(limit + 1)
+        if len(content) > limit:
+            raise ValueError(f"it has more than {limit >> 20} MiB; is it another file?")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(

@@ -16,6 +16,8 @@ import numpy as np
 
 from dnerf_jax.io import files
 
+_LIMIT = 1 << 30  # bytes of metrics.jsonl; some ten million steps
+
 
 class MetricLog:
     """Appends metrics to `workdir/metrics.jsonl` and, where TensorBoard is installed, to an event file there.
@@ -66,16 +68,23 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """Reads the records of a metrics.jsonl in order; a half-written last line is left out.
 
     Raises:
-      ValueError: another line is not JSON; the message names it.
+      ValueError: the file cannot be read, or another line is no object of numbers (or null) with a whole number "step";
+        the message names file and line.
     """
     records = []
-    lines = Path(path).read_text().splitlines()
+    lines = files.read_text(path, "metrics", limit=_LIMIT).rstrip().split("\n")
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            record = files.parse_json(line)
+        except ValueError as error:
             if number < len(lines):
-                raise ValueError(f"{path}, line {number} is not JSON ({error}); delete it") from error
+                raise ValueError(f"{path}, line {number}: {error}; delete that line") from error
+            continue
+        if type(record.get("step")) is not int or not all(isinstance(x, int | float | None) for x in record.values()):
+            raise ValueError(f"{path}, line {number} is {line!r:.100}, expected numbers and a step; delete that line")
+        records.append(record)
     return records
 
 

@@ -168,10 +168,13 @@ def test_what_is_no_file_is_refused_by_name(tmp_path):
         files.read_text(tmp_path / ("x" * 300))
 
 
-def test_huge_files_are_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "TEXT_LIMIT", 2 << 20)
+def test_huge_files_are_refused_unread(tmp_path):
     (tmp_path / "a.json").write_bytes(b" " * (3 << 20))
     with pytest.raises(ValueError, match=r"a\.json .*more than 2 MiB"):
+        files.read_text(tmp_path / "a.json", limit=2 << 20)
+    with open(tmp_path / "a.json", "wb") as handle:
+        handle.truncate(1 << 40)  # sparse: a terabyte that takes no room
+    with pytest.raises(ValueError, match=r"a\.json .*more than 64 MiB"):
         files.read_json(tmp_path / "a.json")
 
 

@@ -23,10 +23,21 @@ def test_log_survives_a_half_written_line_and_writes_null_for_nan(tmp_path):
     assert len(log.path.read_text().splitlines()) == 3
 
 
-def test_damaged_log_names_the_line(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nrubbish\n{"step": 2}\n')
-    with pytest.raises(ValueError, match="line 2"):
+@pytest.mark.parametrize(
+    "line", ["rubbish", "[1]", "7", "{}", '{"step": 1.5}', '{"step": true}', '{"step": 1, "loss": "a"}', "[" * 200_000]
+)
+def test_damaged_log_names_the_line(line, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2.*; delete that line"):
         logs.MetricLog(tmp_path, step=2)
+
+
+def test_a_log_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\n{"step": 2}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl cannot be read as metrics: byte 12 is not UTF-8"):
+        logs.read_metrics(tmp_path / "metrics.jsonl")
+    with pytest.raises(ValueError, match="cannot be read as metrics: it is a folder"):
+        logs.read_metrics(tmp_path)
 
 
 def test_a_new_run_empties_the_log(tmp_path):
