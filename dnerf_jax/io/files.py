@@ -6,16 +6,12 @@ names it.
 """
 
 import contextlib
-import functools
-import hashlib
 import json
 import math
 import os
 import pathlib
-import platform
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -23,12 +19,7 @@ from typing import Any
 ASSETS = pathlib.Path(__file__).parent.parent / "assets"
 TEXT_LIMIT = 64 << 20  # bytes
 JSON_DEPTH = 64  # objects and lists within one another
-_A_DAY = 24 * 60 * 60  # seconds
-# Names of what is being written: of ours, the place, the process and a number.
-_PARTIAL = re.compile(
-    r"\.(?P<stem>.+)\.((?P<place>[0-9a-f]{6})-(?P<process>\d{1,9})-)?[0-9a-f]{6,8}"
-    r"\.(?P<kind>partial|aside)(?P<suffix>\.[^.]+)?"
-)
+_PARTIAL = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}\.(?P<kind>partial|aside)(?P<suffix>(\.[^.]+)?)")
 _INTEGERS = 1 << 64  # beyond which no number of ours goes
 
 
@@ -210,60 +201,29 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def remove_partials(folder: str | os.PathLike) -> list[pathlib.Path]:
-    """Removes what writers that were killed left in a folder, not in those within it; says what it removed.
+def remove_partials(folder: str | os.PathLike) -> None:
+    """Removes what writers that were killed left in a folder, not in those within it.
 
-    Their hidden names tell which process made them: removed are those of processes of this machine (and container) that
-    have ended, and all that nothing was written to for a day, which may be of other machines that share the disk. A
-    folder that was put aside, and whose place is empty, is put back instead.
+    Only for whoever knows that nobody else writes there, by a lock. A folder that was put aside, and whose place is
+    empty, is put back.
     """
-    removed = []
     for path in sorted(pathlib.Path(folder).glob(".*")):
         match = _PARTIAL.fullmatch(path.name)
-        if match is None or _in_use(path, match):
+        if match is None:
             continue
-        target = path.with_name(match["stem"] + (match["suffix"] or ""))
+        target = path.with_name(match["stem"] + match["suffix"])
         if match["kind"] == "aside" and not target.exists():
             os.replace(path, target)
-            continue
-        if path.is_dir():
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-        removed.append(path)
-    return removed
 
 
 def _beside(path: pathlib.Path, kind: str = "partial") -> pathlib.Path:
-    """An unused hidden name in the same folder (so the same file system) with the same suffix; see _PARTIAL."""
+    """An unused hidden name in the same folder (so the same file system) with the same suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.stem}.{_place()}-{os.getpid()}-{uuid.uuid4().hex[:6]}.{kind}{path.suffix}")
-
-
-@functools.cache
-def _place() -> str:
-    """Where the numbers of processes are comparable with ours: this machine, and on Linux this container."""
-    try:
-        container = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        container = ""
-    return hashlib.sha256(f"{platform.node()} {container}".encode()).hexdigest()[:6]
-
-
-def _in_use(path: pathlib.Path, match: re.Match[str]) -> bool:
-    """Whether somebody may still be writing there."""
-    newest = max((entry.lstat().st_mtime for entry in [path, *path.rglob("*")]), default=0)
-    if time.time() - newest > _A_DAY:
-        return False
-    if match["place"] != _place() or os.name != "posix":
-        return True
-    try:
-        os.kill(int(match["process"]), 0)  # asks only
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # it is somebody else's
-    return True
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.{kind}{path.suffix}")
 
 
 def _settle(path: pathlib.Path) -> None:

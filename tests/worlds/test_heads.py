@@ -276,6 +276,24 @@ def test_missing_or_foreign_table_is_named(tmp_path):
         head_table.load(tmp_path / "broken.npz")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": np.zeros((5952, 3), np.float32)}, r"corners has the shape \(54, 5953, 3\), expected \(K, V, 3\)"),
+        ({"mean": np.zeros(3, np.float32)}, r"mean has the shape \(3,\)"),
+        ({"canonical": np.full((5953, 3), np.nan, np.float32)}, "canonical .* not finite"),
+        ({"faces": np.full((11718, 3), 5953, np.uint16)}, "faces names the vertex 5953 of 5953"),
+        ({"group": np.zeros(5953, np.uint8)}, "the groups are"),
+        ({"fields": np.zeros((5953, 7), np.uint8)}, "fields is of uint8"),
+    ],
+)
+def test_a_table_whose_parts_do_not_fit_is_refused(changes, message, tmp_path):
+    with np.load(head_table.PATH) as stored:
+        np.savez(tmp_path / "table.npz", **(dict(stored) | changes))
+    with pytest.raises(ValueError, match=f"table.npz is not a heads table.*{message}"):
+        head_table.load(tmp_path / "table.npz")
+
+
 def test_missing_embree_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "embreex", None)
     with pytest.raises(ImportError, match=r"dnerf_jax\[worlds\]"):

@@ -7,17 +7,32 @@ origin. "Canonical" is the default person; what is painted on a head is a functi
 import dataclasses
 import functools
 import pathlib
-import zipfile
 
 import numpy as np
 
-from dnerf_jax.io import files
+from dnerf_jax.io import arrays, files
 
 # Groups of vertices and triangles; MOUTH is teeth and tongue; HAIR is not in the table.
 BODY, EYE, MOUTH, HAIR = 0, 1, 2, 3
 
 PATH = files.ASSETS / "heads_world.npz"
 EXPORT = "python -m dnerf_jax.worlds.heads.export --out dnerf_jax/assets/heads_world.npz"
+
+# The file's arrays and their axes: as of HeadTable, K phenotype corners, M signed sides.
+_SHAPES = {
+    "mean": ("V", "3"),
+    "corners": ("K", "V", "3"),
+    "sides": ("M", "V", "3"),
+    "faces": ("F", "3"),
+    "group": ("V",),
+    "canonical": ("V", "3"),
+    "fields": ("V", "7"),
+    "eye_direction": ("V", "3"),
+    "hair_face": ("2", "E", "A", "3"),
+    "hair_weights": ("2", "E", "A", "3"),
+    "hair_azimuth": ("A",),
+    "hair_elevation": ("E", "A"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +74,9 @@ class HeadTable:
         return vertices - _eye_midpoint(vertices, self.group, self.canonical)
 
 
-def eye_midpoint(vertices: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+def eye_midpoint(vertices: np.ndarray, stored: dict[str, np.ndarray]) -> np.ndarray:
     """Midpoint (3,) of the eyeballs of a mesh (V, 3), given a table's arrays as `export` writes them."""
-    return _eye_midpoint(vertices, arrays["group"], arrays["canonical"])
+    return _eye_midpoint(vertices, stored["group"], stored["canonical"])
 
 
 @functools.cache
@@ -72,28 +87,46 @@ def load(path: pathlib.Path = PATH) -> HeadTable:
             f"the heads world needs its table at {path}, which is not there. Reinstall, or make it: {EXPORT}"
         )
     try:
-        with np.load(path) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        fields = arrays["fields"].T
-        shapes = np.concatenate([arrays["corners"], arrays["sides"]]).astype(np.float32)
-        faces = arrays["faces"].astype(np.int32)
-        table = HeadTable(
-            mean=arrays["mean"],
-            shapes=shapes.reshape(len(shapes), -1),
-            faces=faces,
-            group=arrays["group"],
-            face_group=arrays["group"][faces[:, 0]],
-            canonical=arrays["canonical"],
-            eye_direction=arrays["eye_direction"],
-            **dict(zip(("lip", "ear", "mouth", "lid", "jaw", "occlusion", "tongue"), fields, strict=True)),
-            hair_face=arrays["hair_face"].astype(np.int64),
-            hair_weights=arrays["hair_weights"],
-            hair_azimuth=arrays["hair_azimuth"],
-            hair_elevation=arrays["hair_elevation"],
-        )
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        found = arrays.load_arrays(path, _SHAPES)
+        _require_a_table(found)
+    except ValueError as error:
         raise ValueError(f"{path} is not a heads table of this version ({error}). Make it anew: {EXPORT}") from error
-    return table
+    shapes = np.concatenate([found["corners"], found["sides"]]).astype(np.float32)
+    faces = found["faces"].astype(np.int32)
+    fields = zip(("lip", "ear", "mouth", "lid", "jaw", "occlusion", "tongue"), found["fields"].T, strict=True)
+    return HeadTable(
+        mean=found["mean"],
+        shapes=shapes.reshape(len(shapes), -1),
+        faces=faces,
+        group=found["group"],
+        face_group=found["group"][faces[:, 0]],
+        canonical=found["canonical"],
+        eye_direction=found["eye_direction"],
+        **dict(fields),
+        hair_face=found["hair_face"].astype(np.int64),
+        hair_weights=found["hair_weights"],
+        hair_azimuth=found["hair_azimuth"],
+        hair_elevation=found["hair_elevation"],
+    )
+
+
+def _require_a_table(found: dict[str, np.ndarray]) -> None:
+    """Raises ValueError unless the arrays of a file fit each other: shapes, kinds, finite numbers, ids of vertices."""
+    sizes: dict[str, int] = {}
+    for name, axes in _SHAPES.items():
+        array = found[name]
+        if array.ndim != len(axes) or any(
+            size != (int(axis) if axis.isdecimal() else sizes.setdefault(axis, size))
+            for axis, size in zip(axes, array.shape, strict=True)
+        ):
+            raise ValueError(f"{name} has the shape {array.shape}, expected ({', '.join(axes)}), where {sizes}")
+        ids = name in ("faces", "hair_face")
+        if array.dtype.kind != ("u" if ids or name == "group" else "f") or not np.isfinite(array).all():
+            raise ValueError(f"{name} is of {array.dtype}, or has numbers that are not finite")
+        if ids and array.max(initial=0) >= sizes["V"]:
+            raise ValueError(f"{name} names the vertex {array.max()} of {sizes['V']}")
+    if set(np.unique(found["group"])) != {BODY, EYE, MOUTH}:
+        raise ValueError(f"the groups are {np.unique(found['group'])[:9]}, expected {[BODY, EYE, MOUTH]}")
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
