@@ -18,19 +18,20 @@ SUFFIXES = (".ply", ".obj", ".glb")
 
 
 def save(path: str | os.PathLike, mesh: Mesh) -> None:
-    """Writes a mesh as its suffix says, whole or not at all.
+    """Writes a mesh as its suffix says, in capitals or not; whole or not at all.
 
     Raises ValueError on other suffixes; ImportError for .obj and .glb without trimesh.
     """
     path = pathlib.Path(path)
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ValueError(f"{path} has the suffix {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
-    if path.suffix == ".ply":
+    if suffix == ".ply":
         ply.save_mesh(path, mesh)
         return
     opaque = None if mesh.colors is None else np.pad(mesh.colors, ((0, 0), (0, 1)), constant_values=255)
     other = _trimesh().Trimesh(mesh.vertices, mesh.faces, vertex_colors=opaque, process=False)
-    exported = other.export(file_type=path.suffix[1:], include_normals=True)
+    exported = other.export(file_type=suffix[1:], include_normals=True)
     with files.atomic_file(path) as temporary:
         temporary.write_bytes(exported.encode("utf-8") if isinstance(exported, str) else exported)
 

@@ -11,8 +11,10 @@ A mesh has the faces behind them. Comments state the frame and, where the label 
 `label <id> <red> <green> <blue> <name>`.
 """
 
+import dataclasses
 import os
 import pathlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
@@ -42,27 +44,38 @@ def save_cloud(path: str | os.PathLike, cloud: PointCloud) -> None:
 
 
 def load_cloud(path: str | os.PathLike) -> PointCloud:
-    """Reads a PLY with x y z, red green blue and label per vertex, and the label map if its comments have one.
+    """Reads a PLY with x y z and red green blue per vertex, labels, and the label map if its comments have one.
 
     Reads whatever `load_vertices` reads, meshes too, of which the vertices are taken; other properties are passed over.
-    Raises ValueError, always naming the file, on what is no whole PLY, on missing properties, or colours and labels
-    that are not integers 0 to 255.
+    So it reads what other tools make of our files. CloudCompare calls labels `scalar_label`, as floats, which are NaN
+    for points that were added; these are 255, "unknown". It keeps no comments: give the label map again
+    (`dataclasses.replace(cloud, label_map=...)`). MeshLab and Open3D may drop labels: then all are 255, with a warning.
+
+    Raises ValueError, always naming the file, on what is no whole PLY, on missing properties, on points that are not
+    finite, or colours and labels that are not integers 0 to 255.
     """
     columns, comments = load_vertices(path)
-    missing = [name for name in (*_POSITION, *_COLOR, _LABEL) if name not in columns]
+    missing = [name for name in (*_POSITION, *_COLOR) if name not in columns]
     if missing:
-        raise ValueError(f"{path}: the vertices lack the properties {missing}, they have {list(columns)}")
-    for name in (*_COLOR, _LABEL):
-        values = columns[name]
+        raise ValueError(f"{path}: the vertices lack the properties {missing}, they have {list(columns)!s:.300}")
+    label = next((name for name in columns if name.lower().removeprefix("scalar_") == _LABEL), None)
+    if label is None:
+        warnings.warn(
+            f"{path} has no labels (the tool that wrote it may have dropped them): all are {LabelMap.IGNORE}, unknown",
+            stacklevel=2,
+        )
+    labels = np.full(len(columns["x"]), LabelMap.IGNORE) if label is None else columns[label]
+    bytes_of = {name: columns[name] for name in _COLOR} | {
+        label or _LABEL: np.where(np.isnan(labels), LabelMap.IGNORE, labels)
+    }
+    for name, values in bytes_of.items():
         if not ((values >= 0) & (values <= 255) & (values == np.round(values))).all():
             raise ValueError(f"{path}: the property {name} has values that are not integers 0 to 255")
+    red, green, blue, labels = (values.astype(np.uint8) for values in bytes_of.values())
+    with np.errstate(over="ignore"):  # beyond float32 is not finite, which is said below
+        points = np.stack([columns[name] for name in _POSITION], axis=-1).astype(np.float32)
     try:
-        return PointCloud(
-            points=np.stack([columns[name] for name in _POSITION], axis=-1),
-            colors=np.stack([columns[name].astype(np.uint8) for name in _COLOR], axis=-1),
-            labels=columns[_LABEL].astype(np.uint8),
-            label_map=_label_map_in(comments),
-        )
+        return PointCloud(points, np.stack([red, green, blue], axis=-1), labels, _label_map_in(comments))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -111,18 +124,21 @@ def save_vertices(
 def load_vertices(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], list[str]]:
     """The vertices' columns (N,), by property name, and the comments of the header.
 
-    Reads ascii and both binary formats, and any scalar types; ascii values come as float64. Elements behind the
-    vertices (faces) are passed over. Raises ValueError, always naming the file, on what is no PLY, on list properties
-    of vertices, or fewer vertices than the header states.
+    Reads ascii and both binary formats, and any scalar types; ascii values come as float64. Other elements (faces,
+    edges, cameras) are passed over. Raises ValueError, always naming the file, on what is no PLY, on list properties of
+    vertices or of what is before them, or fewer vertices than the header states.
     """
     path = pathlib.Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
         with open(path, "rb") as handle:
-            byte_order, count, properties, comments = _read_header(handle)
-            if byte_order:
-                fields = [(name, byte_order + code) for name, code in properties]
-                return _read_binary(handle, count, fields), comments
-            return _read_ascii(handle, count, [name for name, _ in properties]), comments
+            header = _read_header(handle)
+            for element in header.before:
+                _pass_over(handle, header, element)
+            if header.byte_order:
+                return _read_binary(handle, header), header.comments
+            return _read_ascii(handle, header), header.comments
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a PLY file: {error}") from error
 
@@ -153,12 +169,37 @@ def _label_map_in(comments: Sequence[str]) -> LabelMap | None:
     return LabelMap(names, colors)
 
 
-def _read_header(handle: BinaryIO) -> tuple[str, int, list[tuple[str, str]], list[str]]:
-    """The byte order ("" for ascii), the number of vertices, their (name, type)s, and the comments."""
+@dataclasses.dataclass(frozen=True)
+class _Element:
+    """An element of a header: its name, the number of its rows, and the NumPy types of its properties, None a list."""
+
+    name: str
+    count: int
+    properties: list[tuple[str, str | None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    """What a header says. byte_order: "" for ascii; before: the elements whose values precede the vertices'."""
+
+    byte_order: str
+    before: list[_Element]
+    vertex: _Element
+    comments: list[str]
+
+    def row(self, element: _Element) -> np.dtype:
+        """The type of one row of an element in a binary file; raises ValueError on lists."""
+        lists = [name for name, code in element.properties if code is None]
+        if lists:
+            raise ValueError(f"the {element.name} properties {lists!s:.200} are lists, expected one number for each")
+        return np.dtype([(f"f{i}", self.byte_order + str(code)) for i, (_, code) in enumerate(element.properties)])
+
+
+def _read_header(handle: BinaryIO) -> _Header:
     if handle.readline(16).strip() != b"ply":
         raise ValueError("it does not begin with the line `ply`")
     kind, comments = None, []
-    elements: list[tuple[str, int, list[tuple[str, str | None]]]] = []
+    elements: list[_Element] = []
     while True:
         line = handle.readline(_HEADER_LIMIT)
         if not line.endswith(b"\n") or handle.tell() > _HEADER_LIMIT:
@@ -172,36 +213,57 @@ def _read_header(handle: BinaryIO) -> tuple[str, int, list[tuple[str, str]], lis
         elif keyword == "format":
             kind = words[0] if words else None
         elif keyword == "element" and len(words) == 2 and words[1].isdecimal():
-            elements.append((words[0], int(words[1]), []))
+            elements.append(_Element(words[0], int(words[1]), []))
         elif keyword == "property" and elements and words[:1] == ["list"]:
-            elements[-1][2].append((words[-1], None))
+            elements[-1].properties.append((words[-1], None))
         elif keyword == "property" and elements and len(words) == 2 and words[0] in _TYPES:
-            elements[-1][2].append((words[1], _TYPES[words[0]]))
+            elements[-1].properties.append((words[1], _TYPES[words[0]]))
         elif keyword not in ("", "obj_info"):
             raise ValueError(f"its header has a line that is not understood: {line[:80]!r}")
     if kind not in _BYTE_ORDERS:
         raise ValueError(f"its format is {kind}, expected one of {list(_BYTE_ORDERS)}")
-    if not elements or elements[0][0] != "vertex":
-        raise ValueError(f"its elements are {[name for name, _, _ in elements]}, expected `vertex` first")
-    _, count, properties = elements[0]
-    names, lists = [name for name, _ in properties], [name for name, code in properties if code is None]
+    place = next((index for index, element in enumerate(elements) if element.name == "vertex"), None)
+    if place is None:
+        raise ValueError(f"its elements are {[element.name for element in elements]!s:.200}, expected `vertex`")
+    vertex = elements[place]
+    names, lists = [name for name, _ in vertex.properties], [name for name, code in vertex.properties if code is None]
     if not names or lists or len(set(names)) != len(names):
-        raise ValueError(f"vertex properties must be scalars with names of their own, got {names} (lists: {lists})")
-    return _BYTE_ORDERS[kind], count, [(name, code) for name, code in properties if code is not None], comments
-
-
-def _read_binary(handle: BinaryIO, count: int, fields: list[tuple[str, str]]) -> dict[str, np.ndarray]:
-    dtype = np.dtype(fields)
-    left = os.fstat(handle.fileno()).st_size - handle.tell()
-    if left < count * dtype.itemsize:
         raise ValueError(
-            f"{count} vertices of {dtype.itemsize} bytes are stated, but {left} bytes follow: it is cut off"
+            f"vertex properties must be scalars with names of their own, got {names!s:.300} (lists: {lists!s:.200})"
         )
+    return _Header(_BYTE_ORDERS[kind], elements[:place], vertex, comments)
+
+
+def _pass_over(handle: BinaryIO, header: _Header, element: _Element) -> None:
+    """Reads on behind the values of an element."""
+    if header.byte_order:
+        _require_rows(handle, element, header.row(element))
+        handle.seek(element.count * header.row(element).itemsize, os.SEEK_CUR)
+    else:
+        for _ in range(element.count):
+            if not handle.readline():
+                raise ValueError(f"{element.count} rows of {element.name} are stated, but fewer follow: it is cut off")
+
+
+def _require_rows(handle: BinaryIO, element: _Element, row: np.dtype) -> None:
+    left = max(os.fstat(handle.fileno()).st_size - handle.tell(), 0)
+    if left < element.count * row.itemsize:
+        raise ValueError(
+            f"{element.count} rows of {element.name}, of {row.itemsize} bytes each, are stated, but {left} bytes "
+            "follow: it is cut off"
+        )
+
+
+def _read_binary(handle: BinaryIO, header: _Header) -> dict[str, np.ndarray]:
+    count, dtype = header.vertex.count, header.row(header.vertex)
+    _require_rows(handle, header.vertex, dtype)
     vertices = np.frombuffer(handle.read(count * dtype.itemsize), dtype)
-    return {name: vertices[name].astype(vertices[name].dtype.newbyteorder("=")) for name, _ in fields}
+    columns = zip(header.vertex.properties, dtype.names or (), strict=True)
+    return {name: vertices[field].astype(vertices[field].dtype.newbyteorder("=")) for (name, _), field in columns}
 
 
-def _read_ascii(handle: BinaryIO, count: int, names: list[str]) -> dict[str, np.ndarray]:
+def _read_ascii(handle: BinaryIO, header: _Header) -> dict[str, np.ndarray]:
+    count, names = header.vertex.count, [name for name, _ in header.vertex.properties]
     rows = []
     for row in range(count):
         values = handle.readline().split()

@@ -43,6 +43,14 @@ def test_a_mesh_without_colours_and_labels_is_written(tmp_path, suffix):
     np.testing.assert_array_equal(loaded.faces, FACES)
 
 
+def test_suffixes_may_be_capitals(tmp_path):
+    for name in ("h.ply", "h.PLY"):
+        mesh_files.save(tmp_path / name, TETRAHEDRON)
+    assert (tmp_path / "h.PLY").read_bytes() == (tmp_path / "h.ply").read_bytes()
+    mesh_files.save(tmp_path / "h.Obj", TETRAHEDRON)
+    assert b"\nv " in (tmp_path / "h.Obj").read_bytes()
+
+
 def test_ply_keeps_labels_and_their_names(tmp_path):
     path = tmp_path / "mesh.ply"
     mesh_files.save(path, TETRAHEDRON)
