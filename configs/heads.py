@@ -15,7 +15,6 @@ def get_config() -> ConfigDict:
             seed=0,
             annotations="heads_train",
             semantic=dict(
-                num_classes=12,
                 features="hidden+last",
                 channels="all",
                 aggregation="none",

@@ -1,44 +1,44 @@
-"""The command line of every door, and the step from it to the library: ConfigDict in, frozen dataclass out.
+"""The command line of every door: a function whose signature is its command line.
 
     python -m dnerf_jax.train --config heads --workdir out/run --config.learning_rate=1e-3
     python -m converters.verify tests/golden/cars_small.json --checkpoint out/cars
 
-A door is a function whose signature is its command line:
+    main(config: Settings, workdir: str, checkpoint: str = "heads")    flags, required where they have no default
+    main(pickle: str, /, out: str, count: Count = 90)                  positional-only: arguments without a name
+    main(*cases: str, checkpoint: str = "")                            any number of them, at least one
 
-    main(config, workdir: str, checkpoint: str = "heads")    flags, required where they have no default
-    main(pickle: str, /, out: str)                           positional-only: arguments without a name
-    main(*cases: str, checkpoint: str = "")                  any number of them, at least one
-
-`config` comes from the configuration that `--config` names, a file or one of those that come with dnerf_jax, with its
-fields overridden by `--config.name=value`. An int that `main` returns is the exit status. Importing a door defines no
-flags, so that doors can be called like any function. The library itself never sees a ConfigDict: `as_dataclass` turns
-it into the door's settings, checked, once.
+`config` is a frozen dataclass: the settings that `--config` names, a file or one of those that come with dnerf_jax,
+with fields overridden by `--config.name=value` (see `io.configurations`). Numbers may have ranges (see `ops.ranges`).
+An int that `main` returns is the exit status. Importing a door defines no flags, so that doors can be called like any
+function.
 """
 
+import errno
 import inspect
+import itertools
+import os
 import re
-import runpy
 import sys
 import traceback
 import types
 import typing
+import warnings
 from collections.abc import Callable, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
 
-from dnerf_jax.io import schema
+from dnerf_jax.io import configurations, schema
+from dnerf_jax.io.configurations import as_dataclass, load_config, load_settings
 from dnerf_jax.ops.messages import did_you_mean
+
+__all__ = ["as_dataclass", "door", "load_config", "load_settings"]
 
 flags.disclaim_key_flags()  # the flags belong to the door, which --help lists them under
 _ROOT = Path(__file__).parent
 # Where the errors come from that say what to do; all others keep their traceback. Beside the package in a checkout.
 _OURS = (_ROOT, _ROOT.parent / "converters", _ROOT.parent / "benchmarks")
-# The packaged configurations: installed within the package, in a checkout beside it.
-_CONFIGS = next((folder for folder in (_ROOT / "configs", _ROOT.parent / "configs") if folder.is_dir()), _ROOT)
 _DEFINERS = {
     str: flags.DEFINE_string,
     int: flags.DEFINE_integer,
@@ -46,44 +46,78 @@ _DEFINERS = {
     bool: flags.DEFINE_boolean,
 }
 _CONFIG_HELP = "a file with get_config(), or the name of one that comes with dnerf_jax"
+_OVERRIDE = re.compile(r"--?(no)?config\.(\w[\w.]*)(=.*)?", re.DOTALL)
+_INTERRUPTED = 130  # the exit status of what Ctrl-C ended, by custom of shells
+_AGAIN = "give the same command again to go on from what was saved"
 
 
 def door(main: Callable[..., Any]) -> None:
     """Runs `main` with the command line's arguments and flags: what `python -m` calls at the end of a door.
 
-    An unknown name, a bad value, a missing flag or argument, and every error that we raised ourselves (its message
-    says what to do) end with that message and exit code 2. Other errors keep their traceback.
+    An unknown name, a bad value, a missing flag or argument, every error that we raised ourselves (its message says
+    what to do), and what the system refuses (files, disk, memory) end with that message and exit code 2. Other errors
+    keep their traceback.
 
     Args:
-      main: function of `config` (optional) and of parameters annotated str, int, float, bool, or `str | None`
-        and the like; lines "name: text" of its docstring describe them in --help.
+      main: function of `config` (optional) and of parameters annotated str, int, float, bool, one of `ops.ranges`, or
+        `str | None` and the like; lines "name: text" of its docstring describe them in --help.
     """
     parameters = list(inspect.signature(main, eval_str=True).parameters.values())
     places = [entry for entry in parameters if entry.kind in (entry.POSITIONAL_ONLY, entry.VAR_POSITIONAL)]
     options = [entry for entry in parameters if entry not in places]
     for option in options:
-        if option.name == "config":
-            config_flags.DEFINE_config_file("config", help_string=_CONFIG_HELP)
-        else:
-            default = None if _is_required(option) else option.default
-            _DEFINERS[_kind(option)](option.name, default, _description(main, option.name))
+        default = None if _is_required(option) else option.default
+        text = _CONFIG_HELP if option.name == "config" else _description(main, option.name)
+        _DEFINERS[str if option.name == "config" else _kind(option)](option.name, default, text)
+    overrides: list[str] = []
     # absl prints this text above the flags for --help.
     sys.modules["__main__"].__doc__ = f"{_usage(places, options)}\n\n{inspect.getdoc(main) or ''}"
+    warnings.showwarning = _warn
 
     def run(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)  # Orbax would tell a page about every checkpoint
         try:
-            named = {option.name: flags.FLAGS[option.name].value for option in options}
+            named = {option.name: _checked(option, flags.FLAGS[option.name].value, overrides) for option in options}
             status = main(*_values(places, argv[1:]), **named)
-        except (ValueError, OSError, FloatingPointError, ImportError) as error:
-            raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-            # Ours of a missing extra has no name; Python's own, of a module that it did not find, has one.
-            if not set(_OURS) & set(raised_in.parents) or (isinstance(error, ImportError) and error.name):
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            sys.stdout.flush()
+            print(f"\ninterrupted: {_AGAIN}", file=sys.stderr)
+            return _INTERRUPTED
+        except Exception as error:
+            message = _what_to_do(error)
+            if message is None:
                 raise
-            _refuse(str(error))
+            _refuse(message)
         return status if type(status) is int else 0
 
-    app.run(run, flags_parser=lambda argv: _parse(main, places, options, argv))
+    app.run(run, flags_parser=lambda argv: _parse(main, places, options, argv, overrides))
+
+
+def _what_to_do(error: Exception) -> str | None:
+    """The message for an error that is no bug, None for one that may be."""
+    text, known = str(error), isinstance(error, ValueError | FloatingPointError | ImportError)
+    if isinstance(error, BrokenPipeError):  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "what reads the output has ended"
+    # Orbax and XLA wrap what the system says in errors of their own.
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text:
+        return f"the disk is full ({text.splitlines()[0]:.300}): free some space, then {_AGAIN}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+        return f"there is not enough memory ({text.partition(chr(10))[0]:.300}): take smaller batches, or less at once"
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    # Ours of a missing extra has no name; Python's own, of a module that it did not find, has one.
+    if known and set(_OURS) & set(raised_in.parents) and not (isinstance(error, ImportError) and error.name):
+        return text
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    return None
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line, instead of Python's two with a place in the code."""
+    sys.stdout.flush()
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
@@ -91,11 +125,20 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 
 def _kind(parameter: inspect.Parameter) -> type:
-    """The type of a parameter's values, None left aside."""
+    """The type of a parameter's values, None and ranges left aside."""
     kind = parameter.annotation
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
-    return kind
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+
+
+def _checked(option: inspect.Parameter, value: Any, overrides: Sequence[str]) -> Any:
+    """The value of a flag, settings in the place of a configuration's name. Raises ValueError: it cannot be meant."""
+    if option.name == "config":
+        return load_settings(value, option.annotation, overrides)
+    if value == "" and _is_required(option):
+        raise ValueError(f"--{option.name} is empty: give a name")
+    return schema.require_in_range(value, option.annotation, f"--{option.name}")
 
 
 def _description(main: Callable[..., Any], name: str) -> str:
@@ -116,6 +159,20 @@ def _usage(places: Sequence[inspect.Parameter], options: Sequence[inspect.Parame
     return " ".join([*parts, "[flags]"])
 
 
+def _fields_help(settings: type, argv: Sequence[str]) -> str:
+    """What --help says of a configuration: its fields, with the values of the one named, or of the first that fits."""
+    named = [argument.partition("=")[2] for argument in argv if re.match("--?config=", argument)]
+    named += [after for before, after in itertools.pairwise(argv) if re.fullmatch("--?config", before)]
+    for name in named or configurations.packaged():
+        try:
+            load_settings(name, settings)
+        except ValueError:
+            continue
+        shown = configurations.described_fields(settings, load_config(name))
+        return f"Fields of the configuration, with the values of {name}:\n{shown}\n"
+    return f"Fields of the configuration:\n{configurations.described_fields(settings)}\n"
+
+
 def _values(places: Sequence[inspect.Parameter], arguments: Sequence[str]) -> list[Any]:
     """The arguments as the places' types; the last place's serves all that are left."""
     values = []
@@ -133,11 +190,15 @@ def _parse(
     places: Sequence[inspect.Parameter],
     options: Sequence[inspect.Parameter],
     argv: list[str],
+    overrides: list[str],
 ) -> list[str]:
-    """Sets the flags; returns the program's name and the arguments that are no flags."""
+    """Sets the flags and fills `overrides`; returns the program's name and the arguments that are no flags."""
+    (settings,) = [option.annotation for option in options if option.name == "config"] or [None]
+    if settings is not None:
+        if any(argument in ("--help", "-help", "--helpshort", "-h", "--helpfull") for argument in argv):
+            sys.modules["__main__"].__doc__ += f"\n\n{_fields_help(settings, argv)}"
+        argv = _without_overrides(argv, overrides)
     try:
-        if any(option.name == "config" for option in options):
-            argv = _with_located_config(argv)
         rest = flags.FLAGS(argv)
         for place in places[len(rest) - 1 :]:
             if _is_required(place):
@@ -145,10 +206,10 @@ def _parse(
         for option in options:
             flag = flags.FLAGS[option.name]
             if _is_required(option) and flag.value is None:
-                known = did_you_mean("", _known_configs()) if option.name == "config" else ""
+                known = did_you_mean("", configurations.known()) if option.name == "config" else ""
                 raise ValueError(f"--{option.name} is missing: {flag.help}{known}")
     except (flags.Error, ValueError) as error:
-        _refuse(str(error))
+        _refuse(_with_hint(str(error), settings))
     except SystemExit:
         sys.exit(0)  # after --help, for which absl exits with 1
     if len(rest) > len(places) + 1 and not any(place.kind is place.VAR_POSITIONAL for place in places):
@@ -159,107 +220,37 @@ def _parse(
     return rest
 
 
+def _without_overrides(argv: Sequence[str], overrides: list[str]) -> list[str]:
+    """The command line without `--config.name=value` and the like, which are added to `overrides` as "name=value"."""
+    rest, left = [], list(reversed(argv))
+    while left:
+        argument = left.pop()
+        match = _OVERRIDE.fullmatch(argument)
+        if match is None:
+            rest.append(argument)
+            continue
+        no, field, value = match.groups()
+        if value is not None:
+            value = value[1:]
+        elif no or not left or left[-1].startswith("--"):
+            value = str(not no)
+        else:
+            value = left.pop()
+        overrides.append(f"{field}={value}")
+    return rest
+
+
+def _with_hint(message: str, settings: type | None) -> str:
+    """The message, and how a field of the configuration is written where a flag of its name was tried."""
+    unknown = re.search(r"Unknown command line flag '(\w+)'", message)
+    if settings is None or not unknown:
+        return message
+    fields = [line.strip().split(":")[0] for line in configurations.described_fields(settings).split("\n")]
+    near = [field for field in fields if field.startswith("--config.") and field.split(".")[-1] == unknown.group(1)]
+    return f"{message}; fields of the configuration are written {near[0]}=value" if near else message
+
+
 def _refuse(message: str) -> typing.NoReturn:
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def _with_located_config(argv: list[str]) -> list[str]:
-    """The command line with the file in the place of the name that `--config` gives; its overrides are checked."""
-    located, arguments = [], iter(argv)
-    for argument in arguments:
-        match = re.match(r"--?config(?:=(.*))?$", argument)
-        if match:
-            name = next(arguments, "") if match.group(1) is None else match.group(1)
-            check_overrides(load_config(name), argv)
-            file, *rest = name.split(":", 1)
-            located.append("--config=" + ":".join([str(_config_file(file)), *rest]))
-        else:
-            located.append(argument)
-    return located
-
-
-def _known_configs() -> list[str]:
-    """The names of the packaged configurations, and the files of configs/ in the current folder, if it is another."""
-    names = sorted(path.stem for path in _CONFIGS.glob("*.py") if path.stem != "__init__")
-    here = Path("configs")
-    local = [] if here.resolve() == _CONFIGS.resolve() else here.glob("*.py")
-    return names + sorted(path.as_posix() for path in local if path.stem != "__init__")
-
-
-def _config_file(name: str) -> Path:
-    """The file `name`, or else, of heads, heads.py and configs/heads.py, the packaged configuration heads."""
-    file = Path(name)
-    if file.is_file():
-        return file
-    packaged = _CONFIGS / f"{file.stem}.py"
-    if file.parent.as_posix() in (".", "configs") and file.suffix in ("", ".py") and packaged.is_file():
-        return packaged
-    raise ValueError(
-        f"there is no file {name!r}, and no configuration of that name comes with dnerf_jax"
-        + did_you_mean(file.stem, _known_configs())
-    )
-
-
-def load_config(path: str | PathLike) -> ConfigDict:
-    """Runs `get_config()` of a configuration: `load_config("heads")`, `load_config("my/folder/mine.py")`.
-
-    path: a file, or the name of a configuration that comes with dnerf_jax (heads; configs/heads.py means the same); a
-      file that exists is preferred. Text after a colon is get_config's argument.
-
-    Raises:
-      ValueError: there is no such file or name, with the near ones, or it has no get_config() that takes the argument.
-    """
-    name, *argument = str(path).split(":", 1)
-    file = _config_file(name)
-    module = runpy.run_path(str(file))
-    if "get_config" not in module:
-        raise ValueError(f"{file} has no function get_config(): add it, or name another file")
-    try:
-        inspect.signature(module["get_config"]).bind(*argument)
-    except TypeError as error:
-        raise ValueError(f"get_config() of {file} was given {argument or 'no argument'}: {error}") from None
-    return module["get_config"](*argument)
-
-
-def load_settings(path: str | PathLike, cls: type) -> Any:
-    """The settings `cls` of a configuration, as it is: `load_settings("heads", branch.Settings)`; see `load_config`."""
-    return as_dataclass(load_config(path), cls)
-
-
-def check_overrides(config: ConfigDict, argv: Sequence[str]) -> None:
-    """Refuses overrides that ml_collections answers with a traceback.
-
-    Raises:
-      ValueError: `--config.name` in `argv` names a field that `config` lacks, or that is None there, untyped.
-    """
-    for argument in argv:
-        match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
-        if not match:
-            continue
-        field = match.group(1)
-        *parents, last = field.split(".")
-        node = config
-        for part in parents:
-            node = node.get(part) if isinstance(node, ConfigDict) else None
-        if not isinstance(node, ConfigDict) or last not in node:
-            raise ValueError(f"config has no field {field!r}" + did_you_mean(field, _field_names(config)))
-        if node.get_type(last) is types.NoneType:
-            raise ValueError(
-                f"config field {field!r} is None in the file and so has no type here: edit the file, or write "
-                "config_dict.placeholder(type) in it"
-            )
-
-
-def _field_names(config: ConfigDict, prefix: str = "") -> list[str]:
-    names = []
-    for name in config:
-        value = config.get(name)
-        names += _field_names(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else [prefix + name]
-    return names
-
-
-def as_dataclass(config: ConfigDict | dict, cls: type, path: str = "config") -> Any:
-    """Turns a configuration into the frozen dataclass `cls`; see schema.as_dataclass for what it refuses."""
-    return schema.as_dataclass(config.to_dict() if isinstance(config, ConfigDict) else config, cls, path)

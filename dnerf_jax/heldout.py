@@ -1,22 +1,22 @@
 """How well a generator renders heads that it was not trained on: python -m dnerf_jax.heldout --out DIR"""
 
-from pathlib import Path
-
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints, files
+from dnerf_jax.io import checkpoints, files, folders
+from dnerf_jax.ops.ranges import Count
 from dnerf_jax.training import heldout, process
 
 
-def main(out: str, checkpoint: str = "heads", count: int = 90) -> None:
+def main(out: str, checkpoint: str = "heads", count: Count = 90) -> None:
     """Scores a generator of the heads world, with a trained super-resolution, on views that nothing else has.
 
     out: folder for heldout.json and heldout.jpg
     checkpoint: the generator
     count: how many latents, one view each
     """
-    process.prepare()
-    scores = heldout.score_unseen(checkpoints.load(checkpoint), count, picture=Path(out) / "heldout.jpg")
-    files.write_json(Path(out) / "heldout.json", scores)
+    with folders.claimed(out) as folder:
+        process.prepare()
+        scores = heldout.score_unseen(checkpoints.load(checkpoint), count, picture=folder / "heldout.jpg")
+        files.write_json(folder / "heldout.json", scores)
     print("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
 
 

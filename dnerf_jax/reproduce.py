@@ -1,18 +1,17 @@
 """The paper's ablations on exact ground truth: python -m dnerf_jax.reproduce --table 4 --out out/reproduce"""
 
-from pathlib import Path
-
 from dnerf_jax import cli
 from dnerf_jax.experiments import ablations, textures
 from dnerf_jax.experiments.rows import TABLES
-from dnerf_jax.io import checkpoints
+from dnerf_jax.io import checkpoints, folders
+from dnerf_jax.ops.ranges import Count
 from dnerf_jax.training import branch, process, runs
 
 FIGURES = ("S10",)
 
 
 def main(
-    out: str, table: str = "", figure: str = "", checkpoint: str = "heads", seeds: int = 3, rows: str = ""
+    out: str, table: str = "", figure: str = "", checkpoint: str = "heads", seeds: Count = 3, rows: str = ""
 ) -> None:
     """Reproduces a table (4 or 5) or a figure (S10) of the paper, or makes one of ours (ceiling, tuning).
 
@@ -29,17 +28,16 @@ def main(
             "other tables need datasets that are not here."
         )
     wanted = ablations.require_rows(table, rows)
-    if seeds < 1:
-        raise ValueError(f"--seeds is {seeds}: a table needs at least one run of every row.")
-    process.prepare()
-    model, base = checkpoints.load(checkpoint), cli.load_settings("heads", branch.Settings)
-    # What is kept in `out` is of one generator and one configuration.
-    runs.remember(out, base, inputs={"generator": model.fingerprint})
-    bench = ablations.Bench(base, model, Path(out))
-    if table:
-        ablations.make_table(bench, table, range(seeds), wanted)
-    if figure:
-        textures.make_figure(bench)
+    with folders.claimed(out, known_by=runs.SETTINGS) as folder:
+        process.prepare()
+        model, base = checkpoints.load(checkpoint), cli.load_settings("heads", branch.Settings)
+        # What is kept in `out` is of one generator and one configuration.
+        runs.remember(folder, base, inputs={"generator": model.fingerprint}, made="*/*")
+        bench = ablations.Bench(base, model, folder)
+        if table:
+            ablations.make_table(bench, table, range(seeds), wanted)
+        if figure:
+            textures.make_figure(bench)
 
 
 if __name__ == "__main__":

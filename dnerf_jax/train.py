@@ -1,24 +1,23 @@
 """Trains a semantic branch: python -m dnerf_jax.train --config heads --workdir DIR"""
 
-from pathlib import Path
-
-from ml_collections import ConfigDict
-
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints, packs
-from dnerf_jax.training import branch, process
+from dnerf_jax.io import checkpoints, folders, packs
+from dnerf_jax.training import branch, process, runs
 
 
-def main(config: ConfigDict, workdir: str, checkpoint: str = "heads") -> None:
+def main(config: branch.Settings, workdir: str, checkpoint: str = "heads") -> None:
     """Trains a semantic branch on labelled views and writes workdir/model.
 
     workdir: folder of the run; a run that is there is continued
     checkpoint: the generator, a folder or an embedded name
     """
-    settings = cli.as_dataclass(config, branch.Settings)
-    process.prepare()
-    model = checkpoints.load(checkpoint)
-    branch.train(settings, model, packs.load(settings.annotations, model), Path(workdir))
+    with folders.claimed(workdir, known_by=runs.SETTINGS) as folder:
+        process.prepare()
+        model = checkpoints.load(checkpoint)
+        print(f"checking the labelled views {config.annotations}", flush=True)
+        branch.train(config, model, packs.load(config.annotations, model), folder)
+        model_folder = folder / branch.MODEL
+        print(f"the model is in {model_folder}; score it: python -m dnerf_jax.evaluate --checkpoint {model_folder} ...")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import importlib
 import inspect
+import itertools
 from pathlib import Path
 
 import pytest
-from ml_collections import ConfigDict
 
 from dnerf_jax import cli
+from dnerf_jax.io import configurations
 
 ROOT = Path(__file__).parent.parent
 DOORS = sorted(
@@ -29,6 +30,9 @@ def test_what_a_door_takes_is_described(name):
     main = importlib.import_module(name).main
     for parameter in inspect.signature(main, eval_str=True).parameters.values():
         if parameter.name == "config":
-            assert parameter.annotation is ConfigDict and parameter.default is parameter.empty
+            assert parameter.default is parameter.empty
+            described = configurations.described_fields(parameter.annotation).split("\n")
+            for field, meaning in itertools.pairwise(described):
+                assert not (field.startswith("  --") and meaning.startswith("  --")), f"{field} is not described"
         else:
             assert cli._description(main, parameter.name) != f"see {main.__module__}", parameter.name

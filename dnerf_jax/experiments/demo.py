@@ -20,6 +20,7 @@ from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.training import branch, logs, scoring
 from dnerf_jax.viz import pictures, reports
 
+TRAINING = "training"  # the folder of the training run, beside what the demo writes
 TURNTABLE_YAWS = np.linspace(-30, 30, 7)
 
 
@@ -29,7 +30,7 @@ def run(settings: branch.Settings, plan: dataset.Settings, workdir: Path) -> Non
     Writes scores.json and report.html, and what they are of, into the folder `workdir`; what is there is kept.
     """
     begun, model = time.monotonic(), checkpoints.load("heads")
-    model = branch.train(settings, model, packs.load(settings.annotations, model), workdir / "training")
+    model = branch.train(settings, model, packs.load(settings.annotations, model), workdir / TRAINING)
     scores = {
         name: scoring.score_pack(model, packs.load(pack, model), picture=workdir / f"{name}.png")
         for name, pack in scoring.EMBEDDED.items()

@@ -16,6 +16,7 @@ into one tri-plane of 64 channels, and W_2 is applied once per ray. The upsample
 """
 
 import dataclasses
+import math
 from typing import Literal
 
 import jax
@@ -38,7 +39,7 @@ class SemanticConfig:
     """A semantic branch.
 
     Attributes:
-      num_classes: C, background included.
+      num_classes: C, background included; 0 in settings of a training leaves it to the labelled views.
       features: what is laid on the planes: "hidden", the activations of all synthesis blocks; "skip", their images;
         "last", EG3D's own planes (the paper's ablation); "hidden+last", both.
       channels: "split", each scale's channels in three, one part per plane; "concatenated", the concatenation of all
@@ -53,7 +54,7 @@ class SemanticConfig:
       superresolution_width: channels within U_s.
     """
 
-    num_classes: Classes
+    num_classes: Classes = 0
     features: Literal["hidden", "skip", "last", "hidden+last"] = "hidden"
     channels: Literal["split", "concatenated", "all"] = "split"
     aggregation: Literal["sum", "mean", "none"] = "sum"
@@ -118,13 +119,13 @@ class SemanticHead(nn.Module):
     def setup(self) -> None:
         config = self.config
         _, rows = plane_slices(config, self.widths)
-        self.first = self.param("first_weight", nn.initializers.normal(1.0), (rows, config.hidden))
-        self.first_bias = self.param("first_bias", nn.initializers.zeros, (config.hidden,))
-        self.first_gain = 1 / np.sqrt(rows) / (NUM_PLANES if config.aggregation == "mean" else 1)
+        self.first = self.param("first_weight", nn.initializers.normal(1.0), (rows, config.hidden), jnp.float32)
+        self.first_bias = self.param("first_bias", nn.initializers.zeros, (config.hidden,), jnp.float32)
+        self.first_gain = 1 / math.sqrt(rows) / (NUM_PLANES if config.aggregation == "mean" else 1)
         self.last = FullyConnected(config.feature_channels, name="last")
         if not config.density_prior:
             self.density = FullyConnected(1, name="density")
-        self.background = self.param("background", nn.initializers.zeros, (config.feature_channels,))
+        self.background = self.param("background", nn.initializers.zeros, (config.feature_channels,), jnp.float32)
         if config.num_classes > config.feature_channels:
             self.head = FullyConnected(config.num_classes, name="head")
         self.superresolution = SemanticSuperresolution(
@@ -141,7 +142,7 @@ class SemanticHead(nn.Module):
             shared: dict[tuple[int, int], dict[int, jax.Array]] = {}
             for plane, begin, end, row in pieces:
                 shared.setdefault((begin, end), {})[plane] = self.first[row : row + end - begin] * self.first_gain
-            own = dict.fromkeys(range(NUM_PLANES), jnp.zeros((*feature.shape[:-1], self.config.hidden)))
+            own = dict.fromkeys(range(NUM_PLANES), jnp.zeros((*feature.shape[:-1], self.config.hidden), jnp.float32))
             for (begin, end), weights in shared.items():
                 values = feature[..., begin:end] @ jnp.concatenate(list(weights.values()), axis=1)
                 own |= zip(weights, jnp.split(values, len(weights), axis=-1), strict=True)
@@ -178,10 +179,10 @@ class SemanticHead(nn.Module):
     def __call__(self, features: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
         """Creates every parameter."""
         planes = self.planes(features)
-        hidden = self.hidden(planes, jnp.zeros((*planes.shape[:1], 1, 3)), triplane.EG3D_AXES, 1.0)
+        hidden = self.hidden(planes, jnp.zeros((*planes.shape[:1], 1, 3), jnp.float32), triplane.EG3D_AXES, 1.0)
         if not self.config.density_prior:
             self.own_density(hidden)
-        return self.logits(self.composite(hidden[:, None, None], jnp.ones((*planes.shape[:1], 1, 1, 1))))
+        return self.logits(self.composite(hidden[:, None, None], jnp.ones((*planes.shape[:1], 1, 1, 1), jnp.float32)))
 
 
 class SemanticSuperresolution(nn.Module):
@@ -191,7 +192,7 @@ class SemanticSuperresolution(nn.Module):
     upsampling, add what it lacks.
     """
 
-    num_classes: Classes
+    num_classes: int
     width: int
     resolution: int
 
@@ -210,6 +211,6 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return convolve(x, weight / np.sqrt(9 * x.shape[-1])) + bias
+        weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        return convolve(x, weight / math.sqrt(9 * x.shape[-1])) + bias

@@ -28,6 +28,7 @@ from dnerf_jax.ops.ranges import Count, Fraction, Natural, NotNegative, Positive
 from dnerf_jax.training import logs, runs
 from dnerf_jax.training.frozen import Frozen, choose, freeze, frozen_bytes
 
+MODEL = "model"  # the folder of a run's result
 COARSE = 16  # pixels; the resolution up to which features are dropped
 
 
@@ -36,8 +37,9 @@ class Settings:
     """A training run of a semantic branch.
 
     Attributes:
+      seed: of what is drawn at random: initial parameters, views, patches, dropout.
       annotations: folder of the labelled pack, or the name of an embedded one.
-      semantic: the branch.
+      semantic: the branch; its number of classes may be left to the pack.
       steps, views_per_step: length and batch.
       patch: side of the square patches that a step renders of its views, in pixels of the neural rendering, each at a
         random place; None is whole views.
@@ -81,8 +83,8 @@ def train(
 ) -> Model:
     """Trains a branch of `model` on a pack and returns the model with it, which is also written to workdir/model.
 
-    A run that is there is continued. `settings.annotations` is for the record: what is trained on is `pack`, which a
-    run that is continued must have the labels of.
+    A run that is there is continued, and one that is finished returned. `settings.annotations` is for the record: what
+    is trained on is `pack`, whose labels a run that is continued must have.
 
     Args:
       selected: what `frozen.freeze_samples` found for the pack, if it is known.
@@ -91,16 +93,19 @@ def train(
     """
     config = model.generator.config
     _check(settings, model, pack)
-    labels = fingerprint({"masks": pack.masks, "z": pack.z, "cam2world": pack.cam2world})
-    inputs = {"generator": model.fingerprint, "labels": labels}
-    runs.remember(workdir, settings, inputs=inputs, may_change=("save_every",))
+    settings = _with_classes(settings, pack)
+    inputs = {"generator": model.fingerprint, "labels": _labels_fingerprint(pack)}
+    runs.remember(workdir, settings, inputs=inputs, may_change=("save_every",), may_grow=("steps",))
+    if (finished := _finished(settings, workdir)) is not None:
+        print(f"this run has done its {settings.steps} steps already", flush=True)
+        return model.replace(semantic=finished.semantic, label_map=pack.label_map)
     latents = len(np.unique(pack.latent_id))
     size = frozen_bytes(settings.semantic, model, latents, len(pack)) / 2**30
     print(f"computing what is frozen for {len(pack)} views of {latents} latents: {size:.2f} GiB", flush=True)
     frozen = freeze(settings.semantic, model, pack, class_balance=settings.class_balance, selected=selected)
     state = create_state(settings, config)
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters to train", flush=True)
-    with runs.Checkpoints(workdir / "checkpoints", every=settings.save_every) as saved:
+    with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=settings.save_every) as saved:
         start, state = saved.restore_latest(state) or (0, state)
         log, progress = logs.MetricLog(workdir, step=start), logs.Progress(settings.steps, start=start)
         for step in range(start + 1, settings.steps + 1):
@@ -113,8 +118,29 @@ def train(
             saved.save(step, state, force=last)
         log.close()
     model = model.replace(semantic=Branch(settings.semantic, state.params), label_map=pack.label_map)
-    checkpoints.save(workdir / "model", model, replace=True)
+    checkpoints.save(workdir / MODEL, model, replace=True)
     return model
+
+
+def _with_classes(settings: Settings, pack: Annotations) -> Settings:
+    """The settings with the pack's number of classes, where they leave that to the pack."""
+    form = dataclasses.replace(settings.semantic, num_classes=pack.label_map.num_classes)
+    return dataclasses.replace(settings, semantic=form)
+
+
+def _labels_fingerprint(pack: Annotations) -> str:
+    """16 hexadecimal digits of all that a branch learns of a pack."""
+    names = ("masks", "z", "cam2world", "intrinsics")
+    return fingerprint({name: getattr(pack, name) for name in names} | {"truncation_psi": pack.truncation_psi})
+
+
+def _finished(settings: Settings, workdir: Path) -> Model | None:
+    """The model that this run, whose settings and inputs are known to be the same, has written, if it is finished."""
+    if not (workdir / MODEL).is_dir():
+        return None
+    with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=settings.save_every) as saved:
+        done = saved.latest_step == settings.steps
+    return checkpoints.load(workdir / MODEL) if done else None
 
 
 def create_state(settings: Settings, generator_config: GeneratorConfig) -> State:
@@ -186,10 +212,11 @@ def _check(settings: Settings, model: Model, pack: Annotations) -> None:
             f"The pack {pack.name!r} is of a generator with the fingerprint {pack.fingerprint!r}, this one has "
             f"{model.fingerprint!r}: load the checkpoint whose latents were labelled."
         )
-    if pack.label_map.num_classes != settings.semantic.num_classes:
+    if settings.semantic.num_classes not in (0, pack.label_map.num_classes):
         raise ValueError(
             f"The pack {pack.name!r} has {pack.label_map.num_classes} classes, "
-            f"config.semantic.num_classes is {settings.semantic.num_classes}: set it to {pack.label_map.num_classes}."
+            f"config.semantic.num_classes is {settings.semantic.num_classes}: leave it out, or set it to "
+            f"{pack.label_map.num_classes}."
         )
     if settings.views_per_step > len(pack):
         raise ValueError(

@@ -20,12 +20,14 @@ from PIL import Image
 from dnerf_jax.io import files, png
 from dnerf_jax.models import scenes
 from dnerf_jax.models.generator import GeneratorConfig
-from dnerf_jax.models.model import Model
+from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.ops import images, losses
 from dnerf_jax.ops.ranges import Angle, Count, HalfTurn, NotNegative, Positive, Seed
 from dnerf_jax.ops.resizing import resize
 from dnerf_jax.training import logs, runs
 from dnerf_jax.viz import pictures
+
+SAVE_EVERY = 25  # steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Settings:
     """An inversion.
 
     Attributes:
+      seed: of the candidates.
       steps: of Adam.
       candidates: random latents and poses to start from; the best one is taken.
       rendering_resolution: of the neural rendering while optimising; the result is rendered at the model's own.
@@ -74,12 +77,14 @@ class Candidate:
 
 @struct.dataclass
 class State:
-    """Where the search is, what the optimiser remembers, and the best so far with its loss."""
+    """Where the search is, what the optimiser remembers, the best so far with its loss, and all losses (steps,)."""
 
     current: Candidate
     optimizer: optax.OptState
     best: Candidate
     best_loss: jax.Array
+    step: jax.Array
+    losses: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +99,18 @@ class Inversion:
 def read_target(model: Model, image: str, mask: str) -> Target:
     """The target in the files `image` and `mask`, at the model's resolution; "" for none.
 
-    Raises ValueError: there is no target, it is no square, or the mask is not of the model's classes.
+    Raises ValueError: there is no target, it cannot be read, is no square, or the mask is not of the model's classes.
     """
-    size = model.generator.config.image_resolution
+    config = model.generator.config
+    size = config.image_resolution
     if not image and not mask:
         raise ValueError("Nothing to invert: pass --image, --mask, or both.")
     target = Target()
     if image:
-        with Image.open(image) as file:
-            if abs(file.width - file.height) > 0.02 * file.height:
-                raise ValueError(f"{image} is {file.width} x {file.height}: crop it to a square first.")
-            rgb = file.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
-        target = target.replace(image=images.from_uint8(rgb))
+        picture = Image.fromarray(png.read_picture(image, white=config.rendering.white_back))
+        if abs(picture.width - picture.height) > 0.02 * picture.height:
+            raise ValueError(f"{image} is {picture.width} x {picture.height}: crop it to a square first.")
+        target = target.replace(image=images.from_uint8(picture.resize((size, size), Image.Resampling.LANCZOS)))
     if mask:
         if model.semantic is None or model.label_map is None:
             raise ValueError("A mask needs a checkpoint with a semantic branch: train one with dnerf_jax.train first.")
@@ -117,35 +122,64 @@ def read_target(model: Model, image: str, mask: str) -> Target:
     return target
 
 
-def invert(settings: Settings, model: Model, target: Target) -> Inversion:
-    """The best latent and pose that `settings.steps` steps find."""
+def run(settings: Settings, model: Model, target: Target, workdir: Path) -> None:
+    """Inverts a target and writes what is found; see `write`. An inversion that is there is continued.
+
+    Raises ValueError: workdir holds the inversion of another target, of another model, or with other settings.
+    """
+    inputs = {"generator": model.fingerprint, "target": fingerprint({"image": target.image, "mask": target.mask})}
+    if target.mask is not None and model.semantic is not None:
+        inputs["semantic"] = fingerprint(model.semantic.params)
+    runs.remember(workdir, settings, inputs=inputs)
+    with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=SAVE_EVERY) as saved:
+        write(workdir, model, target, invert(settings, model, target, saved=saved))
+
+
+def invert(settings: Settings, model: Model, target: Target, *, saved: runs.Checkpoints | None = None) -> Inversion:
+    """The best latent and pose that `settings.steps` steps find.
+
+    saved: where the search is saved as it goes, and continued from.
+    """
     if target.image is not None:
         small = resize(jnp.asarray(target.image), settings.rendering_resolution, antialias=True)
         target = target.replace(image=small)
     candidates = [random_candidate(settings, model.generator.config, i) for i in range(settings.candidates)]
-    start = min(candidates, key=lambda candidate: float(_loss(settings.of_step, model, target, candidate)))
-    state = create_state(settings, start)
-    history, progress = [], logs.Progress(settings.steps)
-    for i in range(1, settings.steps + 1):
+    found = saved.restore_latest(create_state(settings, candidates[0])) if saved else None
+    if found is None:
+        best = min(candidates, key=lambda candidate: float(_loss(settings.of_step, model, target, candidate)))
+        found = 0, create_state(settings, best)
+    done, state = found
+    progress = logs.Progress(settings.steps, start=done)
+    for i in range(done + 1, settings.steps + 1):
         state, loss = step(settings.of_step, model, target, state)
         logs.require_finite({"loss": loss}, i)
-        history.append(float(loss))
         progress.update(i, {"loss": loss})
-    return Inversion(state.best, float(state.best_loss), history)
+        if saved:
+            saved.save(i, state, force=i == settings.steps)
+    return Inversion(state.best, float(state.best_loss), np.asarray(state.losses).tolist())
 
 
 def random_candidate(settings: Settings, config: GeneratorConfig, index: int) -> Candidate:
     """Number `index` of the candidates: z ~ N(0, I) and a pose within the limits."""
     z_key, pose_key = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), index))
-    limits = jnp.radians(jnp.array([settings.yaw, settings.pitch]))
-    pose = jax.random.uniform(pose_key, (2,), minval=-1.0, maxval=1.0) * limits
-    return Candidate(jax.random.normal(z_key, (config.z_dim,)), pose[0], pose[1])
+    limits = np.radians([settings.yaw, settings.pitch]).astype(np.float32)
+    pose = jax.random.uniform(pose_key, (2,), jnp.float32, minval=-1.0, maxval=1.0) * limits
+    return Candidate(jax.random.normal(z_key, (config.z_dim,), jnp.float32), pose[0], pose[1])
 
 
 def create_state(settings: Settings, start: Candidate) -> State:
     """The state before the first step; `start` stays the caller's, for steps are given their state."""
     current, best = (jax.tree.map(lambda x: jnp.array(x, copy=True), start) for _ in range(2))
-    return runs.placed(State(current, optimizer(settings).init(current), best, jnp.full((), jnp.inf, jnp.float32)))
+    return runs.placed(
+        State(
+            current=current,
+            optimizer=optimizer(settings).init(current),
+            best=best,
+            best_loss=jnp.full((), jnp.inf, jnp.float32),
+            step=jnp.zeros((), jnp.int32),
+            losses=jnp.zeros(settings.steps, jnp.float32),
+        )
+    )
 
 
 def reconstruction_loss(settings: Settings, model: Model, target: Target, candidate: Candidate) -> jax.Array:
@@ -174,7 +208,8 @@ def step(settings: Settings, model: Model, target: Target, state: State) -> tupl
     current = optax.apply_updates(state.current, updates)
     yaw, pitch = np.radians(settings.yaw), np.radians(settings.pitch)
     current = current.replace(yaw=jnp.clip(current.yaw, -yaw, yaw), pitch=jnp.clip(current.pitch, -pitch, pitch))
-    return State(current, memory, best, jnp.minimum(loss, state.best_loss)), loss
+    lowest, history = jnp.minimum(loss, state.best_loss), state.losses.at[state.step].set(loss)
+    return State(current, memory, best, lowest, state.step + 1, history), loss
 
 
 def optimizer(settings: Settings) -> optax.GradientTransformation:

@@ -3,7 +3,7 @@
 A run lives in one folder, its `workdir`: `checkpoints/<step>/` (Orbax), `metrics.jsonl` (see `logs`), `settings.json`.
 Started again with the same command it continues after its last checkpoint with equal results:
 
-    with Checkpoints(workdir / "checkpoints", every=100) as checkpoints:
+    with Checkpoints(workdir / CHECKPOINTS, every=100) as checkpoints:
         start, state = checkpoints.restore_latest(state) or (0, state)
         log, progress = MetricLog(workdir, step=start), Progress(total, start=start)
         for step in range(start + 1, total + 1):
@@ -16,16 +16,20 @@ Started again with the same command it continues after its last checkpoint with 
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from dnerf_jax.io import files
 from dnerf_jax.ops.messages import some
+
+SETTINGS, CHECKPOINTS = "settings.json", "checkpoints"  # in the folder of a run
 
 
 class Checkpoints:
@@ -103,18 +107,24 @@ class Checkpoints:
 
 
 def placed(state: Any) -> Any:
-    """A state as its step will leave it: bound to the first device.
+    """A state as its step will leave it: bound to its device.
 
     A step is compiled anew where the same arrays are bound to a device in one call and not in the next. Those of a
     loaded checkpoint are bound, those that were just made are not, and what a step makes of both is.
     """
-    return jax.device_put(state, jax.devices()[0])
+    return jax.device_put(state, default_device())
+
+
+def default_device() -> jax.Device:
+    """The device that new arrays are on: the first one, or what `jax.default_device` says."""
+    (device,) = jnp.zeros(()).devices()
+    return device
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     sharding = getattr(leaf, "sharding", None)
     if sharding is None:
-        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        sharding = jax.sharding.SingleDeviceSharding(default_device())
     return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding)
 
 
@@ -140,7 +150,13 @@ def _differences(saved: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> str
 
 
 def remember(
-    workdir: str | Path, settings: Any, *, inputs: Mapping[str, str] | None = None, may_change: tuple[str, ...] = ()
+    workdir: str | Path,
+    settings: Any,
+    *,
+    inputs: Mapping[str, str] | None = None,
+    may_change: Sequence[str] = (),
+    may_grow: Sequence[str] = (),
+    made: str = f"{CHECKPOINTS}/[0-9]*",
 ) -> None:
     """Writes the settings of a run to `settings.json`, or checks that a run continued there has the same.
 
@@ -150,24 +166,46 @@ def remember(
       inputs: what else the run depends on, by name (the fingerprint of its generator, say). What a run of an earlier
         version did not note is noted from now on. An input stands for the setting of its name (a checkpoint's
         fingerprint for its path).
-      may_change: names of top-level fields that may differ when a run continues (its number of steps, say).
+      may_change: names of top-level fields that may differ when a run continues (how often it saves, say).
+      may_grow: names of numbers that may be larger when a run continues (its steps), which is said in a warning.
+      made: pattern of what such a run makes in `workdir`. Where there is nothing of it, there is nothing that settings
+        could contradict: the new ones replace those of a run that came to nothing.
 
     Raises:
       ValueError: another field differs from the one that the run was started with; all are named.
     """
-    file = Path(workdir) / "settings.json"
-    new = json.loads(json.dumps(dataclasses.asdict(settings) | dict(inputs or {})))
-    if file.exists():
-        old = json.loads(file.read_text())
+    file = Path(workdir) / SETTINGS
+    new = as_json(settings) | dict(inputs or {})
+    if file.exists() and any(Path(workdir).glob(made)):
+        old = files.read_json(file, "the settings of a run")
         # Earlier versions noted fewer inputs: what is not known of a run cannot contradict it.
         unknown = set(inputs or {}) - old.keys()
-        differing = [name for name in sorted((old.keys() | new.keys()) - unknown) if old.get(name) != new.get(name)]
-        changed = [
-            f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in differing if name not in may_change
-        ]
-        if changed:
-            raise ValueError(
-                f"{file.parent} holds a run with other settings: {'; '.join(changed)}. "
-                "Continue with the old ones, name another workdir, or delete this one."
+        grown = [name for name in may_grow if isinstance(old.get(name), int) and old[name] < new[name]]
+        require_same(file.parent, old, new, except_for={*unknown, *may_change, *grown})
+        for name in grown:
+            warnings.warn(
+                f"{name} was {old[name]} and is {new[name]}: the run goes on as if it had been meant to be so long, "
+                "with the learning rate of that step; a run of that length from the start would have been another.",
+                stacklevel=2,
             )
     files.write_json(file, new, indent=2)
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """Settings, a dataclass, as they come out of a JSON file."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], *, except_for: Collection[str]) -> None:
+    """Raises ValueError, naming every difference, unless what was made in `folder` so far has the new settings."""
+    names = sorted((old.keys() | new.keys()) - set(except_for))
+    changed = [
+        f"{name} was {old.get(name)!r:.200} and is {new.get(name)!r:.200}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+    if changed:
+        raise ValueError(
+            f"{folder} was made with other settings or inputs: {'; '.join(changed)}. "
+            "Continue with the old ones, name another folder, or delete this one."
+        )

@@ -45,20 +45,24 @@ def views(settings, model):
 
 
 @pytest.fixture(scope="module")
-def made(shrunk, checkpoint, tmp_path_factory):
+def made(settings, checkpoint, tmp_path_factory):
     """The dataset as the door writes it."""
     folder = tmp_path_factory.mktemp("generated")
-    generate.main(shrunk("generate.py"), str(checkpoint), str(folder))
+    generate.main(settings, str(checkpoint), str(folder))
     return folder
 
 
 def test_files_hold_what_was_rendered(settings, made, views, model):
     label_map = model.label_map
-    for index, expected in enumerate(views):
+    for index, (z, expected) in enumerate(views):
         folder = made / f"{index:06d}"
         kinds = ("image_{:02d}.png", "mask_{:02d}.png", "depth_z_{:02d}.npy", "distance_{:02d}.npy")
-        names = [kind.format(view) for kind in kinds for view in range(settings.views)] + ["cameras.json", "cloud.ply"]
+        names = [kind.format(view) for kind in kinds for view in range(settings.views)]
+        names += ["cameras.json", "cloud.ply", "latent.npy"]
         assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+        latent = np.load(folder / "latent.npy")
+        assert latent.dtype == np.float32
+        np.testing.assert_array_equal(latent, z)
         described = json.loads((folder / "cameras.json").read_text())
         for view in range(settings.views):
             image = images.from_uint8(png.load_image(folder / f"image_{view:02d}.png"))
@@ -77,7 +81,7 @@ def test_files_hold_what_was_rendered(settings, made, views, model):
 
 def test_a_cloud_is_the_surface_of_its_views(settings, made, views, model):
     found = 0
-    for index, expected in enumerate(views):
+    for index, (_, expected) in enumerate(views):
         cloud = ply.load_cloud(made / f"{index:06d}" / "cloud.ply")
         assert cloud.label_map == model.label_map
         surface = expected.points[np.isfinite(expected.depth_z)]
@@ -131,13 +135,15 @@ def test_a_stopped_run_continues_with_what_is_missing(settings, tiny_model, tmp_
 
     def stand_in(settings, model, indices, *, rows_at_once):
         rendered.append((list(indices), rows_at_once))
-        return [None] * len(indices)
+        return [(None, None)] * len(indices)
 
     monkeypatch.setattr(dataset, "render_latents", stand_in)
-    monkeypatch.setattr(dataset, "write_latent", lambda folder, *_: folder.mkdir())
+    monkeypatch.setattr(dataset, "write_latent", lambda folder, *_: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(dataset, "_file_names", lambda *_: ["image"])
     monkeypatch.setattr(dataset, "write_sheet", lambda *_: None)
     dataset.generate(settings, tiny_model, tmp_path)
-    (tmp_path / "000001").rmdir()
+    for index in (0, 2):  # a file of 1 has been deleted
+        (tmp_path / f"{index:06d}" / "image").touch()
     dataset.generate(dataclasses.replace(settings, latents=6, batch=2), tiny_model, tmp_path, rows_at_once=4)
     assert rendered == [([0, 1, 2], None), ([1, 3], 4), ([4, 5], 4)]
 
@@ -150,9 +156,9 @@ def test_finished_latents_are_not_touched(settings, made, model, monkeypatch):
 
 
 def test_a_folder_of_other_settings_or_another_checkpoint_is_refused(settings, made, tiny_model, model):
-    with pytest.raises(ValueError, match="other settings: yaw was 30.0 and is 10.0"):
+    with pytest.raises(ValueError, match="other settings or inputs: yaw was 30.0 and is 10.0"):
         dataset.generate(dataclasses.replace(settings, yaw=10.0), model, made)
-    with pytest.raises(ValueError, match="a dataset of another checkpoint"):
+    with pytest.raises(ValueError, match=r"other settings or inputs: .*semantic_fingerprint was '\w+' and is None"):
         dataset.generate(settings, tiny_model, made)
     assert (made / "labelmap.json").exists()
 
@@ -165,7 +171,7 @@ def test_without_a_semantic_branch_there_are_images_depth_and_geometry(settings,
         for name, suffix in (("image", "png"), ("depth_z", "npy"), ("distance", "npy"))
     ]
     assert sorted(path.name for path in (tmp_path / "000000").iterdir()) == sorted(
-        [*names, "cameras.json", "cloud.ply"]
+        [*names, "cameras.json", "cloud.ply", "latent.npy"]
     )
     assert not (tmp_path / "labelmap.json").exists()
     cloud = ply.load_cloud(tmp_path / "000000" / "cloud.ply")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from interruption import kill
 
-from dnerf_jax import train
+from dnerf_jax import cli, train
 from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import scenes, semantic
 from dnerf_jax.models.semantic import Branch
@@ -23,7 +23,7 @@ predict = jax.jit(branch.predict, static_argnums=1)
 def straight(shrunk, tiny_assets, tmp_path_factory):
     """The folder of a run that nothing interrupted, by the door; its steps were compiled at most once."""
     workdir, programs = tmp_path_factory.mktemp("straight"), branch.train_step._cache_size()
-    train.main(shrunk("heads.py"), str(workdir), str(tiny_assets / "heads"))
+    train.main(cli.as_dataclass(shrunk("heads.py"), branch.Settings), str(workdir), str(tiny_assets / "heads"))
     # Although the arrays of a loaded checkpoint are bound to a device, and new ones are not.
     assert branch.train_step._cache_size() <= programs + 1
     return workdir
@@ -147,7 +147,7 @@ def test_pixels_without_a_label_count_for_nothing(branch_settings, known, loaded
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"num_classes": 12}, "'tiny' has 5 classes, config.semantic.num_classes is 12: set it to 5"),
+        ({"num_classes": 12}, "'tiny' has 5 classes, config.semantic.num_classes is 12: leave it out, or set it to 5"),
         ({"views_per_step": 7}, "views_per_step is 7, but the pack 'tiny' has only 6 views"),
         ({"patch": 9}, "config.patch is 9: this generator renders 8 x 8 rays for images of 16 pixels"),
     ],
@@ -169,7 +169,7 @@ def test_a_pack_of_another_generator_is_refused(branch_settings, shrunk, loaded,
     config = shrunk("heads.py")
     config.annotations = str(tmp_path / "pack")
     with pytest.raises(ValueError, match="the fingerprint is 'another'"):
-        train.main(config, str(tmp_path / "run"), str(tiny_assets / "heads"))
+        train.main(cli.as_dataclass(config, branch.Settings), str(tmp_path / "run"), str(tiny_assets / "heads"))
     assert not (tmp_path / "run").exists()
 
 

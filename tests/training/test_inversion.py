@@ -114,9 +114,9 @@ def test_the_loss_is_zero_at_the_truth(settings, view, truth, tiny_semantic_mode
     assert at() < 1e-8 < 1e-4 < at(yaw=truth.yaw + 0.1)
 
 
-def test_a_mask_alone_is_inverted_by_the_door(settings, shrunk, saved, tmp_path, tiny_semantic_model, nearby, capsys):
+def test_a_mask_alone_is_inverted_by_the_door(settings, saved, tmp_path, tiny_semantic_model, nearby, capsys):
     out = tmp_path / "out"
-    invert.main(shrunk("invert.py"), str(out), mask=str(saved / "mask.png"), checkpoint=str(saved / "labelled"))
+    invert.main(settings, str(out), mask=str(saved / "mask.png"), checkpoint=str(saved / "labelled"))
     result = json.loads((out / "result.json").read_text())
     assert result["loss"] < result["losses"][0]
     assert result["fingerprint"] == tiny_semantic_model.fingerprint
@@ -149,9 +149,9 @@ def test_targets_are_read_at_the_models_resolution(view, saved, tmp_path, tiny_s
     np.testing.assert_array_equal(target.mask, view.mask)
 
 
-def test_targets_that_cannot_be_used_are_refused(shrunk, saved, tmp_path, tiny_model, tiny_semantic_model):
+def test_targets_that_cannot_be_used_are_refused(settings, saved, tmp_path, tiny_model, tiny_semantic_model):
     with pytest.raises(ValueError, match="Nothing to invert: pass --image, --mask, or both"):
-        invert.main(shrunk("invert.py"), str(tmp_path), checkpoint=str(saved / "generator"))
+        invert.main(settings, str(tmp_path / "out"), checkpoint=str(saved / "generator"))
     Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(tmp_path / "wide.png")
     with pytest.raises(ValueError, match="wide.png is 24 x 16: crop it to a square"):
         inversion.read_target(tiny_semantic_model, str(tmp_path / "wide.png"), "")

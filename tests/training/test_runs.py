@@ -126,25 +126,60 @@ def test_damaged_checkpoint_is_refused(tmp_path):
         saved.restore_latest(new_state())
 
 
-def test_settings_of_a_continued_run_must_be_the_same(tmp_path):
-    @dataclasses.dataclass(frozen=True)
-    class Settings:
-        steps: int = 10
-        widths: tuple[int, ...] = (1, 2)
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of a run."""
 
-    runs.remember(tmp_path / "run", Settings())
-    runs.remember(tmp_path / "run", Settings())
-    runs.remember(tmp_path / "run", Settings(steps=20), may_change=("steps",))
-    with pytest.raises(ValueError, match=r"widths was \[1, 2\] and is \[1, 3\]"):
-        runs.remember(tmp_path / "run", Settings(steps=20, widths=(1, 3)))
-    assert json.loads((tmp_path / "run" / "settings.json").read_text()) == {"steps": 20, "widths": [1, 2]}
-    runs.remember(tmp_path / "of", Settings(), inputs={"generator": "0123"})
+    steps: int = 10
+    widths: tuple[int, ...] = (1, 2)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a run that has a checkpoint."""
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    return tmp_path
+
+
+def test_settings_of_a_continued_run_must_be_the_same(begun):
+    runs.remember(begun, Settings())
+    runs.remember(begun, Settings())
+    runs.remember(begun, Settings(steps=20), may_change=("steps",))
+    with pytest.raises(ValueError, match=r"other settings or inputs: widths was \[1, 2\] and is \[1, 3\]"):
+        runs.remember(begun, Settings(steps=20, widths=(1, 3)))
+    assert json.loads((begun / "settings.json").read_text()) == {"steps": 20, "widths": [1, 2]}
+
+
+def test_inputs_of_a_continued_run_must_be_the_same(begun):
+    runs.remember(begun, Settings(), inputs={"generator": "0123"})
     with pytest.raises(ValueError, match="generator was '0123' and is '4567'"):
-        runs.remember(tmp_path / "of", Settings(), inputs={"generator": "4567"})
+        runs.remember(begun, Settings(), inputs={"generator": "4567"})
     # A run of an earlier version, which noted fewer inputs, goes on, and notes them from now on.
-    runs.remember(tmp_path / "of", Settings(), inputs={"generator": "0123", "labels": "89ab"})
+    runs.remember(begun, Settings(), inputs={"generator": "0123", "labels": "89ab"})
     with pytest.raises(ValueError, match="labels was '89ab' and is 'cdef'"):
-        runs.remember(tmp_path / "of", Settings(), inputs={"generator": "0123", "labels": "cdef"})
+        runs.remember(begun, Settings(), inputs={"generator": "0123", "labels": "cdef"})
+
+
+def test_a_run_that_came_to_nothing_blocks_no_other(tmp_path):
+    runs.remember(tmp_path, Settings(widths=()))
+    (tmp_path / "checkpoints").mkdir()
+    runs.remember(tmp_path, Settings())
+    assert json.loads((tmp_path / "settings.json").read_text())["widths"] == [1, 2]
+
+
+def test_a_run_may_become_longer_and_says_what_that_means_but_never_shorter(begun):
+    runs.remember(begun, Settings(), may_grow=("steps",))
+    with pytest.warns(UserWarning, match="steps was 10 and is 20: the run goes on"):
+        runs.remember(begun, Settings(steps=20), may_grow=("steps",))
+    with pytest.raises(ValueError, match="steps was 20 and is 10"):
+        runs.remember(begun, Settings(), may_grow=("steps",))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\x00" * 40])
+def test_settings_that_are_damaged_are_named(begun, content):
+    (begun / "settings.json").write_text(content)
+    with pytest.raises(ValueError, match="settings.json cannot be read as the settings of a run"):
+        runs.remember(begun, Settings())
 
 
 def test_a_placed_state_lets_its_step_be_compiled_once():

@@ -10,7 +10,14 @@ from dnerf_jax.training.pretraining.supervision import GuidedSampling
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Which renders to train on: `identities` of `views` each, the last `held_out` of them never trained on."""
+    """Which renders to train on.
+
+    Attributes:
+      identities, views: how many heads, and views of each.
+      resolution: of the views in pixels, that of the generator's images.
+      held_out: how many identities, the last, are never trained on.
+      processes: that render them.
+    """
 
     identities: Count
     views: Count
@@ -24,7 +31,10 @@ class Settings:
     """A pretraining run.
 
     Attributes:
+      seed: of what is drawn at random: identities, initial parameters, batches.
       start_from: a checkpoint of the same architecture, whose weights are trained on; "" for random ones.
+      generator: the architecture.
+      data: the renders to train on.
       steps, finish_steps, superresolution_steps: of the three stages.
       superresolution_views: how many views the third stage learns from, each of another identity; they stay in memory.
       refine_at: steps of the first stage after which the planes' resolution doubles; it ends at the generator's.

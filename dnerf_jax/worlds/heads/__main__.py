@@ -5,12 +5,13 @@ import pathlib
 import numpy as np
 
 from dnerf_jax import cli
-from dnerf_jax.io import files, png
+from dnerf_jax.io import files, folders, png
+from dnerf_jax.ops.ranges import Count, Natural
 from dnerf_jax.worlds import heads, streams
 from dnerf_jax.worlds.views import render
 
 
-def main(out: str, num: int = 8, views: int = 3, seed: int = 0, resolution: int = 256) -> None:
+def main(out: str, num: Count = 8, views: Count = 3, seed: Natural = 0, resolution: Count = 256) -> None:
     """Writes posed labelled renders of random heads: image and mask PNG, depth npy, cameras.json.
 
     out: folder to write into
@@ -19,11 +20,13 @@ def main(out: str, num: int = 8, views: int = 3, seed: int = 0, resolution: int 
     seed: of the identities; the same give the same pictures
     resolution: pixels along each side
     """
-    for name, value in {"num": num, "views": views, "resolution": resolution}.items():
-        if value < 1:
-            raise ValueError(f"--{name} is {value}, expected at least 1: give another")
-    folder = pathlib.Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    with folders.claimed(out) as folder:
+        write(folder, num, views, seed, resolution)
+    print(f"{num} identities x {views} views in {folder}")
+
+
+def write(folder: pathlib.Path, num: int, views: int, seed: int, resolution: int) -> None:
+    """Writes `num` identities, each in `views` views, and their cameras into a folder."""
     cameras = {}
     for index in range(num):
         rng = streams.stream("identities", seed, index)
@@ -40,7 +43,6 @@ def main(out: str, num: int = 8, views: int = 3, seed: int = 0, resolution: int 
                 "metres_per_unit": float(rendered.metres_per_unit[number]),
             }
     files.write_json(folder / "cameras.json", cameras)
-    print(f"{num} identities x {views} views in {folder}")
 
 
 if __name__ == "__main__":

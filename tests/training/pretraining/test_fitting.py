@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from interruption import kill
 
-from dnerf_jax import pretrain
+from dnerf_jax import cli, pretrain
 from dnerf_jax.io import checkpoints
 from dnerf_jax.models import generator
 from dnerf_jax.training import logs, runs
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def straight(shrunk, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     workdir = tmp_path_factory.mktemp("straight")
-    pretrain.main(shrunk("heads_backbone_cpu.py"), str(workdir))
+    pretrain.main(cli.as_dataclass(shrunk("heads_backbone_cpu.py"), fitting.Settings), str(workdir))
     return workdir
 
 
@@ -145,5 +145,5 @@ def test_data_that_cannot_be_trained_on_are_refused_before_they_are_rendered(shr
     for name, value in change.items():
         (config.data if name in config.data else config.generator)[name] = value
     with pytest.raises(ValueError, match=message):
-        pretrain.main(config, str(tmp_path))
+        pretrain.main(cli.as_dataclass(config, fitting.Settings), str(tmp_path))
     assert not list(tmp_path.iterdir())
