@@ -55,6 +55,7 @@ def semantic_step(model: Model) -> dict[str, Callable[[], Any]]:
     """A step of the branch, by name; each continues where the last one stopped."""
     settings, config = cli.load_settings("heads", branch.Settings), model.generator.config
     pack = packs.load(settings.annotations, model)[: 2 * settings.views_per_step]
+    settings = branch.for_pack(settings, pack)
     known = frozen.freeze(settings.semantic, model, pack, class_balance=settings.class_balance)
 
     def step(state: branch.State) -> tuple[branch.State, Any]:

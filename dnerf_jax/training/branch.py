@@ -93,7 +93,7 @@ def train(
     """
     config = model.generator.config
     _check(settings, model, pack)
-    settings = _with_classes(settings, pack)
+    settings = for_pack(settings, pack)
     inputs = {"generator": model.fingerprint, "labels": _labels_fingerprint(pack)}
     runs.remember(workdir, settings, inputs=inputs, may_change=("save_every",), may_grow=("steps",))
     if (finished := _finished(settings, workdir)) is not None:
@@ -122,7 +122,7 @@ def train(
     return model
 
 
-def _with_classes(settings: Settings, pack: Annotations) -> Settings:
+def for_pack(settings: Settings, pack: Annotations) -> Settings:
     """The settings with the pack's number of classes, where they leave that to the pack."""
     form = dataclasses.replace(settings.semantic, num_classes=pack.label_map.num_classes)
     return dataclasses.replace(settings, semantic=form)
@@ -184,7 +184,7 @@ def drop_coarse(key: jax.Array, features: list[jax.Array], rate: float) -> list[
         return features
 
     def drop(i: int, x: jax.Array) -> jax.Array:
-        kept = jax.random.bernoulli(jax.random.fold_in(key, i), 1 - rate, (len(x), 1, 1, x.shape[-1]))
+        kept = jax.random.bernoulli(jax.random.fold_in(key, i), np.float32(1 - rate), (len(x), 1, 1, x.shape[-1]))
         return (x * kept / (1 - rate)).astype(x.dtype)
 
     return [drop(i, x) if x.shape[1] <= COARSE else x for i, x in enumerate(features)]

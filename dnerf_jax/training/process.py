@@ -11,6 +11,7 @@ import jax
 
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
+from dnerf_jax.training import runs
 
 
 def prepare() -> None:
@@ -40,9 +41,13 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache, or where JAX_COMPILATION_CACHE_DIR says.
 
     Only what took over a second to compile is kept. Programs for one CPU can crash on another, so the folder
-    is named after the processor (home folders are shared between machines).
+    is named after the processor (home folders are shared between machines). Who has no home has no cache.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # there is neither HOME nor an entry for the user
         return
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -50,8 +55,7 @@ def enable_compilation_cache() -> None:
     except (OSError, StopIteration):
         flags = platform.processor()
     machine = platform.machine() + "-" + hashlib.sha256(flags.encode()).hexdigest()[:8]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dnerf_jax" / "xla" / machine
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_compilation_cache_dir", str(caches / "dnerf_jax" / "xla" / machine))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
@@ -61,7 +65,7 @@ def rows_at_once(model: Model, *, views: int = 1) -> int:
     An accelerator is quickest with as many as fit an eighth of its memory; a CPU with few, whose samples stay in its
     caches, or fewer where the process may not even have eight times that.
     """
-    device = jax.local_devices()[0]
+    device = runs.default_device()
     memory = memory_limit() / 8
     if device.platform == "cpu":
         memory = min(memory, scenes.MEMORY)
@@ -69,8 +73,8 @@ def rows_at_once(model: Model, *, views: int = 1) -> int:
 
 
 def memory_limit() -> int:
-    """Bytes that this process can have on the first device: its memory or, on a CPU, the machine's or container's."""
-    device = jax.local_devices()[0]
+    """Bytes that this process can have on its device: its memory or, on a CPU, the machine's or container's."""
+    device = runs.default_device()
     known = device.memory_stats() or {} if device.platform != "cpu" else {}
     return known.get("bytes_limit") or min([_machine_memory(), *_container_limits()])
 

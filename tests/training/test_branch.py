@@ -1,6 +1,7 @@
 """Training a semantic branch: it learns, the generator stays as it is, a killed run goes on as if it had not been."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,35 @@ def test_killed_and_resumed_equals_straight(branch_settings, straight, loaded, t
     jax.tree.map(np.testing.assert_array_equal, resumed.semantic.params, load(straight).semantic.params)
     jax.tree.map(np.testing.assert_array_equal, resumed.semantic.params, load(tmp_path).semantic.params)
     assert (tmp_path / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
+
+
+def test_a_finished_run_is_returned_and_nothing_computed_again(
+    branch_settings, straight, loaded, tiny_assets, monkeypatch, capsys
+):
+    monkeypatch.setattr(branch, "freeze", None)  # would fail if it were called
+    again = branch.train(branch_settings, loaded, packs.load(tiny_assets / "heads_train"), straight)
+    assert "has done its 20 steps already" in capsys.readouterr().out
+    jax.tree.map(np.testing.assert_array_equal, again.semantic.params, load(straight).semantic.params)
+
+
+def test_corrected_labels_are_another_input(branch_settings, straight, loaded, tiny_assets):
+    pack = packs.load(tiny_assets / "heads_train")
+    for change in ({"masks": np.where(pack.masks == 1, 2, pack.masks)}, {"truncation_psi": 0.5}):
+        with pytest.raises(ValueError, match="other settings or inputs: labels was '"):
+            branch.train(branch_settings, loaded, dataclasses.replace(pack, **change), straight)
+
+
+def test_a_longer_run_goes_on_and_the_pack_says_how_many_classes_there_are(
+    branch_settings, straight, loaded, tiny_assets, tmp_path
+):
+    shutil.copytree(straight, tmp_path / "run")
+    form = dataclasses.replace(branch_settings.semantic, num_classes=0)
+    longer = dataclasses.replace(branch_settings, steps=22, semantic=form)
+    with pytest.warns(UserWarning, match="steps was 20 and is 22"):
+        model = branch.train(longer, loaded, packs.load(tiny_assets / "heads_train"), tmp_path / "run")
+    assert model.semantic.config.num_classes == 5
+    steps = [record["step"] for record in logs.read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert steps == [5, 10, 15, 20, 22]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from interruption import kill
 from PIL import Image
 
 from dnerf_jax import cli, invert
@@ -125,6 +126,35 @@ def test_a_mask_alone_is_inverted_by_the_door(settings, saved, tmp_path, tiny_se
     with Image.open(out / "comparison.png") as picture:
         assert picture.width >= 3 * 16  # the mask that was given, image and mask that were found
     assert f"yaw {result['yaw']:.1f}" in capsys.readouterr().out
+
+
+def test_a_killed_inversion_goes_on_and_another_target_is_refused(settings, view, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(inversion, "SAVE_EVERY", 4)
+    target = Target(image=np.asarray(view.image))
+    inversion.run(settings, tiny_model, target, tmp_path / "straight")
+    kill(lambda: inversion.run(settings, tiny_model, target, tmp_path / "killed"), inversion, "step", 10)
+    assert not (tmp_path / "killed" / "result.json").exists()
+    kill(lambda: inversion.run(settings, tiny_model, target, tmp_path / "killed"), inversion, "step", 3)
+    inversion.run(settings, tiny_model, target, tmp_path / "killed")
+    straight, resumed = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("straight", "killed"))
+    assert straight == resumed
+    with pytest.raises(ValueError, match="other settings or inputs: target was"):
+        inversion.run(settings, tiny_model, Target(image=target.image[:, ::-1]), tmp_path / "killed")
+    assert json.loads((tmp_path / "killed" / "result.json").read_text()) == resumed
+
+
+def test_a_photo_is_seen_as_people_see_it(view, tmp_path, tiny_model):
+    """EXIF turns it, and what is transparent is the generator's ground: white where it renders white."""
+    rgba = Image.fromarray(images.to_uint8(view.image)).convert("RGBA")
+    rgba.putalpha(Image.fromarray(np.tile(np.uint8([0] * 8 + [255] * 8), (16, 1))))
+    rgba.save(tmp_path / "cut.png")
+    read = np.asarray(inversion.read_target(tiny_model, str(tmp_path / "cut.png"), "").image)
+    assert (read[:, :8] == -1).all() and (read[:, 8:] > -1).any()
+    sideways, exif = Image.fromarray(images.to_uint8(view.image)).transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[274] = 6  # turn it clockwise
+    sideways.save(tmp_path / "turned.png", exif=exif)
+    read = inversion.read_target(tiny_model, str(tmp_path / "turned.png"), "").image
+    np.testing.assert_allclose(read, images.from_uint8(images.to_uint8(view.image)), atol=1e-6)
 
 
 def test_losses_of_image_and_mask_are_added(settings, view, truth, tiny_semantic_model, monkeypatch):

@@ -3,12 +3,13 @@
 import ctypes
 import functools
 import resource
+from pathlib import Path
 
 import jax
 import pytest
 
 from dnerf_jax.models import scenes
-from dnerf_jax.training import process
+from dnerf_jax.training import process, runs
 
 NO_LIMIT = 2**63 - 4096  # what version 1 says where none is set
 GIB = 2**30
@@ -32,6 +33,11 @@ def test_freed_memory_is_kept_for_the_next_step():
     assert page_faults() < 2**26 // resource.getpagesize() / 10
 
 
+def homeless():
+    """Stands for Path.home where there is none."""
+    raise RuntimeError("Could not determine home directory.")
+
+
 def test_compilation_cache_is_the_users_unless_named(tmp_path, monkeypatch):
     before = jax.config.jax_compilation_cache_dir
     try:
@@ -42,6 +48,9 @@ def test_compilation_cache_is_the_users_unless_named(tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         process.enable_compilation_cache()
         assert jax.config.jax_compilation_cache_dir.startswith(str(tmp_path / "dnerf_jax" / "xla"))
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(Path, "home", homeless)
+        process.enable_compilation_cache()  # in a container whose user has no home
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
 
@@ -118,7 +127,7 @@ def test_rows_on_an_accelerator_follow_its_own_memory(container, tiny_semantic_m
         def memory_stats(self):
             return {"bytes_limit": 40 * GIB}
 
-    monkeypatch.setattr(jax, "local_devices", lambda: [Accelerator()])
+    monkeypatch.setattr(runs, "default_device", Accelerator)
     monkeypatch.setattr(scenes, "rows_that_fit", lambda *_, views, memory: memory)
     container("0::/\n", {"memory.max": GIB})
     assert process.memory_limit() == 40 * GIB

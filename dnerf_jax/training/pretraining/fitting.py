@@ -47,7 +47,7 @@ def fit(settings: Settings, workdir: Path) -> Model:
         variables, inputs = start_from.generator.variables, {"start_from": start_from.fingerprint}
     else:
         variables, inputs = stages.initial_variables(settings), {}
-    runs.remember(workdir, settings, inputs=inputs, may_change=LENGTHS)
+    runs.remember(workdir, settings, inputs=inputs, may_change=LENGTHS, made="*/*")
     data = settings.data
     rendered = shards.render_shards(
         workdir / "data", settings.seed, data.identities, data.views, data.resolution, data.processes
@@ -106,7 +106,7 @@ def score(
 def finish(settings: Settings, made: Generator, steps: int, start_from: str | None = None) -> Model:
     """The model of a generator that was fitted, its average w measured on 10,000 latents."""
     key = jax.random.fold_in(jax.random.key(settings.seed), 10_000_000)
-    z = jax.random.normal(key, (10_000, settings.generator.z_dim))
+    z = jax.random.normal(key, (10_000, settings.generator.z_dim), jnp.float32)
     w_avg = jnp.mean(generator.map_latents(made, z)[:, 0], axis=0)
     buffers = {**made.variables["buffers"], "mapping": {"w_avg": w_avg}}
     origin = f"dnerf_jax.pretrain, {steps} steps, seed {settings.seed}"

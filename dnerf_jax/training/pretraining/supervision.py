@@ -80,11 +80,11 @@ def _guided_places(
     """The `uniforms` of `marching.march`, and the depths (B, N, guided) around surfaces, or spread."""
     shape, (coarse, fine, near, spread) = batch.alpha.shape, jax.random.split(key, 4)
     uniforms = (
-        jax.random.uniform(coarse, (*shape, guided.stratified)),
-        jax.random.uniform(fine, (*shape, guided.importance)),
+        jax.random.uniform(coarse, (*shape, guided.stratified), jnp.float32),
+        jax.random.uniform(fine, (*shape, guided.importance), jnp.float32),
     )
     surface = batch.guide[..., None]
-    around = surface + guided.spread * jax.random.normal(near, (*shape, guided.guided))
+    around = surface + guided.spread * jax.random.normal(near, (*shape, guided.guided), jnp.float32)
     start, end = jax.vmap(lambda rays: marching.ray_limits(made.config.rendering, rays))(batch.rays)
-    anywhere = volume.stratified_depths(start, end, jax.random.uniform(spread, (*shape, guided.guided)))
+    anywhere = volume.stratified_depths(start, end, jax.random.uniform(spread, (*shape, guided.guided), jnp.float32))
     return uniforms, jnp.where(surface > 0, around, anywhere)
