@@ -1,33 +1,37 @@
 """Annotation packs: a folder of labelled views of a generator's scenes, checked as a whole when it is loaded.
 
-    pack.json             {"schema_version": 1, "name", "fingerprint", "resolution", "licence"}
+    pack.json             {"schema_version": 1, "name", "fingerprint", "resolution", "licence", "truncation_psi"}
     labelmap.json         ids, names and colours of the classes (see ops.labels)
     images/0000.png ...   8-bit RGB, square, all of one size
-    masks/0000.png ...    single-channel ids of the same size, 255 = ignore
+    masks/0000.png ...    single-channel ids of the same size, 0 = background, 255 = ignore
     views.npz             z (N, z_dim) float, cam2world (N, 4, 4), intrinsics (N, 3, 3), latent_id (N,) int
 
 Anyone can make such a folder by hand. View i is image i, mask i and row i of views.npz. Cameras are OpenCV
-camera-to-world in the world frame, intrinsics divided by the image size (see cameras). latent_id numbers the
-identities: views of one latent share it, so that splits by identity are possible. fingerprint is that of the
-checkpoint whose latents these are (`dnerf_jax.load(...).fingerprint`), with truncation_psi = 1.
+camera-to-world in the world frame, whose units are the generator's (its tri-planes' box has the side
+`rendering.box_warp`), intrinsics divided by the image size (see cameras). latent_id numbers the identities from 0:
+views of one latent share it, so that splits by identity are possible. fingerprint is that of the checkpoint whose
+latents these are (`dnerf_jax.load(...).fingerprint`). truncation_psi is that of all its scenes, 0.7 where EG3D's images
+were labelled as its scripts make them; 1 where it is left out. Masks whose palettes an editor has numbered anew are
+read by their colours.
 
-The one mistake that ruins everything silently is images out of step with latents or cameras. So `verify`
-renders some of the views again and compares.
+The one mistake that ruins everything silently is images out of step with latents or cameras, or masks with images. So
+`verify` renders some of the views again and compares; `python -m dnerf_jax.pack --show` draws masks over images.
 """
 
 import dataclasses
 import functools
 import json
+import numbers
 import os
 import pathlib
-import zipfile
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.io import files, png
+from dnerf_jax.io import arrays, files, png
 from dnerf_jax.io import pack_checks as checks
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
@@ -35,11 +39,12 @@ from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.messages import some
 
 SCHEMA_VERSION = 1
+PIXELS = 2**32  # of all images together: some 16,000 of 512 x 512, which take 17 GB with their masks
 _VIEWS = ("z", "cam2world", "intrinsics", "latent_id")
 _ARRAYS = ("images", "masks", *_VIEWS)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Annotations:
     """N labelled views; the arrays are converted to these types, all else is checked by save, load, verify.
 
@@ -49,6 +54,7 @@ class Annotations:
     cam2world, intrinsics: (N, 4, 4) and (N, 3, 3) float32, see `cameras`.
     latent_id: (N,) int64, equal for views of one latent.
     fingerprint: of the checkpoint that the latents are of. name, licence: of the pack, for people.
+    truncation_psi: with which the latents become the scenes that were labelled (`scenes.synthesize`).
     """
 
     images: np.ndarray
@@ -61,6 +67,7 @@ class Annotations:
     fingerprint: str
     name: str
     licence: str = "not stated"
+    truncation_psi: float = 1.0
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
@@ -68,6 +75,12 @@ class Annotations:
             if name in _VIEWS and array.dtype.kind in "fiu":
                 array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
             object.__setattr__(self, name, array)
+        if isinstance(self.truncation_psi, numbers.Real):
+            object.__setattr__(self, "truncation_psi", float(self.truncation_psi))
+
+    def __repr__(self) -> str:
+        latents, classes = len(np.unique(self.latent_id)), self.label_map.num_classes
+        return f"<Annotations {self.name!r:.80}: images {self.images.shape} of {latents} latents, {classes} classes>"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,6 +140,7 @@ def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = F
             "fingerprint": annotations.fingerprint,
             "resolution": annotations.resolution,
             "licence": annotations.licence,
+            "truncation_psi": annotations.truncation_psi,
         }
         text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
         files.write_text(folder / "pack.json", text)
@@ -142,7 +156,8 @@ def load(path: str | os.PathLike, model: Model | None = None, *, check: int = 4)
     Raises ValueError listing all problems at once, each naming its file or views: files missing or too many,
     unreadable or of the wrong kind, sizes and counts that differ, unknown ids, latents not finite or of
     another size, identities that contradict the latents, cameras that are none or look away, another
-    checkpoint, images out of step.
+    checkpoint, no class in any mask, images out of step, masks out of step. Warns of classes that no pixel has, and of
+    masks whose palettes were numbered anew.
     """
     path = files.located(path, "pack.json")
     parts, problems = _read(path)
@@ -156,6 +171,12 @@ def load(path: str | os.PathLike, model: Model | None = None, *, check: int = 4)
         problems = checks.rendering_problems(annotations, model, check)
         if problems:
             raise ValueError(checks.listed(f"the pack {path}", problems))
+    counts = annotations.label_map.counts(annotations.masks)
+    unseen = [name for name, count in zip(annotations.label_map.names, counts, strict=True) if not count]
+    if unseen:
+        warnings.warn(
+            f"no pixel of the pack {path} has the classes {some(unseen)}: nothing is known of them", stacklevel=2
+        )
     return annotations
 
 
@@ -165,7 +186,9 @@ def verify(annotations: Annotations, model: Model, *, check: int = 4) -> None:
     Compared are the fingerprint, the size of the latents and the resolution. Then `check` views, evenly
     spread, are rendered at their own latents and cameras. A rendering must match its image with a PSNR of at
     least 15 dB, and no other image of the pack may match it better by more than 2 dB; the message says which
-    view, its PSNR, and the likely cause.
+    view, its PSNR, and the likely cause. Where the generator leaves the background empty, what is rendered must not
+    be covered much better by the mask of another view, or by the view's own mirrored or turned, and most of a mask's
+    foreground must lie on it.
 
     Raises ValueError listing all problems.
     """
@@ -183,7 +206,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
     problems: list[str] = []
     parts, resolution = _read_description(path / "pack.json", problems)
     parts |= _read_views(path / "views.npz", problems)
-    count = len(parts["z"]) if np.ndim(parts.get("z", 0)) else None
+    count = len(parts["z"]) if np.ndim(parts.get("z", 0)) and parts["z"].size else None
     images = _read_pictures(path / "images", png.load_image, count, resolution, problems)
     if images is not None:
         parts["images"] = images
@@ -192,21 +215,23 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
     except ValueError as error:
         problems.append(str(error))
         return parts, problems
-    load_mask = functools.partial(png.load_mask, label_map=parts["label_map"])
+    renumbered: list[str] = []
+    load_mask = functools.partial(png.load_mask, label_map=parts["label_map"], renumbered=renumbered)
     masks = _read_pictures(path / "masks", load_mask, count, resolution, problems)
     if masks is not None:
         parts["masks"] = masks
+    if renumbered:
+        # Of the line that called `load`.
+        warnings.warn(f"the palettes of {path / 'masks'}, {some(renumbered)}, are {png.RENUMBERED}", stacklevel=3)
     return parts, problems
 
 
 def _read_description(path: pathlib.Path, problems: list[str]) -> tuple[dict[str, Any], int | None]:
     wanted = {"schema_version": int, "name": str, "fingerprint": str, "resolution": int, "licence": str}
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(description, dict):
-            raise ValueError(f"it holds a {type(description).__name__}, expected an object")
-    except (OSError, ValueError) as error:
-        problems.append(f"pack.json cannot be read: {error}")
+        description = files.read_json(path, "the description of a pack")
+    except ValueError as error:
+        problems.append(str(error))
         return {}, None
     wrong = [key for key, kind in wanted.items() if type(description.get(key)) is not kind]
     if wrong:
@@ -217,25 +242,26 @@ def _read_description(path: pathlib.Path, problems: list[str]) -> tuple[dict[str
             f"pack.json has schema version {description['schema_version']}, expected {SCHEMA_VERSION}:"
             " update dnerf_jax if the pack is newer"
         )
-    parts = {key: description[key] for key in ("name", "fingerprint", "licence") if key not in wrong}
+    names = ("name", "fingerprint", "licence", "truncation_psi")
+    parts = {key: description[key] for key in names if key in description and key not in wrong}
     return parts, None if "resolution" in wrong else description["resolution"]
 
 
 def _read_views(path: pathlib.Path, problems: list[str]) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as views:
-            absent = [name for name in _VIEWS if name not in views]
-            if absent:
-                problems.append(f"views.npz lacks the arrays {absent}, it has {sorted(views)}")
-            return {name: views[name] for name in _VIEWS if name in views}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        problems.append(f"views.npz cannot be read: {error}")
+        views = arrays.load_arrays(path)
+    except ValueError as error:
+        problems.append(str(error))
         return {}
+    absent = [name for name in _VIEWS if name not in views]
+    if absent:
+        problems.append(f"views.npz lacks the arrays {absent}, it has {some(sorted(views))}")
+    return {name: views[name] for name in _VIEWS if name in views}
 
 
 def _read_pictures(
     folder: pathlib.Path,
-    reader: Callable[[pathlib.Path], np.ndarray],
+    reader: Callable[..., np.ndarray],
     count: int | None,
     resolution: int | None,
     problems: list[str],
@@ -247,17 +273,18 @@ def _read_pictures(
     for names, what in ((expected - found, "lacks"), (found - expected, "has the unexpected")):
         if names:
             problems.append(f"{folder.name}/ {what} {some(sorted(names))}: expected {len(expected)} from 0000.png")
-    pictures = []
+    pictures: list[np.ndarray] = []
     for name in sorted(found & expected):
         try:
-            pictures.append(reader(folder / name))
+            pictures.append(reader(folder / name, size=resolution))
         except ValueError as error:
             problems.append(str(error))
             continue
-        height, width = pictures[-1].shape[:2]
-        resolution = resolution or height
-        if (height, width) != (resolution, resolution):
-            problems.append(f"{folder.name}/{name} is {width} x {height} pixels, expected {resolution} x {resolution}")
+        resolution = resolution or pictures[0].shape[0]
+        if len(found) * resolution**2 > PIXELS:
+            sizes = f"{len(found)} pictures of {resolution} x {resolution} pixels"
+            problems.append(f"{folder.name}/ has {sizes}, more than are held at once: make several packs")
+            break
     return np.stack(pictures) if len(problems) == before and pictures else None
 
 

@@ -21,6 +21,7 @@ PIXELS = 64_000_000  # of one picture at most; a file of a kilobyte can claim an
 BYTES = 2**29  # of its file at most
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")  # Pillow reads more, some by other programs
 _JPEG_QUALITY = 90
+RENUMBERED = "numbered anew, as editors do: ids are read from the colours, which are the label map's"
 _T = TypeVar("_T")
 
 
@@ -60,12 +61,12 @@ def read_picture(path: str | os.PathLike, *, white: bool) -> np.ndarray:
     return _decoded(path, "a picture", lambda image: _as_seen(image, white))
 
 
-def load_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image of 8-bit RGB, uint8 (H, W, 3).
+def load_image(path: str | os.PathLike, *, size: int | None = None) -> np.ndarray:
+    """Reads an image of 8-bit RGB, uint8 (H, W, 3), which is `size` pixels wide and high, where that is known.
 
-    Raises ValueError, always naming the file, if it cannot be read, or has other channels or depths.
+    Raises ValueError, always naming the file, if it cannot be read, or has another size, other channels or depths.
     """
-    mode, pixels = _decoded(path, "an image", lambda image: (image.mode, np.asarray(image)))
+    mode, pixels = _decoded(path, "an image", lambda image: (image.mode, np.asarray(image)), size)
     if mode != "RGB":
         raise ValueError(f"{path} is of mode {mode}, expected 8-bit RGB without transparency")
     return pixels
@@ -85,18 +86,31 @@ def save_mask(path: str | os.PathLike, mask: Any, label_map: LabelMap) -> None:
         image.save(temporary, format="PNG", optimize=False)
 
 
-def load_mask(path: str | os.PathLike, label_map: LabelMap) -> np.ndarray:
+def load_mask(
+    path: str | os.PathLike, label_map: LabelMap, *, size: int | None = None, renumbered: list[str] | None = None
+) -> np.ndarray:
     """Reads a single-channel PNG (palette or greyscale) of ids, uint8 (H, W).
 
-    Raises ValueError, always naming the file, if it is no PNG, has several channels or more than 8 bits, or if it
-    holds ids that are not in the label map.
+    Where an editor has numbered the palette anew the ids are read from its colours (see `LabelMap.read_palette`). That
+    is said in a warning, or, by the file's name, in the list `renumbered`.
+
+    size: width and height in pixels, where that is known.
+
+    Raises ValueError, always naming the file, if it is no PNG, has another size, several channels or more than 8 bits,
+    if it holds ids that are not in the label map, or if its palette contradicts them.
     """
-    kind, mode, mask = _decoded(path, "a mask (a single-channel PNG of class ids)", _ids)
+    kind, mode, mask, palette = _decoded(path, "a mask (a single-channel PNG of class ids)", _ids, size)
     if mask is None:
         raise ValueError(
             f"{path} is a {kind} of mode {mode}, expected a PNG with one channel of 8-bit class ids"
             " (mode P or L): export ids, not colours (a colour picture of labels has lost them)"
         )
+    if mode == "P":
+        indices, mask = mask, label_map.read_palette(mask, palette, str(path))
+        if mask is not indices and renumbered is not None:
+            renumbered.append(pathlib.Path(path).name)
+        elif mask is not indices:
+            warnings.warn(f"the palette of {path} is {RENUMBERED}", stacklevel=2)
     return label_map.check(mask, str(path))
 
 
@@ -110,14 +124,18 @@ def load_label_map(path: str | os.PathLike) -> LabelMap:
 
     Raises ValueError, always naming the file, if it is absent or holds no label map.
     """
+    data = files.read_json(path, "a label map")
     try:
-        return LabelMap.from_json(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return LabelMap.from_data(data)
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read as a label map: {error}") from error
 
 
-def _decoded(path: str | os.PathLike, what: str, decode: Callable[[Image.Image], _T]) -> _T:
-    """What `decode` makes of an opened picture; whatever goes wrong becomes one error that names the file."""
+def _decoded(path: str | os.PathLike, what: str, decode: Callable[[Image.Image], _T], side: int | None = None) -> _T:
+    """What `decode` makes of an opened picture; whatever goes wrong becomes one error that names the file.
+
+    side: how many pixels wide and high it should be, or None.
+    """
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("it is a folder" if os.path.isdir(path) else "it is no file")
@@ -127,11 +145,11 @@ def _decoded(path: str | os.PathLike, what: str, decode: Callable[[Image.Image],
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are checked here, and of odd metadata
             with Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+                size = f"it is {image.width} x {image.height} pixels"
+                if side is not None and image.size != (side, side):
+                    raise ValueError(f"{size}, expected {side} x {side}")
                 if image.width * image.height > PIXELS:
-                    size = f"{image.width} x {image.height}"
-                    raise ValueError(
-                        f"it is {size} pixels, at most {PIXELS // 10**6} million are read: make it smaller"
-                    )
+                    raise ValueError(f"{size}, at most {PIXELS // 10**6} million are read: make it smaller")
                 return decode(image)
     except Exception as error:  # decoders raise anything on broken files: struct.error, zlib.error, IndexError, ...
         raise ValueError(f"{path} cannot be read as {what}: {str(error) or type(error).__name__}") from error
@@ -156,7 +174,8 @@ def _as_seen(image: Image.Image, white: bool) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _ids(image: Image.Image) -> tuple[str | None, str, np.ndarray | None]:
-    """Format, mode and, where these are a mask's, the ids of an opened picture."""
+def _ids(image: Image.Image) -> tuple[str | None, str, np.ndarray | None, list[int] | None]:
+    """Format and mode of an opened picture and, where these are a mask's, its pixels and palette."""
     kind, mode = image.format, image.mode
-    return kind, mode, np.asarray(image) if (kind, mode) in (("PNG", "P"), ("PNG", "L")) else None
+    mask = np.asarray(image) if (kind, mode) in (("PNG", "P"), ("PNG", "L")) else None
+    return kind, mode, mask, image.getpalette()

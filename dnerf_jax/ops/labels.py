@@ -14,13 +14,14 @@ import numpy as np
 from dnerf_jax.ops.messages import some
 
 IGNORE_COLOR = (224, 224, 192)  # The pale border colour of Pascal VOC, which no class should use.
+_LONGEST = 100  # characters of a name
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelMap:
     """Names and colours of the classes, in the order of their ids.
 
-    names: unique, non-empty, printable strings; at most 255, since the id 255 means ignore.
+    names: unique, printable strings of 1 to 100 characters; at most 255, since the id 255 means ignore.
     colors: one (red, green, blue) of integers 0 to 255 per class, for display only.
 
     Hashable, so it can be a static field. Raises ValueError naming every offending name or colour.
@@ -42,9 +43,12 @@ class LabelMap:
             )
         if len(self.colors) != len(self.names):
             raise ValueError(f"got {len(self.names)} names but {len(self.colors)} colours: give one colour per class")
-        bad = [name for name in self.names if not _is_name(name)]
+        bad = [f"{name!r:.50}" for name in self.names if not _is_name(name)]
         if bad:
-            raise ValueError(f"names must be non-empty printable strings without outer spaces, got {bad}")
+            raise ValueError(
+                f"names must be non-empty printable strings of at most {_LONGEST} characters without outer spaces,"
+                f" got [{some(bad)}]"
+            )
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise ValueError(f"names must be unique, but {repeated} occur more than once")
@@ -79,6 +83,52 @@ class LabelMap:
             )
         return mask.astype(np.uint8)
 
+    def counts(self, masks: Any) -> np.ndarray:
+        """How many pixels every class has in masks of any shape, int64 (num_classes,); those to ignore do not count."""
+        return np.bincount(self.check(masks).ravel(), minlength=256)[: self.num_classes].astype(np.int64)
+
+    def require_classes(self, masks: Any, source: str = "the masks") -> None:
+        """Raises ValueError, naming `source`, if no pixel of masks has a class beside the background.
+
+        So it is with black-and-white masks, 0 and 255, which would be learned and scored perfectly: 255 means ignore.
+        """
+        if self.num_classes > 1 and not self.counts(masks)[1:].any():
+            ids = some(np.unique(masks))
+            raise ValueError(
+                f"{source} have no pixel of a class beside {self.names[0]!r}; all ids found: [{ids}]. Black-and-white"
+                f" masks say nothing, since {self.IGNORE} means ignore: write the ids 0 to {self.num_classes - 1}"
+            )
+
+    def read_palette(self, mask: np.ndarray, palette: Any, source: str = "the mask") -> np.ndarray:
+        """The ids of a palette mask whose indices may have been numbered anew, as editors and optimisers do.
+
+        palette: (P, 3), the colours of the indices. Where those in use are this map's but of other ids, or the greys of
+        other ids (of a mask that was greyscale), the colours say the ids. Otherwise a palette is for display, may have
+        any colours, and `mask` itself is returned.
+
+        Raises ValueError, naming `source`, where colours contradict the indices but do not say all ids.
+        """
+        used, palette = np.unique(mask), np.asarray(palette).reshape(-1, 3).tolist()
+        colors = [tuple(palette[index]) if index < len(palette) else () for index in used]
+        valid = [*range(self.num_classes), self.IGNORE]
+        ids = [{index for index in valid if tuple(self.palette[index].tolist()) == color} for color in colors]
+        greys = [{index for index in valid if (index,) * 3 == color} for color in colors]
+        if not all(len(found) == 1 for found in ids):
+            if all(greys) and any(0 < index < self.num_classes for found in greys for index in found):
+                ids = greys
+            elif any(found and index not in found for index, found in zip(used, ids, strict=True)):
+                pairs = [f"{index} {color}" for index, color in zip(used, colors, strict=True)]
+                raise ValueError(
+                    f"{source} has indices in the colours of other ids, as editors make them that number palettes anew,"
+                    f" but not all of its colours say one id: {some(pairs, 16)}. Write the ids as a greyscale PNG, or"
+                    " use exactly the label map's colours, one for each class"
+                )
+            else:
+                return mask
+        table = np.arange(256, dtype=np.uint8)
+        table[used] = [min(found) for found in ids]
+        return mask if (table[used] == used).all() else table[mask]
+
     def colorize(self, mask: Any) -> np.ndarray:
         """Paints ids (..., H, W) in their colours, uint8 (..., H, W, 3); ignore in IGNORE_COLOR.
 
@@ -96,18 +146,26 @@ class LabelMap:
 
     @classmethod
     def from_json(cls, text: str) -> "LabelMap":
-        """The label map of JSON text like `to_json`'s; ids must be 0, 1, ... without gaps, in any order.
+        """The label map of JSON text like `to_json`'s; raises ValueError on text that is no JSON, or as `from_data`."""
+        try:
+            data = json.loads(text)
+        except RecursionError:
+            raise ValueError("the JSON of a label map is nested too deep") from None
+        return cls.from_data(data)
 
-        Raises ValueError on text that is no JSON, missing keys, offending ids, or an ignore that is not 255.
+    @classmethod
+    def from_data(cls, data: Any) -> "LabelMap":
+        """The label map of what `to_json` writes; ids must be 0, 1, ... without gaps, in any order.
+
+        Raises ValueError on missing keys, offending ids, or an ignore that is not 255.
         """
-        data = json.loads(text)
         if not isinstance(data, Mapping) or not isinstance(data.get("classes"), list):
             raise ValueError(
                 f'a label map is {{"classes": [{{"id", "name", "color"}}, ...], "ignore": 255}}, got {data!r:.200}'
             )
-        if data.get("ignore", cls.IGNORE) != cls.IGNORE:
+        if type(data.get("ignore", cls.IGNORE)) is not int or data.get("ignore", cls.IGNORE) != cls.IGNORE:
             raise ValueError(
-                f"the label map has ignore = {data['ignore']}, expected {cls.IGNORE}:"
+                f"the label map has ignore = {data['ignore']!r:.50}, expected {cls.IGNORE}:"
                 f" change it, and rewrite the masks with {cls.IGNORE} where they ignore"
             )
         wanted = {"id", "name", "color"}
@@ -116,19 +174,20 @@ class LabelMap:
                 raise ValueError(f"a class of the label map needs the keys {sorted(wanted)}, got {entry!r:.200}")
         ids = [entry["id"] for entry in data["classes"]]
         if any(type(index) is not int for index in ids) or sorted(ids) != list(range(len(ids))):
-            raise ValueError(f"class ids must be 0 to {len(ids) - 1}, each once, got {ids}")
+            found = some((f"{index!r:.20}" for index in ids), 16)
+            raise ValueError(f"class ids must be 0 to {len(ids) - 1}, each once, got [{found}]")
         entries = sorted(data["classes"], key=lambda entry: entry["id"])
         return cls(names=tuple(e["name"] for e in entries), colors=tuple(e["color"] for e in entries))
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and bool(name) and name == name.strip() and name.isprintable()
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST and name == name.strip() and name.isprintable()
 
 
 def _color(color: Any) -> tuple[int, int, int]:
     values = tuple(color) if isinstance(color, (tuple, list, np.ndarray)) else ()
-    whole = all(isinstance(value, (int, np.integer)) and 0 <= value <= 255 for value in values)
-    if len(values) != 3 or not whole:
-        raise ValueError(f"a colour is (red, green, blue), integers 0 to 255, got {color!r}")
+    whole = all(isinstance(value, int | np.integer) and type(value) is not bool for value in values)
+    if len(values) != 3 or not whole or not all(0 <= value <= 255 for value in values):
+        raise ValueError(f"a colour is (red, green, blue), integers 0 to 255, got {color!r:.80}")
     red, green, blue = (int(value) for value in values)
     return red, green, blue

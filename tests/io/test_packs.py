@@ -7,38 +7,14 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from random_pack import LABELS, SIZE, make_pack
 
 from dnerf_jax.io import packs
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import generator, scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.networks.superresolution import SuperresolutionConfig
-from dnerf_jax.ops import cameras
 from dnerf_jax.ops.images import to_uint8
-from dnerf_jax.ops.labels import LabelMap
-
-LABELS = LabelMap(("background", "skin", "hair"), ((0, 0, 0), (230, 180, 150), (90, 60, 20)))
-SIZE = 16
-
-
-def make_pack(latents=3, views=2, z_dim=8, size=SIZE, seed=0, **changes):
-    """A pack of `latents` x `views` views with random content and orderly cameras."""
-    rng = np.random.default_rng(seed)
-    latent_id = np.repeat(np.arange(latents), views)
-    camera = cameras.orbit(np.tile(np.linspace(-0.5, 0.5, views), latents), 0.1)
-    fields = {
-        "images": rng.integers(0, 256, (latents * views, size, size, 3)).astype(np.uint8),
-        "masks": rng.choice([0, 1, 2, 255], (latents * views, size, size)).astype(np.uint8),
-        "z": rng.normal(size=(latents, z_dim))[latent_id],
-        "cam2world": camera.cam2world,
-        "intrinsics": camera.intrinsics,
-        "latent_id": latent_id,
-        "label_map": LABELS,
-        "fingerprint": "abc",
-        "name": "test",
-        "licence": "CC0-1.0",
-    }
-    return Annotations(**(fields | changes))
 
 
 def assert_equal(a, b):
@@ -134,71 +110,51 @@ def test_save_leaves_nothing_behind_when_it_refuses(tmp_path):
     assert len(packs.load(tmp_path / "pack")) == 2
 
 
-def nan_latent(pack):
-    pack.z[3, 0] = np.nan
+def test_a_pack_says_what_it_is_in_one_line():
+    text = repr(make_pack(name="faces"))
+    assert text == "<Annotations 'faces': images (6, 16, 16, 3) of 3 latents, 3 classes>"
 
 
-def other_latent_of_one_id(pack):
-    pack.z[1] += 1
+def test_truncation_is_kept_and_is_1_where_a_pack_says_nothing(pack, tmp_path):
+    assert packs.load(pack).truncation_psi == 1.0
+    rewrite(pack / "pack.json", truncation_psi=None)
+    assert packs.load(pack).truncation_psi == 1.0
+    packs.save(tmp_path / "other", make_pack(truncation_psi=np.float32(0.5)))
+    loaded = packs.load(tmp_path / "other")
+    assert loaded.truncation_psi == 0.5 and loaded[:2].truncation_psi == 0.5
+    for wrong in ("0.7", True, 7, [1.0]):
+        rewrite(pack / "pack.json", truncation_psi=wrong)
+        (problem,) = problems_of(lambda: packs.load(pack))
+        assert problem == f"truncation_psi is {wrong!r}, expected a number from -1 to 2"
+    with pytest.raises(ValueError, match="truncation_psi is nan"):
+        packs.save(tmp_path / "third", make_pack(truncation_psi=np.nan))
 
 
-def one_latent_of_two_ids(pack):
-    pack.z[:4] = pack.z[0]
+def test_black_and_white_masks_are_refused(pack, tmp_path):
+    masks = np.where(make_pack().masks > 0, 255, 0).astype(np.uint8)
+    for index, mask in enumerate(masks):
+        Image.fromarray(mask).save(pack / "masks" / f"000{index}.png")
+    (problem,) = problems_of(lambda: packs.load(pack))
+    assert "no pixel of a class beside 'background'; all ids found: [0, 255]. Black-and-white" in problem
+    with pytest.raises(ValueError, match=r"all ids found: \[0\]"):
+        packs.save(tmp_path / "empty", make_pack(masks=np.zeros_like(masks)))
 
 
-def scaled_camera(pack):
-    pack.cam2world[4, :3, :3] *= 2
+def test_classes_without_a_pixel_are_warned_of(tmp_path):
+    whole = make_pack()
+    packs.save(tmp_path / "pack", dataclasses.replace(whole, masks=np.where(whole.masks == 2, 0, whole.masks)))
+    with pytest.warns(UserWarning, match="no pixel of the pack .*pack has the classes hair") as caught:
+        packs.load(tmp_path / "pack")
+    assert len(caught) == 1 and caught[0].filename == __file__
 
 
-def opengl_cameras(pack):
-    pack.cam2world[:] = cameras.flip_opengl(pack.cam2world)
-
-
-def world_to_camera(pack):
-    pack.cam2world[:] = np.linalg.inv(pack.cam2world)
-
-
-def pixel_intrinsics(pack):
-    pack.intrinsics[2, :2] *= 512
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (nan_latent, r"latents of views 3 are not finite"),
-        (other_latent_of_one_id, r"views 0, 1 have one latent_id, but different latents"),
-        (one_latent_of_two_ids, r"views 0, 1, 2, 3 have one latent z, but different latent_ids"),
-        (scaled_camera, r"cameras of views 4: .*orthonormal"),
-        (opengl_cameras, r"cameras of views 0, 1, 2, 3, 4, 5: they look away.*flip_opengl"),
-        (world_to_camera, r"cameras of views 0, 1, 2, 3, 4, 5: .*world-to-camera"),
-        (pixel_intrinsics, r"cameras of views 2: .*divided by the image size"),
-    ],
-)
-def test_views_that_make_no_sense_are_named(change, message, tmp_path):
-    pack = make_pack()
-    change(pack)
-    with pytest.raises(ValueError, match=message):
-        packs.save(tmp_path / "pack", pack)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"z": np.zeros((6, 2, 2))}, r"z has shape \(6, 2, 2\), expected \(N, z_dim\)"),
-        ({"z": np.zeros((5, 8))}, r"numbers of views must be equal.*'z': 5"),
-        ({"z": np.zeros((6, 8), int)}, r"z has type int64, expected floats"),
-        ({"latent_id": np.zeros(6)}, r"latent_id has type float32, expected integers"),
-        ({"latent_id": np.zeros((6, 1), int)}, r"latent_id has shape \(6, 1\), expected \(N\)"),
-        ({"cam2world": np.zeros((6, 3, 4))}, r"cam2world has shape \(6, 3, 4\), expected \(N, 4, 4\)"),
-        ({"images": np.zeros((6, SIZE, SIZE, 3))}, r"images has type float64, expected uint8"),
-        ({"images": np.zeros((6, SIZE, 8, 3), np.uint8)}, r"images has shape .*expected \(N, 16, 16, 3\)"),
-        ({"masks": np.zeros((6, 8, 8), np.uint8)}, r"masks has shape \(6, 8, 8\), expected \(N, 16, 16\)"),
-        ({"fingerprint": ""}, "fingerprint is '', expected a non-empty string"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_named(changes, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        packs.save(tmp_path / "pack", make_pack(**changes))
+def test_palettes_that_an_editor_numbered_anew_are_said_in_one_warning(pack):
+    for path in sorted((pack / "masks").iterdir())[1:]:
+        Image.open(path).convert("RGB").quantize(4, dither=Image.Dither.NONE).save(path)
+    with pytest.warns(UserWarning, match=r"masks, 0001\.png, .*0005\.png, are numbered anew, as editors do") as caught:
+        loaded = packs.load(pack)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert_equal(loaded, make_pack())
 
 
 def test_all_faults_of_a_folder_are_listed_at_once(pack):
@@ -221,12 +177,12 @@ def test_all_faults_of_a_folder_are_listed_at_once(pack):
         "views.npz lacks the arrays ['intrinsics']",
         "images/ lacks 0004.png",
         "images/ has the unexpected extra.png",
-        "images/0001.png is 16 x 8 pixels, expected 16 x 16",
+        "images/0001.png cannot be read as an image: it is 16 x 8 pixels, expected 16 x 16",
         "0002.png is of mode L, expected 8-bit RGB",
         "0003.png cannot be read as an image",
         "0000.png has the unknown ids [7]",
         "0001.png is a PNG of mode RGB",
-        "masks/0005.png is 8 x 8 pixels, expected 16 x 16",
+        "masks/0005.png cannot be read as a mask (a single-channel PNG of class ids): it is 8 x 8 pixels, expected 16",
         "the latents of views 2 are not finite",
     ]
     for text in expected:
@@ -238,7 +194,7 @@ def test_all_faults_of_a_folder_are_listed_at_once(pack):
     ("name", "content", "message"),
     [
         ("pack.json", b"{", "pack.json cannot be read"),
-        ("pack.json", b"[]", "pack.json cannot be read: it holds a list"),
+        ("pack.json", b"[]", "pack.json cannot be read as the description of a pack: it holds a list"),
         ("pack.json", None, "pack.json cannot be read"),
         ("labelmap.json", b"{}", "labelmap.json cannot be read as a label map"),
         ("labelmap.json", None, "labelmap.json cannot be read"),
@@ -253,9 +209,34 @@ def test_broken_files_are_named(pack, name, content, message):
     assert [message in problem for problem in problems_of(lambda: packs.load(pack))] == [True]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"z": np.full((6, 8), 1e300)}, "the latents of views 0, 1, 2, 3, 4, 5 are not finite"),
+        ({"cam2world": np.full((6, 4, 4), 1e300)}, "the cameras of views 0, 1, 2, 3, 4, 5: "),
+        ({"z": np.zeros((10**15, 0), np.float32)}, "z has shape (1000000000000000, 0), expected (N, z_dim)"),
+        ({"latent_id": np.full(6, 2**64 - 1, np.uint64)}, "the latent_ids of views 0, 1, 2, 3, 4, 5 are negative or"),
+    ],
+)
+def test_arrays_that_lie_do_no_harm(pack, changes, message):
+    rewrite_views(pack / "views.npz", **changes)
+    assert [message in problem for problem in problems_of(lambda: packs.load(pack))] == [True]
+
+
+def test_packs_that_would_fill_the_memory_are_not_read(pack, monkeypatch):
+    monkeypatch.setattr(packs, "PIXELS", 5 * SIZE**2)
+    problems = problems_of(lambda: packs.load(pack))
+    assert problems == [
+        f"{name}/ has 6 pictures of 16 x 16 pixels, more than are held at once: make several packs"
+        for name in ("images", "masks")
+    ]
+
+
 def test_arrays_with_python_objects_are_not_unpickled(pack):
     rewrite_views(pack / "views.npz", z=np.array([print] * 6, dtype=object))
-    assert ["Object arrays" in problem for problem in problems_of(lambda: packs.load(pack))] == [True]
+    assert [
+        "its header is not that of plain numbers" in problem for problem in problems_of(lambda: packs.load(pack))
+    ] == [True]
 
 
 def test_other_resolution_and_newer_schema_are_refused(pack):

@@ -190,6 +190,33 @@ def test_greyscale_masks_of_other_tools_load(tmp_path):
     np.testing.assert_array_equal(png.load_mask(tmp_path / "mask.png", LABELS), MASK)
 
 
+def test_masks_that_an_editor_numbered_anew_are_read_by_their_colours(tmp_path):
+    path = tmp_path / "mask.png"
+    png.save_mask(path, MASK, LABELS)
+    Image.open(path).convert("RGB").quantize(4, dither=0).save(path)
+    assert not np.array_equal(np.asarray(Image.open(path)), MASK)
+    with pytest.warns(UserWarning, match=r"the palette of .*mask\.png is numbered anew") as caught:
+        np.testing.assert_array_equal(png.load_mask(path, LABELS), MASK)
+    assert caught[0].filename == __file__
+    names = []
+    np.testing.assert_array_equal(png.load_mask(path, LABELS, renumbered=names), MASK)
+    assert names == ["mask.png"]
+    Image.fromarray(MASK).quantize(4).save(path)  # a greyscale mask, made smaller
+    np.testing.assert_array_equal(png.load_mask(path, LABELS, renumbered=names), MASK)
+    image = Image.fromarray(MASK)
+    image.putpalette([200, 0, 0, *LABELS.colors[2], *LABELS.colors[1]])
+    image.save(path)
+    with pytest.raises(ValueError, match=r"mask\.png has indices in the colours of other ids.*1 \(90, 60, 20\)"):
+        png.load_mask(path, LABELS)
+
+
+def test_the_size_is_checked_before_a_picture_is_decoded(tmp_path):
+    (tmp_path / "mask.png").write_bytes(bomb(7_000, 7_000))
+    for read in (png.load_image, lambda path, size: png.load_mask(path, LABELS, size=size)):
+        with pytest.raises(ValueError, match="it is 7000 x 7000 pixels, expected 16 x 16"):
+            read(tmp_path / "mask.png", size=16)
+
+
 def test_masks_that_hold_no_ids_are_refused(tmp_path):
     Image.fromarray(LABELS.colorize(MASK)).save(tmp_path / "rgb.png")
     Image.fromarray(MASK).save(tmp_path / "lossy.jpg")

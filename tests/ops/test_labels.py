@@ -30,6 +30,56 @@ def test_colorize_lists_unknown_ids():
         LABELS.colorize(np.zeros((2, 2)))
 
 
+def test_masks_without_a_class_are_refused():
+    np.testing.assert_array_equal(LABELS.counts(MASK), [2, 3, 2])
+    LABELS.require_classes(MASK)
+    LabelMap(("all",), ((0, 0, 0),)).require_classes(np.zeros((2, 2), int))
+    for values in ([0, 255], [0], [255]):
+        with pytest.raises(ValueError, match=r"a\.png have no pixel of a class beside 'background'.*Black-and-white"):
+            LABELS.require_classes(np.array([values, values]), "a.png")
+
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+BLACK, SKIN, HAIR = LABELS.colors
+
+
+@pytest.mark.parametrize(
+    ("palette", "expected"),
+    [
+        ([BLACK, SKIN, HAIR], [0, 1, 2]),  # as we write it
+        ([BLACK, HAIR, SKIN], [0, 2, 1]),
+        ([SKIN, IGNORE_COLOR, BLACK], [1, 255, 0]),
+        ([BLACK, RED, WHITE], [0, 1, 2]),  # of another tool: nothing of ours is wrong
+        ([BLACK, SKIN, RED], [0, 1, 2]),
+        ([RED], [0, 1, 2]),  # indices beyond a palette have no colour
+        ([BLACK, (1, 1, 1), (2, 2, 2)], [0, 1, 2]),
+        ([(1, 1, 1), BLACK, WHITE], [1, 0, 255]),  # greys, numbered anew
+        ([BLACK, WHITE, RED], [0, 1, 2]),
+        ([WHITE, BLACK, BLACK], None),
+        ([BLACK, HAIR, RED], None),
+        ([HAIR, SKIN, RED], None),
+    ],
+)
+def test_palettes_say_ids_only_where_they_are_numbered_anew(palette, expected):
+    mask = np.array([[0, 1], [2, 1]], np.uint8)
+    if expected is None:
+        with pytest.raises(ValueError, match="a.png has indices in the colours of other ids.*greyscale"):
+            LABELS.read_palette(mask, palette, "a.png")
+    else:
+        read = LABELS.read_palette(mask, palette)
+        np.testing.assert_array_equal(read, np.array(expected, np.uint8)[mask])
+        assert (read is mask) == (expected == [0, 1, 2])
+
+
+def test_two_indices_of_one_colour_are_one_class_and_two_classes_of_one_colour_are_none():
+    mask = np.array([0, 3, 4], np.uint8)
+    np.testing.assert_array_equal(LABELS.read_palette(mask, [BLACK, RED, RED, SKIN, SKIN]), [0, 1, 1])
+    alike = LabelMap(("background", "left", "right"), (BLACK, SKIN, SKIN))
+    with pytest.raises(ValueError, match="not all of its colours say one id"):
+        alike.read_palette(mask, [BLACK, RED, RED, SKIN, SKIN])
+    np.testing.assert_array_equal(alike.read_palette(mask[:1] + 1, [BLACK, SKIN]), [1])
+
+
 def test_label_map_is_hashable_whatever_it_was_made_from():
     same = LabelMap(list(LABELS.names), np.array(LABELS.colors))
     assert same == LABELS and hash(same) == hash(LABELS)
@@ -48,6 +98,9 @@ def test_label_map_is_hashable_whatever_it_was_made_from():
         ((), (), "1 to 255 classes"),
         (tuple(str(i) for i in range(256)), ((0, 0, 0),) * 256, "got 256"),
         ("abc", ((0, 0, 0),) * 3, "single string"),
+        (("a" * 101,), ((0, 0, 0),), "at most 100 characters"),
+        (("a",), ((True, False, 0),), "integers"),
+        (("a",), ([0] * 10**6,), r"got \[0, 0.{0,80}$"),
     ],
 )
 def test_bad_label_maps_are_refused(names, colors, message):
@@ -70,6 +123,9 @@ def test_json_round_trip():
         (lambda data: data["classes"][1].pop("color"), "needs the keys"),
         (lambda data: data.pop("classes"), "a label map is"),
         (lambda data: data["classes"][1].update(name="hair"), "unique"),
+        (lambda data: data.update(ignore=255.0), "ignore = 255.0"),
+        (lambda data: data["classes"][1].update(id=True), r"got \[0, True, 2\]"),
+        (lambda data: data["classes"][1].update(id=[[1] * 10**6]), r"got \[0, \[\[1, 1.{0,40}$"),
     ],
 )
 def test_bad_json_is_refused(change, message):
@@ -77,6 +133,11 @@ def test_bad_json_is_refused(change, message):
     change(data)
     with pytest.raises(ValueError, match=message):
         LabelMap.from_json(json.dumps(data))
+
+
+def test_json_that_is_nested_without_end_is_refused():
+    with pytest.raises(ValueError, match="nested too deep"):
+        LabelMap.from_json("[" * 200_000)
 
 
 def test_a_world_can_use_labels_without_jax():
