@@ -13,6 +13,7 @@ An int that `main` returns is the exit status. Importing a door defines no flags
 function.
 """
 
+import difflib
 import errno
 import inspect
 import itertools
@@ -245,9 +246,10 @@ def _with_hint(message: str, settings: type | None) -> str:
     unknown = re.search(r"Unknown command line flag '(\w+)'", message)
     if settings is None or not unknown:
         return message
-    fields = [line.strip().split(":")[0] for line in configurations.described_fields(settings).split("\n")]
-    near = [field for field in fields if field.startswith("--config.") and field.split(".")[-1] == unknown.group(1)]
-    return f"{message}; fields of the configuration are written {near[0]}=value" if near else message
+    fields = re.findall(r"^  --(config\.[\w.]+)", configurations.described_fields(settings), re.MULTILINE)
+    lasts = [field.split(".")[-1] for field in fields]
+    near = difflib.get_close_matches(unknown.group(1), lasts, n=1, cutoff=0.8)
+    return f"{message}; did you mean --{fields[lasts.index(near[0])]}, of the configuration?" if near else message
 
 
 def _refuse(message: str) -> typing.NoReturn:

@@ -162,7 +162,7 @@ def test_a_packaged_configuration_is_found_by_name(run):
         ([LITTLE, "--workdir="], "--workdir is empty: give a name"),
         (
             [LITTLE, WORKDIR, "--steps=3"],
-            "Unknown command line flag 'steps'; fields of the configuration are written --config.steps=value",
+            "Unknown command line flag 'steps'; did you mean --config.steps, of the configuration?",
         ),
         (["--config=generate", WORKDIR], "config has no field 'batch'"),
         (["--config=generate", WORKDIR], "(generate.py is for: python -m dnerf_jax.generate --config generate"),
