@@ -6,17 +6,18 @@ plane axes), not from the constructor's arguments, because files exist in which 
 """
 
 import dataclasses
-import math
-import numbers
 from typing import Any
 
 import numpy as np
 
 from dnerf_jax.models.generator import GeneratorConfig, RenderingConfig
-from dnerf_jax.networks.stylegan2 import NOISE_MODES
+from dnerf_jax.networks.stylegan2 import NOISE_MODES, block_resolutions
 from dnerf_jax.networks.superresolution import PRESETS, SuperresolutionConfig
+from dnerf_jax.ops import cameras
 
-from .pickles import Record
+from .attributes import FINE, LAYERS, POSITIVE, SAMPLES, Problems
+from .records import Record
+from .refusals import shown
 
 GENERATOR = "TriPlaneGenerator"
 
@@ -42,36 +43,8 @@ _LAYERS = {
     "SynthesisBlockNoUp": {"architecture": "skip"},
 }
 _MAPPING_LAYERS = {"activation": "lrelu", "bias_gain": 0.01}
-
-
-class _Problems(list):
-    """What is wrong with a network, gathered so that one message can have all of it."""
-
-    def size(self, record: Record, path: str, name: str) -> int:
-        """An attribute that is a positive integer; else a problem is noted, and it is 1."""
-        value = record.get(name)
-        if isinstance(value, numbers.Integral) and value > 0:
-            return int(value)
-        self.append(f"the attribute {name} of {path} is {value!r}, expected a positive integer")
-        return 1
-
-    def number(self, options: dict, name: str, default: float | None = None) -> float:
-        """An entry of rendering_kwargs that is a number; else a problem is noted, and it is 1."""
-        value = options.get(name, default)
-        if isinstance(value, numbers.Real) and math.isfinite(value):
-            return float(value)
-        self.append(f"rendering_kwargs has {name} = {value!r}, expected a number")
-        return 1.0
-
-    def expect(self, what: str, value: Any, *expected: Any) -> None:
-        """Notes a problem unless `value` is one of `expected`."""
-        if value not in expected:
-            self.append(f"{what} is {value!r}, expected {' or '.join(map(repr, expected))}")
-
-    def stop(self) -> None:
-        """Raises ValueError with all problems, if there are any."""
-        if self:
-            raise ValueError("this network is not an EG3D generator that can be converted:\n  " + "\n  ".join(self))
+_OPTIONS = "rendering_kwargs"
+_MISFIT = "this network is not an EG3D generator that can be converted"
 
 
 def require_generator(network: Any) -> None:
@@ -82,69 +55,81 @@ def require_generator(network: Any) -> None:
         what = "a plain StyleGAN generator (class Generator), which has no tri-plane renderer"
     elif isinstance(network, Record):
         what = f"of the class {network.class_name}"
-    elif isinstance(network, dict) and network and all(isinstance(x, np.ndarray) for x in network.values()):
+    elif is_state_dict(network):
         what = "a bare state dict, which lacks the configuration (rendering options, plane axes, clamps)"
     else:
-        what = f"a {type(network).__name__}"
+        what = shown(network)
     raise ValueError(f"the network is {what}; expected EG3D's {GENERATOR}: give the pickle that EG3D's training wrote")
 
 
-def config_from(network: Record) -> GeneratorConfig:
+def is_state_dict(content: Any) -> bool:
+    """Whether this is a dict of tensors alone."""
+    return isinstance(content, dict) and bool(content) and all(isinstance(x, np.ndarray) for x in content.values())
+
+
+def config_from(network: Record, *, focal: float = cameras.FOCAL) -> GeneratorConfig:
     """The configuration of a pickled EG3D generator.
+
+    focal: of its default cameras, in image sizes, which no attribute says.
 
     Raises ValueError that lists every attribute that is missing, contradicts another or asks for something
     that EG3D's published architecture does not have.
     """
     require_generator(network)
-    problems = _Problems()
+    problems = Problems()
     parts = {path: network.child(path) for path in _CLASSES}
     for path, record in parts.items():
         if record is None:
             problems.append(f"there is no module {path}")
         elif _CLASSES[path]:
             problems.expect(f"the class of {path}", record.class_name, _CLASSES[path])
-    problems.stop()
+    problems.stop(_MISFIT)
     _check_layers(network, problems)
 
     mapping, synthesis = parts["backbone.mapping"], parts["backbone.synthesis"]
-    first, last = parts["decoder.net.0"], parts["decoder.net.2"]
-    arguments = synthesis.get("_init_kwargs") or {}
+    first, last = parts["decoder.net.0"].attributes, parts["decoder.net.2"].attributes
     options = network.get("rendering_kwargs")
     if not isinstance(options, dict):
-        problems.append(f"rendering_kwargs are {options!r}, expected a dict")
+        problems.append(f"rendering_kwargs are {shown(options)}, expected a dict")
         options = {}
     problems.expect("the clamp_mode of rendering_kwargs", options.get("clamp_mode"), "softplus")
-    channels = problems.size(parts["backbone"], "backbone", "img_channels")
+    channels = problems.size(parts["backbone"].attributes, "img_channels", "backbone")
     problems.expect("the remainder of the backbone's channels by three planes", channels % 3, 0)
-    rate = float(first.get("bias_gain", 1))
+    outputs = problems.size(last, "out_features", "decoder.net.2")
+    problems.expect("whether out_features of decoder.net.2 has density and colour", outputs >= 4, True)
+    rate = problems.number(first, "bias_gain", "decoder.net.0", 1, allowed=POSITIVE)
     problems.expect("the learning-rate multiplier of decoder.net.2", last.get("bias_gain", 1), rate)
+    own = network.attributes
+    widths = _widths(synthesis, problems)
     config = GeneratorConfig(
-        z_dim=problems.size(network, "the network", "z_dim"),
-        c_dim=problems.size(network, "the network", "c_dim"),
-        w_dim=problems.size(network, "the network", "w_dim"),
-        mapping_layers=problems.size(mapping, "backbone.mapping", "num_layers"),
-        plane_resolution=problems.size(synthesis, "backbone.synthesis", "img_resolution"),
+        z_dim=problems.size(own, "z_dim", "the network"),
+        c_dim=problems.size(own, "c_dim", "the network"),
+        w_dim=problems.size(own, "w_dim", "the network"),
+        mapping_layers=problems.size(mapping.attributes, "num_layers", "backbone.mapping", allowed=LAYERS),
+        plane_resolution=max(widths),
         plane_channels=channels // 3,
-        channel_base=arguments.get("channel_base", 32768),
-        channel_max=arguments.get("channel_max", 512),
+        channel_base=max(resolution * width for resolution, width in widths.items()),
+        channel_max=max(widths.values()),
         conv_clamp=_clamp(synthesis, "backbone.synthesis", problems),
-        feature_channels=problems.size(last, "decoder.net.2", "out_features") - 1,
-        decoder_hidden=problems.size(first, "decoder.net.0", "out_features"),
+        feature_channels=outputs - 1,
+        decoder_hidden=problems.size(first, "out_features", "decoder.net.0"),
         decoder_lr_mul=rate,
-        neural_rendering_resolution=problems.size(network, "the network", "neural_rendering_resolution"),
+        neural_rendering_resolution=problems.size(own, "neural_rendering_resolution", "the network"),
         plane_axes=_plane_axes(parts["renderer"], problems),
-        c_scale=problems.number(options, "c_scale", 0),  # as in EG3D: without the key, the camera counts for nothing
-        c_gen_conditioning_zero=bool(options.get("c_gen_conditioning_zero", False)),
+        c_scale=problems.number(
+            options, "c_scale", _OPTIONS, 0
+        ),  # as in EG3D: without it, the camera counts for nothing
+        c_gen_conditioning_zero=problems.switch(options, "c_gen_conditioning_zero", _OPTIONS),
         superresolution=_superresolution(parts["superresolution"], options, problems),
-        rendering=_rendering(options, problems),
+        rendering=_rendering(options, focal, problems),
     )
-    image = problems.size(network, "the network", "img_resolution")
-    problems.expect("img_resolution", image, config.superresolution.resolutions[1])
-    problems.stop()
+    image = problems.size(own, "img_resolution", "the network")
+    problems.expect("img_resolution of the network", image, config.superresolution.resolutions[1])
+    problems.stop(_MISFIT)
     return config
 
 
-def _check_layers(network: Record, problems: _Problems) -> None:
+def _check_layers(network: Record, problems: Problems) -> None:
     for path, record in network.walk():
         expected = dict(_LAYERS.get(record.class_name, {}))
         if path.startswith("backbone.mapping.fc"):
@@ -153,64 +138,89 @@ def _check_layers(network: Record, problems: _Problems) -> None:
             problems.expect(f"{name} of {path}", record.get(name), value)
 
 
-def _clamp(part: Record, path: str, problems: _Problems) -> float | None:
-    """The bound on activations that all layers of a part share."""
-    clamps = {
-        record.get("conv_clamp") for _, record in part.walk() if record.class_name in ("SynthesisLayer", "ToRGBLayer")
+def _widths(synthesis: Record, problems: Problems) -> dict[int, int]:
+    """The channels of every block of the backbone, by its resolution."""
+    size = problems.size(synthesis.attributes, "img_resolution", "backbone.synthesis")
+    resolutions = block_resolutions(size)
+    if not resolutions or resolutions[-1] != size:
+        problems.append(f"img_resolution of backbone.synthesis is {size}, expected a power of two from 4 on")
+        return {4: 1}
+    blocks = {resolution: f"b{resolution}.conv1" for resolution in resolutions}
+    convolutions = {resolution: synthesis.child(path) or Record() for resolution, path in blocks.items()}
+    return {
+        resolution: problems.size(record.attributes, "out_channels", f"backbone.synthesis.{blocks[resolution]}")
+        for resolution, record in convolutions.items()
     }
-    if len(clamps) != 1 or not isinstance(*clamps, numbers.Real | None):
-        problems.append(f"the layers of {path} have the clamps {sorted(map(str, clamps))}, expected one for all")
+
+
+def _clamp(part: Record, path: str, problems: Problems) -> float | None:
+    """The bound on activations that all layers of a part share."""
+    layers = [record for _, record in part.walk() if record.class_name in ("SynthesisLayer", "ToRGBLayer")]
+    clamps = {None if record.get("conv_clamp") is None else _bound(record, path, problems) for record in layers}
+    if len(clamps) != 1:
+        names = sorted(map(str, clamps))
+        problems.append(f"the layers of {path} have the clamps {names}, expected one for all")
         return None
-    clamp = clamps.pop()
-    return None if clamp is None else float(clamp)
+    return clamps.pop()
 
 
-def _plane_axes(renderer: Record, problems: _Problems) -> tuple:
+def _bound(layer: Record, path: str, problems: Problems) -> float:
+    return problems.number(layer.attributes, "conv_clamp", f"a layer of {path}", allowed=POSITIVE)
+
+
+def _plane_axes(renderer: Record, problems: Problems) -> tuple:
     value = renderer.get("plane_axes")
-    axes = value.astype(np.float64) if isinstance(value, np.ndarray) else np.zeros(0)
-    if axes.shape != (3, 3, 3) or not np.all(np.abs(np.linalg.det(axes)) > 1e-6):
-        problems.append(f"the renderer's plane_axes are {value!r}, expected three invertible 3 x 3 matrices")
+    axes = np.zeros(0)
+    if isinstance(value, np.ndarray) and value.shape == (3, 3, 3) and value.dtype.kind in "iuf":
+        axes = value.astype(np.float64)
+    if axes.shape != (3, 3, 3) or not np.isfinite(axes).all() or not (np.abs(np.linalg.det(axes)) > 1e-6).all():
+        problems.append(f"the renderer's plane_axes are {shown(value)}, expected three invertible 3 x 3 matrices")
         return ()
     return tuple(tuple(map(tuple, plane)) for plane in axes.tolist())
 
 
-def _superresolution(record: Record, options: dict, problems: _Problems) -> SuperresolutionConfig:
+def _superresolution(record: Record, options: dict, problems: Problems) -> SuperresolutionConfig:
     """The variant that the class says, with the sizes and options that its attributes say."""
     preset = PRESETS.get(record.class_name)
     if preset is None:
         problems.expect("the class of superresolution", record.class_name, *PRESETS)
         preset = SuperresolutionConfig()
-    blocks = {path: record.child(path) or Record("nothing") for path in ("block0.conv1", "block1.conv1")}
+    blocks = {path: record.child(path) or Record() for path in ("block0.conv1", "block1.conv1")}
     noise_mode = options.get("superresolution_noise_mode")
     problems.expect("the superresolution_noise_mode of rendering_kwargs", noise_mode, *NOISE_MODES)
     return dataclasses.replace(
         preset,
-        input_resolution=problems.size(record, "superresolution", "input_resolution"),
-        widths=tuple(problems.size(block, f"superresolution.{path}", "out_channels") for path, block in blocks.items()),
+        input_resolution=problems.size(record.attributes, "input_resolution", "superresolution"),
+        widths=tuple(
+            problems.size(block.attributes, "out_channels", f"superresolution.{path}") for path, block in blocks.items()
+        ),
         # The oldest variant has no such attribute, and does not filter: the preset knows.
-        antialias=bool(record.get("sr_antialias", preset.antialias)),
+        antialias=problems.switch(record.attributes, "sr_antialias", "superresolution", preset.antialias),
         clamp=_clamp(record, "superresolution", problems),
         noise_mode=noise_mode,
     )
 
 
-def _rendering(options: dict, problems: _Problems) -> RenderingConfig:
-    limits = [options.get("ray_start"), options.get("ray_end")]
-    if limits != ["auto", "auto"]:
-        limits = [problems.number(options, "ray_start"), problems.number(options, "ray_end")]
-    samples = Record("dict", options)
-    pivot = options.get("avg_camera_pivot", (0, 0, 0))
-    if not (isinstance(pivot, list | tuple) and len(pivot) == 3):
-        problems.append(f"rendering_kwargs has avg_camera_pivot = {pivot!r}, expected three numbers")
-        pivot = (0, 0, 0)
+def _rendering(options: dict, focal: float, problems: Problems) -> RenderingConfig:
+    automatic = [isinstance(options.get(name), str) and options[name] == "auto" for name in ("ray_start", "ray_end")]
+    start, end = ("auto", "auto") if all(automatic) else _limits(options, problems)
     return RenderingConfig(
-        depth_resolution=problems.size(samples, "rendering_kwargs", "depth_resolution"),
-        depth_resolution_importance=int(problems.number(options, "depth_resolution_importance")),
-        ray_start=limits[0],
-        ray_end=limits[1],
-        box_warp=problems.number(options, "box_warp"),
-        white_back=bool(options.get("white_back", False)),
-        disparity_space_sampling=bool(options.get("disparity_space_sampling", False)),
-        avg_camera_radius=problems.number(options, "avg_camera_radius", 2.7),
-        avg_camera_pivot=tuple(map(float, pivot)),
+        depth_resolution=problems.size(options, "depth_resolution", _OPTIONS, allowed=SAMPLES),
+        depth_resolution_importance=problems.size(options, "depth_resolution_importance", _OPTIONS, allowed=FINE),
+        ray_start=start,
+        ray_end=end,
+        box_warp=problems.number(options, "box_warp", _OPTIONS, allowed=POSITIVE),
+        white_back=problems.switch(options, "white_back", _OPTIONS),
+        disparity_space_sampling=problems.switch(options, "disparity_space_sampling", _OPTIONS),
+        avg_camera_radius=problems.number(options, "avg_camera_radius", _OPTIONS, 2.7, allowed=POSITIVE),
+        avg_camera_pivot=problems.numbers(options, "avg_camera_pivot", _OPTIONS, (0.0, 0.0, 0.0)),
+        avg_camera_focal=focal,
     )
+
+
+def _limits(options: dict, problems: Problems) -> tuple[float, float]:
+    """Where rays begin and end, as distances."""
+    start, end = (problems.number(options, name, _OPTIONS, allowed=POSITIVE) for name in ("ray_start", "ray_end"))
+    if start >= end and not problems:
+        problems.append(f"ray_start of {_OPTIONS} is {start}, and ray_end {end}, expected more than that")
+    return start, end

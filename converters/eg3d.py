@@ -8,57 +8,106 @@ network needs: weights, average w, noise, clamps, rendering options, plane axes;
 import hashlib
 import os
 import pathlib
+import warnings
+from typing import Annotated, Any
 
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints
+from dnerf_jax.io import checkpoints, folders
 from dnerf_jax.models import generator
 from dnerf_jax.models.model import Model
+from dnerf_jax.ops import cameras
 from dnerf_jax.ops.messages import some
+from dnerf_jax.ops.ranges import Range
 
 from . import layout, pickles
-from .architecture import config_from, require_generator
-from .pickles import Record
+from .architecture import config_from, is_state_dict, require_generator
+from .records import Record
+from .refusals import naming, shown
 
 NVIDIA_LICENSE = "NVIDIA Source Code License for EG3D: non-commercial, research and evaluation use only"
 UNKNOWN_LICENSE = f"unknown; check the origin (weights that NVIDIA published are under its {NVIDIA_LICENSE[7:]})"
 
-# The files that NVIDIA published, by name: their licence is known.
-_PUBLISHED = (
-    *("ffhq512-64.pkl", "ffhq512-128.pkl", "ffhqrebalanced512-64.pkl", "ffhqrebalanced512-128.pkl"),
-    *("afhqcats512-128.pkl", "shapenetcars128-64.pkl"),
-)
+_CARS = 131.25 / 128
+# The files that NVIDIA published, by name, and the focal length (in image sizes) of the cameras that they were trained
+# with, which no attribute says.
+PUBLISHED = {
+    "ffhq512-64.pkl": cameras.FOCAL,
+    "ffhq512-128.pkl": cameras.FOCAL,
+    "ffhqrebalanced512-64.pkl": cameras.FOCAL,
+    "ffhqrebalanced512-128.pkl": cameras.FOCAL,
+    "afhqcats512-128.pkl": cameras.FOCAL,
+    "shapenetcars128-64.pkl": _CARS,
+}
+Fov = Annotated[float, Range(above=0, below=180)]
 
 
 def read_network(path: str | os.PathLike, network: str = "G_ema") -> Record:
-    """The record of one network in an EG3D pickle: "G_ema" (the one to use) or "G".
+    """The record of one network in an EG3D pickle: "G_ema" (the one to use) or "G"; or the file's one network.
 
-    Raises ValueError if the file cannot be read without executing something, or has no EG3D generator of that
-    name.
+    Raises ValueError, always naming the file, if it cannot be read without executing something, or has no EG3D
+    generator of that name.
     """
-    content = pickles.read(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected the dict of networks that EG3D writes")
-    if network not in content:
-        if content and all(hasattr(value, "shape") for value in content.values()):
+    return _chosen(pickles.read(path), path, network)
+
+
+def _chosen(content: Any, path: str | os.PathLike, network: str) -> Record:
+    with naming(path):
+        if isinstance(content, Record) or is_state_dict(content):
             require_generator(content)
-        raise ValueError(
-            f"{path} has no network {network}; it has {some(content) or 'nothing'}: name one with --network"
-        )
-    try:
+            return content
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds {shown(content)}, expected the dict of networks that EG3D writes")
+        if network not in content:
+            names = some(map(shown, content)) or "nothing"
+            raise ValueError(f"it has no network {network}; it has {names}: name one with --network")
         require_generator(content[network])
-    except ValueError as error:
-        raise ValueError(f"{path}, {network}: {error}") from None
     return content[network]
 
 
-def convert(network: Record, *, info: dict[str, str] | None = None) -> Model:
+def convert(network: Record, *, info: dict[str, str] | None = None, focal: float = cameras.FOCAL) -> Model:
     """The model of a pickled EG3D generator: configuration, and float32 tensors in Flax's layout.
+
+    focal: of its default cameras, in image sizes, which no attribute says.
 
     Raises ValueError that lists all attributes, or else all tensors, that do not fit.
     """
-    abstract = generator.abstract(config_from(network))
+    abstract = generator.abstract(config_from(network, focal=focal))
     variables = layout.to_variables(network.state_dict(), abstract.variables)
     return Model(generator=abstract.replace(variables=variables), info=tuple((info or {}).items()))
+
+
+def read_model(
+    path: str | os.PathLike, network: str = "G_ema", *, license: str | None = None, fov: float | None = None
+) -> Model:
+    """The model in a file, with its origin and licence.
+
+    fov: the field of view of its default cameras as EG3D's scripts count it (`cameras.focal_from_fov`), in degrees;
+      by default told from the file's name (`PUBLISHED`), else that of EG3D's faces, with a warning.
+
+    Raises ValueError, always naming the file, where `read_network` or `convert` do.
+    """
+    content = pickles.read(path)
+    record = _chosen(content, path, network)
+    origin = provenance(path, "the whole file" if content is record else network, license)
+    with naming(path):
+        return convert(record, info=origin, focal=focal_length(path, fov))
+
+
+def focal_length(path: str | os.PathLike, fov: float | None = None) -> float:
+    """The focal length, in image sizes, of a file's default cameras: see `read_model`."""
+    if fov is not None:
+        if not 0 < fov < 180:
+            raise ValueError(f"fov is {fov}, expected degrees above 0 and below 180")
+        return float(cameras.focal_from_fov(fov))
+    name = pathlib.Path(path).name
+    if name not in PUBLISHED:
+        warnings.warn(
+            f"the cameras that {name} was trained with are not known, and taken to have the focal length of EG3D's "
+            f"faces, {cameras.FOCAL} image sizes; give their field of view by --fov DEGREES (18.83 is this one; 69.19 "
+            "that of EG3D's cars)",
+            stacklevel=3,
+        )
+    return PUBLISHED.get(name, cameras.FOCAL)
 
 
 def provenance(path: str | os.PathLike, network: str, license: str | None = None) -> dict[str, str]:
@@ -67,7 +116,7 @@ def provenance(path: str | os.PathLike, network: str, license: str | None = None
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if license is None:
-        license = NVIDIA_LICENSE if path.name in _PUBLISHED else UNKNOWN_LICENSE
+        license = NVIDIA_LICENSE if path.name in PUBLISHED else UNKNOWN_LICENSE
     return {"origin": path.name, "origin_sha256": digest, "network": network, "license": license}
 
 
@@ -81,24 +130,28 @@ def summary(model: Model) -> str:
         f"rays           {rendering.ray_start} to {rendering.ray_end}, {samples} samples,"
         f" at {config.neural_rendering_resolution} x {config.neural_rendering_resolution}",
         f"image          {config.image_resolution} x {config.image_resolution}",
+        f"camera         radius {rendering.avg_camera_radius} about the origin, looks at {rendering.avg_camera_pivot},"
+        f" focal length {rendering.avg_camera_focal:.6g} image sizes",
         *(f"{key:14} {value}" for key, value in model.info),
     ]
     return "\n".join(lines)
 
 
-def main(pickle: str, /, out: str, network: str = "G_ema", license: str | None = None) -> None:
+def main(pickle: str, /, out: str, network: str = "G_ema", license: str | None = None, fov: Fov | None = None) -> None:
     """Converts one file; prints what was written and under which licence.
 
     pickle: a network pickle of EG3D's training or publication
     out: the checkpoint to write; must not exist yet
-    network: which network of the file
+    network: which network of the file, where it has several
     license: licence of the weights, recorded with them; by default told from the file's name
+    fov: field of view of the default cameras in degrees, as EG3D's scripts count it; by default told from the file's
+      name if it is a published one, else that of EG3D's faces
     """
-    folder = pathlib.Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{out} exists and is not empty: give another --out, or remove it first")
-    model = convert(read_network(pickle, network), info=provenance(pickle, network, license))
-    checkpoints.save(out, model)
+    with folders.claimed(out) as folder:
+        if any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise ValueError(f"{out} exists and is not empty: give another --out, or remove it first")
+        model = read_model(pickle, network, license=license, fov=fov)
+        checkpoints.save(folder, model, replace=True)
     print(summary(model))
     print(f"written to {out}")
 

@@ -5,16 +5,23 @@ becomes the same record that a pickle of that network would be read as, so that 
 the converter.
 """
 
-import json
+import math
 import os
 import pathlib
+import re
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from dnerf_jax.io import arrays as array_files
+from dnerf_jax.io import files
+
 from . import layout
-from .pickles import Record
+from .attributes import FINE, SAMPLES, Problems
+from .records import Record
+from .refusals import naming, shown
 
 UNIFORMS_SEED = 3
 
@@ -28,28 +35,76 @@ _CLASS_NAMES = {
     "decoder": "OSGDecoder",
     "net": "Sequential",
 }
+# Tensors that every network has: without them there is nothing to configure.
+_NEEDED = (
+    *("decoder.net.0.weight", "decoder.net.2.weight", "backbone.mapping.fc0.weight", "superresolution.block0"),
+    "backbone.synthesis.b4",
+)
+_NAME = re.compile(r"(\w{1,100}\.){1,8}\w{1,100}")
+_DAMAGED = "it is damaged, or not the JSON of a recorded case"
+_TENSORS, _ELEMENTS = 10_000, 1 << 26  # at most, of a network to redraw: EG3D's has some 300, and 30 million
 
 
 def load_case(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
     """A case's configuration and arrays, given the path of its NAME.json; NAME.npz lies beside it.
 
-    Raises ValueError if one of the files is missing or is not what its name says.
+    Raises ValueError, always naming the file, if one of them is missing or damaged, or is not what its name says.
     """
     path = pathlib.Path(path)
     arrays = path.with_suffix(".npz")
     for file in (path, arrays):
         if not file.is_file():
             raise ValueError(f"{file} is not a file: a recorded case is a NAME.json with its NAME.npz beside it")
-    try:
-        case = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not the JSON of a recorded case: {error}") from None
+    case = files.read_json(path, "the JSON of a recorded case")
+    with naming(path):
+        _check(case)
+    return case, array_files.load_arrays(arrays)
+
+
+def _check(case: Mapping) -> None:
+    """Raises ValueError that lists what a case lacks, or has of another kind or size than a network needs."""
     needed = ("parameters", "init_kwargs", "rendering_kwargs", "plane_axes", "neural_rendering_resolution")
-    missing = [key for key in needed if not isinstance(case, dict) or key not in case]
+    missing = [key for key in needed if key not in case]
     if missing:
-        raise ValueError(f"{path} is not the JSON of a recorded case: it has no {', '.join(missing)}")
-    with np.load(arrays) as file:
-        return case, {name: file[name] for name in file.files}
+        raise ValueError(f"it is not the JSON of a recorded case: it has no {', '.join(missing)}")
+    problems = Problems()
+    for key in ("parameters", "init_kwargs", "rendering_kwargs"):
+        if not isinstance(case[key], dict):
+            problems.append(f"{key} are {shown(case[key])}, expected an object")
+    problems.stop(_DAMAGED)
+    arguments, options = case["init_kwargs"], case["rendering_kwargs"]
+    for name in ("z_dim", "c_dim", "w_dim", "img_resolution"):
+        problems.size(arguments, name, "init_kwargs")
+    problems.size(case, "neural_rendering_resolution", "the case", allowed=SAMPLES)
+    problems.size(options, "depth_resolution", "rendering_kwargs", allowed=SAMPLES)
+    problems.size(options, "depth_resolution_importance", "rendering_kwargs", allowed=FINE)
+    module = options.get("superresolution_module")
+    if not isinstance(module, str):
+        problems.append(f"superresolution_module of rendering_kwargs is {shown(module)}, expected a class's name")
+    axes = case["plane_axes"]
+    rows = [row for plane in axes for row in plane if len(plane) == 3] if _is_lists(axes) else []
+    for row in rows if len(rows) == 9 else [axes]:
+        problems.numbers({"a row": row}, "a row", "plane_axes", (0.0, 0.0, 0.0))
+    if _elements(case["parameters"]) > _ELEMENTS:
+        problems.append(f"parameters are not at most {_TENSORS} tensors of at most {_ELEMENTS} elements in all")
+    absent = [name for name in _NEEDED if not any(f"{known}.".startswith(f"{name}.") for known in case["parameters"])]
+    problems += [f"parameters have no {name}" for name in absent]
+    problems.stop(_DAMAGED)
+
+
+def _is_lists(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(entry, list | tuple) for entry in value)
+
+
+def _elements(parameters: Mapping) -> float:
+    """How many numbers the tensors have; infinitely many where one has no name or no shape."""
+    if len(parameters) > _TENSORS:
+        return math.inf
+    for name, shape in parameters.items():
+        sizes = isinstance(shape, list | tuple) and len(shape) <= 4 and all(type(size) is int for size in shape)
+        if not _NAME.fullmatch(name) or not sizes or not all(0 <= size <= _ELEMENTS for size in shape):
+            return math.inf
+    return sum(math.prod(shape) for shape in parameters.values())
 
 
 def redraw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -118,28 +173,28 @@ def _configure(network: Record, case: Mapping) -> None:
     superresolution_clamp = 256 if arguments.get("sr_num_fp16_res", 0) else None
     for path, module in network.walk():
         weight = module.attributes["_parameters"].get("weight")
+        width = weight.shape[0] if weight is not None and weight.ndim else None
         if module.class_name == "FullyConnectedLayer":
             rate = options.get("decoder_lr_mul", 1) if path.startswith("decoder") else 1
             rate = 0.01 if path.startswith("backbone.mapping.fc") else rate
             activation = "lrelu" if path.startswith("backbone.mapping.fc") else "linear"
-            module.attributes |= {"out_features": len(weight), "bias_gain": rate, "activation": activation}
+            module.attributes |= {"out_features": width, "bias_gain": rate, "activation": activation}
         elif module.class_name in ("SynthesisLayer", "ToRGBLayer"):
             clamp = backbone_clamp if path.startswith("backbone") else superresolution_clamp
-            module.attributes |= {"out_channels": len(weight), "conv_clamp": clamp}
+            module.attributes |= {"out_channels": width, "conv_clamp": clamp}
             if module.class_name == "SynthesisLayer":
                 module.attributes |= {"activation": "lrelu", "use_noise": True}
         elif module.class_name == "SynthesisBlock":
             module.attributes["architecture"] = "skip"
 
     synthesis, mapping = network.child("backbone.synthesis"), network.child("backbone.mapping")
-    blocks = {int(name[1:]): block for name, block in synthesis.attributes["_modules"].items()}
-    synthesis.attributes["img_resolution"] = max(blocks)
-    widths = {name: arguments[name] for name in ("channel_base", "channel_max") if name in arguments}
-    synthesis.attributes["_init_kwargs"] = widths
-    network.child("backbone").attributes["img_channels"] = blocks[max(blocks)].child("torgb").get("out_channels")
+    size = max(int(name[1:]) for name in synthesis.attributes["_modules"] if re.fullmatch(r"b\d+", name, re.ASCII))
+    synthesis.attributes["img_resolution"] = size
+    last = synthesis.child(f"b{size}.torgb") or Record()
+    network.child("backbone").attributes["img_channels"] = last.get("out_channels")
     mapping.attributes["num_layers"] = sum(name.startswith("fc") for name in mapping.attributes["_modules"])
     superresolution = children["superresolution"]
     small = superresolution.class_name == "SuperresolutionHybrid2X"
     superresolution.attributes["input_resolution"] = 64 if small else 128
     if superresolution.class_name != "SuperresolutionHybridDeepfp32":  # which has no such attribute
-        superresolution.attributes["sr_antialias"] = options["sr_antialias"]
+        superresolution.attributes["sr_antialias"] = options.get("sr_antialias")

@@ -15,7 +15,10 @@ from collections.abc import Mapping
 import numpy as np
 from flax import traverse_util
 
+from dnerf_jax.ops.messages import some
+
 RESAMPLE_FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
+_LINES = 40  # of a message
 _DECODER = {"fc0": "net.0", "fc1": "net.2"}
 
 
@@ -66,13 +69,20 @@ def to_variables(tensors: Mapping[str, np.ndarray], abstract: Mapping) -> dict:
             problems.append(f"wrong shape: {name} {list(tensor.shape)}, expected {list(shapes[name])}")
         elif not (tensor.dtype.kind == "f" or tensor.dtype.name == "bfloat16"):
             problems.append(f"wrong type: {name} {tensor.dtype}, expected floating point")
-        elif not np.all(np.isfinite(np.asarray(tensor, np.float32))):
+        elif not np.all(np.isfinite(_float32(tensor))):
             problems.append(f"not finite: {name}")
-        elif name not in paths and not np.allclose(np.asarray(tensor, np.float32), RESAMPLE_FILTER, atol=1e-6):
+        elif name not in paths and not np.allclose(_float32(tensor), RESAMPLE_FILTER, atol=1e-6):
             problems.append(f"another filter: {name}, expected the outer product of [1, 3, 3, 1] divided by 64")
     if problems:
-        raise ValueError(f"{len(problems)} tensors do not fit the network's configuration:\n  " + "\n  ".join(problems))
+        listed = some(problems, _LINES, separator="\n  ")
+        raise ValueError(f"{len(problems)} tensors do not fit the network's configuration:\n  {listed}")
     return traverse_util.unflatten_dict({path: to_flax(name, tensors[name]) for name, path in paths.items()})
+
+
+def _float32(tensor: np.ndarray) -> np.ndarray:
+    """The tensor in float32, infinite where that is too small for it."""
+    with np.errstate(over="ignore"):
+        return np.asarray(tensor, np.float32)
 
 
 def filter_names(names: Mapping[str, tuple]) -> set[str]:

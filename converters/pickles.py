@@ -12,188 +12,217 @@ is never looked at:
 """
 
 import collections
+import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import tensors
-from .tensors import Inert, Refused
+from . import signatures, tensors
+from .budget import Budget
+from .records import Record
+from .refusals import Refused, shown
+from .tensors import Inert, Sealed
 
-_PARAMETERS, _BUFFERS, _MODULES = "_parameters", "_buffers", "_modules"
-
-
-class Record:
-    """What a pickled object becomes: the name of its class, and its attributes; nothing that runs."""
-
-    class_name = "object"
-
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> "Record":
-        record = super().__new__(cls)
-        record.attributes = {}
-        return record
-
-    def __init__(self, class_name: str | None = None, attributes: Mapping | None = None) -> None:
-        if class_name is not None:
-            self.class_name = class_name
-        self.attributes.update(attributes or {})
-
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, dict):
-            raise Refused(f"the state of a {self.class_name} is a {type(state).__name__}, expected a dict")
-        self.attributes.update(state)
-
-    def __repr__(self) -> str:
-        return f"Record({self.class_name})"
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The attribute `name`, or `default` where the object has none."""
-        return self.attributes.get(name, default)
-
-    def child(self, path: str) -> "Record | None":
-        """The submodule at a dotted path such as "backbone.mapping", or None where there is none."""
-        record = self
-        for name in path.split("."):
-            modules = record.get(_MODULES) if isinstance(record, Record) else None
-            record = modules.get(name) if isinstance(modules, dict) else None
-        return record if isinstance(record, Record) else None
-
-    def walk(self, path: str = "", above: tuple = ()) -> Iterator[tuple[str, "Record"]]:
-        """Yields (dotted path, record) of this module and all below it, as PyTorch's `named_modules` does."""
-        if any(record is self for record in above):
-            raise ValueError(f"the module {path} contains itself: the file is damaged or was tampered with")
-        yield path, self
-        for name, module in (self.get(_MODULES) or {}).items():
-            if isinstance(module, Record):
-                yield from module.walk(f"{path}.{name}" if path else str(name), (*above, self))
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """All parameters and persistent buffers by dotted name, as PyTorch's `state_dict` does."""
-        arrays = {}
-        for path, record in self.walk():
-            passing = record.get("_non_persistent_buffers_set") or ()
-            for group in (_PARAMETERS, _BUFFERS):
-                for name, value in (record.get(group) or {}).items():
-                    if value is None or (group == _BUFFERS and name in passing):
-                        continue
-                    full = f"{path}.{name}" if path else str(name)
-                    if not isinstance(value, np.ndarray):
-                        raise ValueError(f"{full} is a {type(value).__name__}, expected a tensor")
-                    arrays[full] = value
-        return arrays
+_DAMAGED = "the file is damaged or was tampered with"
+_CLASSES_AT_MOST = 1000  # each takes a kilobyte; EG3D has some 20
 
 
 def read(path: str | os.PathLike) -> Any:
     """The content of a pickle or a file of `torch.save` as plain data and `Record`s; nothing is executed.
 
-    Raises ValueError if the file is absent, is truncated or otherwise no pickle, or asks for a name that is
-    not on the allowlist; the message has the name.
+    Raises ValueError, always naming the file, if it is absent, of another kind (the message says which), truncated or
+    otherwise no pickle, would cost more than its size explains (see `budget`), or asks for a name that is not on the
+    allowlist; the message has the name.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a file: give the path of a network pickle")
     if not path.is_file():
         raise ValueError(f"{path} is not a file: give the path of a network pickle")
     try:
         with open(path, "rb") as file:
-            if tensors.is_zip(file.read(4)):
-                return tensors.load_zip(file, _Unpickler)
+            start = file.read(signatures.START)
+            kind = signatures.kind(start)
             file.seek(0)
-            first = _Unpickler(file).load()
-            if tensors.is_legacy(first):
-                file.seek(0)
-                return tensors.load_legacy(file, path.stat().st_size, _Unpickler)
-            return first
+            if kind is None:
+                return _content(file, start, Budget(os.fstat(file.fileno()).st_size))
     except Refused as error:
         raise ValueError(f"{path} was not read, and nothing in it was executed: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle can end in almost any exception
+        told = error.args[0][:200] if error.args and isinstance(error.args[0], str) else "no more is known"
         raise ValueError(
-            f"{path} is truncated or not a pickle ({type(error).__name__}: {error}): compare its size"
+            f"{path} is truncated or not a pickle ({type(error).__name__}: {told}): compare its size"
             " with the original's and copy it again"
         ) from error
+    raise ValueError(f"{path} is no network pickle but {kind}")
+
+
+def _content(file: BinaryIO, start: bytes, budget: Budget) -> Any:
+    if tensors.is_zip(start):
+        return tensors.load_zip(file, budget, _Unpickler)
+    first = _Unpickler(file, budget).load()
+    if not tensors.is_legacy(first):
+        return first
+    file.seek(0)
+    return tensors.load_legacy(file, budget, _Unpickler)
 
 
 class _Unpickler(tensors.StorageUnpickler):
     """Gives stand-ins for what network pickles need: classes of objects, tensors, a few plain containers."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._modules: dict[str, type] = {}
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _FUNCTIONS:
             return Inert(f"{module}.{name}", _FUNCTIONS[module, name])
+        if (module, name) in _COUNTED:
+            return Inert(f"{module}.{name}", functools.partial(_COUNTED[module, name], self.budget))
         if (module, name) in _CLASSES:
             return _CLASSES[module, name]
         if (module, name) in _MODULE_CLASSES or (module.startswith("torch.nn.modules.") and name.isidentifier()):
-            return type(name, (Record,), {"class_name": name})  # fresh, so that the file cannot change ours
+            return self._module(name)
         if module == "torch" and name in _TORCH_DTYPES:
             return f"torch.{name}"
         return super().find_class(module, name)
 
+    def _module(self, name: str) -> type:
+        """The records' class for modules of the class `name`."""
+        if name not in self._modules:
+            if len(self._modules) == _CLASSES_AT_MOST or len(name) > 100:
+                raise Refused(f"more than {_CLASSES_AT_MOST} classes, or the class {name:.100}; {_DAMAGED}")
+            self._modules[name] = type("Module", (_Module,), {"class_name": name})
+        return self._modules[name]
+
+
+class _Module(Record):
+    """The record of a module that is pickled by its class's name: made empty, its attributes come afterwards."""
+
+    def __init__(self, *args: Any) -> None:
+        if args:
+            raise Refused(f"a call of the class {self.class_name}; {_DAMAGED}")
+        super().__init__()
+
+
+class _OrderedDict(collections.OrderedDict):
+    """An ordered dictionary that keeps no attributes, such as the versions that PyTorch's state dicts have."""
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
 
 def _persistent_object(meta) -> Record:
     """Stands in for EG3D's `_reconstruct_persistent_obj`, which would execute `meta["module_src"]`."""
-    if not isinstance(meta, dict) or not isinstance(meta.get("class_name"), str):
-        raise Refused("a persistent object has no class_name: the file is damaged")
+    name = meta.get("class_name") if isinstance(meta, dict) else None
+    if not isinstance(name, str) or len(name) > 100:
+        raise Refused(f"a persistent object has the class_name {shown(name)}; {_DAMAGED}")
     if not isinstance(meta.get("state"), dict):
-        raise Refused(f"the persistent object {meta['class_name']} has no state: the file is damaged")
-    return Record(meta["class_name"], meta["state"])
+        raise Refused(f"the persistent object {name} has no state; {_DAMAGED}")
+    return Record(name, meta["state"])
 
 
 def _encode(text, encoding="utf-8"):
     """Stands in for `_codecs.encode`, by which old pickle protocols write bytes."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise Refused(f"_codecs.encode with the encoding {encoding!r}: only the latin1 of pickled bytes is read")
+    if not isinstance(text, str) or not isinstance(encoding, str) or encoding != "latin1":
+        raise Refused(f"_codecs.encode with the encoding {shown(encoding)}: only the latin1 of pickled bytes is read")
     return text.encode("latin1")
 
 
-class _Dtype:
-    """A numpy dtype of numbers or booleans, built from its code and, afterwards, its byte order."""
+def _path(*parts):
+    """Stands in for the classes of pathlib: a path is its text."""
+    if not all(isinstance(part, str) for part in parts):
+        raise Refused(f"a path of {shown(parts)}, expected texts; {_DAMAGED}")
+    return str(pathlib.PurePosixPath(*parts))
+
+
+def _device(kind, index=None):
+    if not isinstance(kind, str) or len(kind) > 100 or not isinstance(index, int | None):
+        raise Refused(f"a torch.device of {shown((kind, index))}; {_DAMAGED}")
+    return kind if index is None else f"{kind}:{index}"
+
+
+def _size(sizes=()):
+    if not isinstance(sizes, list | tuple):
+        raise Refused(f"a torch.Size of {shown(sizes)}; {_DAMAGED}")
+    return tuple(sizes)
+
+
+class _Dtype(Sealed):
+    """A numpy dtype of numbers or booleans, built from its code and, once, its byte order."""
+
+    __slots__ = ("code", "order")
 
     def __init__(self, code, *_flags):
-        self.code, self.order = str(code).lstrip("<>=|"), "="
-        if self.code[:1] not in "biuf" or not self.code[1:].isdigit():
-            raise Refused(f"a numpy dtype {code!r}: only numbers and booleans are read")
+        self.code, self.order = code.lstrip("<>=|") if isinstance(code, str) else "", None
+        if self.code not in _NUMBERS:
+            raise Refused(f"a numpy dtype {shown(code)}: only numbers and booleans are read")
 
     def __setstate__(self, state):
-        self.order = state[1].replace("|", "=")
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if self.order is not None or not isinstance(order, str) or order not in ("<", ">", "=", "|"):
+            raise Refused(f"the byte order {shown(order)} of a numpy dtype, expected one of < > = |; {_DAMAGED}")
+        self.order = order.replace("|", "=")
 
     def numpy(self) -> np.dtype:
-        return np.dtype(self.order + self.code)
+        """The dtype itself."""
+        return np.dtype((self.order or "=") + self.code)
 
 
 class _Array(np.ndarray):
-    """A numpy array whose content comes afterwards, by `__setstate__`."""
+    """A numpy array whose content comes afterwards, and once, by `__setstate__`."""
+
+    _given = False
 
     def __setstate__(self, state):
+        if self._given or not isinstance(state, tuple) or len(state) != 5:
+            raise Refused(f"a change of a numpy array; {_DAMAGED}")
         _version, shape, dtype, fortran, data = state
-        array = np.frombuffer(data, dtype.numpy()).reshape(shape, order="F" if fortran else "C")
-        super().__setstate__((1, array.shape, array.dtype, fortran, array.tobytes(order="A")))
+        array = _numpy_buffer(data, dtype, shape, "F" if fortran is True else "C")
+        super().__setstate__((1, array.shape, array.dtype, fortran is True, bytes(data)))
+        self._given = True
 
 
-def _numpy_scalar(dtype: _Dtype, data: bytes):
-    return np.frombuffer(data, dtype.numpy(), count=1)[0]
+def _numpy_bytes(dtype, data) -> np.ndarray:
+    """The flat array of these bytes; bytes alone are taken, since an array's could be changed below it."""
+    if not isinstance(dtype, _Dtype) or not isinstance(data, bytes | bytearray):
+        raise Refused(f"a numpy array of {shown(dtype)} and {shown(data)}, expected a dtype and bytes; {_DAMAGED}")
+    return np.frombuffer(bytes(data), dtype.numpy())
+
+
+def _numpy_scalar(dtype, data):
+    return _numpy_bytes(dtype, data).reshape(())[()]
 
 
 def _numpy_reconstruct(_subtype, _shape, _code):
     return _Array((0,))
 
 
-def _numpy_buffer(data, dtype: _Dtype, shape, order, axes=None):
-    if axes is not None:
+def _numpy_buffer(data, dtype, shape, order, axes=None):
+    if axes is not None or order not in ("C", "F"):
         raise Refused("a numpy array with permuted axes: only plain and Fortran order are read")
-    return np.frombuffer(data, dtype.numpy()).reshape(shape, order=order)
+    if not isinstance(shape, tuple) or not all(type(number) is int and number >= 0 for number in shape):
+        raise Refused(f"a numpy array of the shape {shown(shape)}; {_DAMAGED}")
+    return _numpy_bytes(dtype, data).reshape(shape, order=order)
 
 
 def _no_call(*_args):
-    raise Refused("a call of numpy.ndarray: the file is damaged or was tampered with")
+    raise Refused(f"a call of numpy.ndarray; {_DAMAGED}")
 
+
+_NUMBERS = {"b1", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f2", "f4", "f8"}
 
 _FUNCTIONS: dict[tuple[str, str], Callable] = {
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
-    ("torch._utils", "_rebuild_tensor"): tensors.rebuild,
-    ("torch._utils", "_rebuild_tensor_v2"): tensors.rebuild,
     ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-    ("torch.storage", "_load_from_bytes"): tensors.load_storage,
-    ("torch", "Size"): tuple,
-    ("torch", "device"): lambda *parts: ":".join(map(str, parts)),
+    ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
+    ("torch", "Size"): _size,
+    ("torch", "device"): _device,
     ("_codecs", "encode"): _encode,
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _no_call,
@@ -202,10 +231,19 @@ for _core in ("numpy.core", "numpy._core"):  # its name before and since numpy 2
     _FUNCTIONS[f"{_core}.multiarray", "scalar"] = _numpy_scalar
     _FUNCTIONS[f"{_core}.multiarray", "_reconstruct"] = _numpy_reconstruct
     _FUNCTIONS[f"{_core}.numeric", "_frombuffer"] = _numpy_buffer
+for _name in ("PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"):
+    _FUNCTIONS["pathlib", _name] = _FUNCTIONS["pathlib._local", _name] = _path  # the latter since Python 3.13
+
+# These are given the file's budget first.
+_COUNTED: dict[tuple[str, str], Callable] = {
+    ("torch._utils", "_rebuild_tensor"): tensors.rebuild,
+    ("torch._utils", "_rebuild_tensor_v2"): tensors.rebuild,
+    ("torch.storage", "_load_from_bytes"): tensors.load_storage,
+}
 
 # Built-in types cannot be changed by a pickle, so they are given as they are.
 _CLASSES = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "OrderedDict"): _OrderedDict,
     ("dnnlib.util", "EasyDict"): dict,
     ("dnnlib", "EasyDict"): dict,
     ("builtins", "set"): set,
@@ -214,12 +252,18 @@ _CLASSES = {
     ("__builtin__", "frozenset"): frozenset,
 }
 
-# The classes of EG3D that are pickled by name, without the persistence machinery.
+# The classes of EG3D that may be pickled by name, without the persistence machinery.
+_SUPERRESOLUTIONS = ("8XDC", "8X", "4X", "2X", "Deepfp32")
+_STYLEGAN = "Generator MappingNetwork SynthesisNetwork SynthesisBlock SynthesisLayer ToRGBLayer FullyConnectedLayer"
 _MODULE_CLASSES = {
+    ("training.triplane", "TriPlaneGenerator"),
     ("training.triplane", "OSGDecoder"),
     ("training.volumetric_rendering.renderer", "ImportanceRenderer"),
     ("training.volumetric_rendering.ray_marcher", "MipRayMarcher2"),
     ("training.volumetric_rendering.ray_sampler", "RaySampler"),
+    ("training.superresolution", "SynthesisBlockNoUp"),
+    *(("training.superresolution", f"SuperresolutionHybrid{name}") for name in _SUPERRESOLUTIONS),
+    *(("training.networks_stylegan2", name) for name in _STYLEGAN.split()),
 }
 
 _TORCH_DTYPES = {

@@ -19,11 +19,13 @@ import numpy as np
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints
 from dnerf_jax.models import marching
-from dnerf_jax.models.generator import decode, map_latents, super_resolve, synthesize_blocks, to_planes
+from dnerf_jax.models.generator import GeneratorConfig, decode, map_latents, super_resolve, synthesize_blocks, to_planes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
 
 from . import eg3d, golden
+from .attributes import FINE, Problems
+from .refusals import naming
 
 TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-3
 _FINAL = ("image_crop", "image_mean", "image_std", "loss", "grad_ws")
@@ -183,9 +185,55 @@ def _channels_first(image):
 def verify(path: str | os.PathLike, model: Model | None = None) -> list[Line]:
     """A recorded case's comparison with `model`, or with its own network redrawn and converted."""
     case, arrays = golden.load_case(path)
-    if model is None:
-        model = eg3d.convert(golden.record_from(case))
-    return compare(run(sampled_as(model, case), case, arrays), arrays)
+    with naming(path):
+        if model is None:
+            model = eg3d.convert(golden.record_from(case))
+        else:
+            _check_network(model.generator.config, case)
+        model = sampled_as(model, case)
+        _check_inputs(model.generator.config, case, arrays)
+    return compare(run(model, case, arrays), arrays)
+
+
+def _check_network(config: GeneratorConfig, case: Mapping) -> None:
+    """Raises ValueError unless a checkpoint is, by its sizes, the recorded network."""
+    arguments = case["init_kwargs"]
+    own = {name: getattr(config, name) for name in ("z_dim", "c_dim", "w_dim")}
+    own |= {"img_resolution": config.image_resolution}
+    others = [f"{name} is {size}, recorded {arguments[name]}" for name, size in own.items() if size != arguments[name]]
+    if others:
+        raise ValueError(
+            f"the checkpoint is of another network than the recorded: {', '.join(others)}; give the checkpoint that "
+            "was converted from the recorded network, or none: its weights are then redrawn"
+        )
+
+
+def _check_inputs(config: GeneratorConfig, case: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError that lists which options and inputs a case lacks, or has in other shapes than its network's."""
+    problems = Problems()
+    problems.number(case, "truncation_psi", "the case")
+    if case.get("truncation_cutoff") is not None:
+        problems.size(case, "truncation_cutoff", "the case", allowed=FINE)
+    problems.expect("noise_mode of the case", case.get("noise_mode"), "const", "none")
+    batch = len(arrays["z"]) if "z" in arrays and arrays["z"].ndim else 0
+    rays, options = config.neural_rendering_resolution**2, config.rendering
+    shapes = {
+        "z": (batch, config.z_dim),
+        "c": (batch, 25),
+        "c_cond": (batch, config.c_dim),
+        "ws": (batch, config.num_ws, config.w_dim),
+    }
+    optional = {
+        "points": (batch, *arrays["points"].shape[1:-1], 3) if "points" in arrays else (),
+        "u_coarse": (batch, rays, options.depth_resolution, 1),
+        "u_fine": (batch * rays, options.depth_resolution_importance),
+    }
+    shapes |= {name: shape for name, shape in optional.items() if name in arrays}
+    for name, shape in shapes.items():
+        found = arrays[name].shape if name in arrays else None
+        if found != shape or not batch or arrays[name].dtype.kind != "f":
+            problems.append(f"the array {name} has the shape {found}, expected floating-point numbers {shape}")
+    problems.stop("its inputs do not fit its network")
 
 
 def table(lines: list[Line]) -> str:

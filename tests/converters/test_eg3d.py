@@ -156,9 +156,9 @@ def test_all_misfitting_attributes_are_listed():
         "neural_rendering_resolution of the network is None",
         "plane_axes are",
         "architecture of backbone.synthesis.b8 is 'resnet', expected 'skip'",
-        "the layers of backbone.synthesis have the clamps ['64', 'None']",
+        "the layers of backbone.synthesis have the clamps ['64.0', 'None']",
         "bias_gain of backbone.mapping.fc0 is 1, expected 0.01",
-        "ray_end = None, expected a number",
+        "ray_end of rendering_kwargs is None, expected a number",
         "clamp_mode of rendering_kwargs is 'relu', expected 'softplus'",
     ):
         assert line in str(error.value)
@@ -196,8 +196,8 @@ def _others(path: Path) -> dict[str, bytes]:
         "of the class DualDiscriminator": foreign.dumps(
             {"G_ema": foreign.network(Record("DualDiscriminator", {"_modules": {}}))}
         ),
-        "no network G_ema; it has G, D": foreign.dumps({"G": None, "D": None}),
-        "holds a list": foreign.dumps([1, 2]),
+        "no network G_ema; it has 'G', 'D'": foreign.dumps({"G": None, "D": None}),
+        "holds \\[1, 2\\]": foreign.dumps([1, 2]),
     }
 
 
