@@ -49,10 +49,9 @@ def read_text(path: str | os.PathLike, what: str = "text", *, limit: int = TEXT_
             found = "it is a folder" if path.is_dir() else "it is no regular file" if path.exists() else "no such file"
             raise ValueError(f"{found}; give the path of such a file")
         with open(path, "rb") as handle:
-            content = handle.read(limit + 1)
-        if len(content) > limit:
-            raise ValueError(f"it has more than {limit >> 20} MiB; is it another file?")
-        return content.decode("utf-8-sig")
+            if os.fstat(handle.fileno()).st_size > limit:
+                raise ValueError(f"it has more than {limit >> 20} MiB; is it another file?")
+            return handle.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} cannot be read as {what}: byte {error.start} is not UTF-8; is it another file, or damaged? "

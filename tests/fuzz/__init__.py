@@ -1,0 +1,1 @@
+"""Broken and hostile files against every reader: `python -m tests.fuzz --minutes 5`."""

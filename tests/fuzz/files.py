@@ -1,0 +1,207 @@
+"""Every kind of file that is read, but pickles: a sound example, and the reader that meets what becomes of it.
+
+A reader raises ValueError and names the file, or accepts what it got; anything else is a fault.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import random
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from dnerf_jax.factory import dataset
+from dnerf_jax.io import arrays, checkpoints, files, packs, ply, png
+from dnerf_jax.models import generator as eg3d
+from dnerf_jax.models import semantic
+from dnerf_jax.models.model import Model
+from dnerf_jax.networks.superresolution import SuperresolutionConfig
+from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.points import PointCloud
+from dnerf_jax.training import logs, runs
+from dnerf_jax.worlds.heads import table
+from tests.fuzz import mutations
+
+LABELS = LabelMap(("background", "skin", "hair"), ((0, 0, 0), (230, 190, 150), (130, 60, 200)))
+SETTINGS = dataset.Settings(
+    seed=0, latents=2, views=2, batch=1, yaw=30.0, pitch=10.0, truncation_psi=1.0, voxel_size=0.01
+)
+VIEWS = ("z", "cam2world", "intrinsics", "latent_id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """make: writes a sound folder; damaged: pattern of the files in it that are changed; read: the reader of a file."""
+
+    make: Callable[[pathlib.Path], object]
+    damaged: str
+    read: Callable[[pathlib.Path], object]
+
+
+class Example:
+    """A sound folder of a kind, one file of which is changed for each case."""
+
+    def __init__(self, name: str, folder: pathlib.Path):
+        self.name, self.kind, self.folder = name, KINDS[name], folder
+        self.kind.make(folder)
+        self.files = sorted(path for path in folder.glob(self.kind.damaged) if path.is_file())
+        self.sound = {path: path.read_bytes() for path in self.files}
+        for path in self.files:
+            self.kind.read(path)  # what is sound is accepted
+
+    def prepare(self, seed: int, index: int) -> pathlib.Path:
+        """Writes the case `index` of a seed; the other files are as they were."""
+        rng = random.Random(f"{self.name} {seed} {index}")
+        path = rng.choice(self.files)
+        content = mutations.mutate(self.sound[path], path.suffix, rng)
+        if self.name == "config" and rng.random() < 0.7:
+            content = _signed(content)
+        for other, sound in self.sound.items():
+            other.write_bytes(content if other == path else sound)
+        return path
+
+    def attempt(self, path: pathlib.Path) -> None:
+        """Reads the case that was written."""
+        self.kind.read(path)
+
+
+def _signed(content: bytes) -> bytes:
+    """A config.json whose fingerprint is right, so that what is behind that check is reached too."""
+    try:
+        description = json.loads(content)
+        description["fingerprints"]["config"] = checkpoints.config_fingerprint(description)
+        return json.dumps(description).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return content
+
+
+@functools.cache
+def model() -> Model:
+    """A tiny generator with a branch, of random numbers."""
+    config = eg3d.GeneratorConfig(
+        z_dim=4,
+        c_dim=0,
+        w_dim=8,
+        mapping_layers=1,
+        plane_resolution=8,
+        plane_channels=4,
+        channel_base=64,
+        channel_max=8,
+        feature_channels=4,
+        decoder_hidden=8,
+        neural_rendering_resolution=8,
+        superresolution=SuperresolutionConfig(input_resolution=8, widths=(4, 4), upsample=(False, False)),
+        rendering=eg3d.RenderingConfig(depth_resolution=4, depth_resolution_importance=0),
+    )
+    made = eg3d.abstract(config)
+    form = semantic.SemanticConfig(num_classes=3, hidden=4, feature_channels=4, superresolution_width=4)
+    branch = semantic.abstract(form, config)
+    return Model(
+        dataclasses.replace(made, variables=_numbers(made.variables)),
+        dataclasses.replace(branch, params=_numbers(branch.params)),
+        LABELS,
+        (("license", "none"),),
+    )
+
+
+def _numbers(tree):
+    draws = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: draws.standard_normal(leaf.shape).astype(np.float32), tree)
+
+
+def _views():
+    draws = np.random.default_rng(1)
+    cam2world = np.tile(np.diag([1.0, -1, -1, 1]).astype(np.float32), (3, 1, 1))
+    cam2world[:, 2, 3] = 2.7
+    intrinsics = np.tile(np.array([[4.2, 0, 0.5], [0, 4.2, 0.5], [0, 0, 1]], np.float32), (3, 1, 1))
+    z = draws.standard_normal((3, 4)).astype(np.float32)
+    return dict(zip(VIEWS, (z, cam2world, intrinsics, np.arange(3)), strict=True))
+
+
+def _make_arrays(folder):
+    np.savez(folder / "a.npz", **_views())
+    np.savez_compressed(folder / "b.npz", **_views())
+
+
+def _make_pack(folder):
+    draws = np.random.default_rng(2)
+    images = draws.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    masks = draws.integers(0, 3, (3, 8, 8), dtype=np.uint8)
+    packs.save(folder, packs.Annotations(images, masks, **_views(), label_map=LABELS, fingerprint="0" * 16, name="a"))
+
+
+def _make_images(folder):
+    draws = np.random.default_rng(3)
+    png.save_image(folder / "image.png", draws.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    png.save_image(folder / "grey.png", draws.integers(0, 256, (12, 12), dtype=np.uint8))
+    png.save_image(folder / "photo.jpg", draws.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+
+
+def _make_cloud(folder):
+    draws = np.random.default_rng(4)
+    points, colors = draws.uniform(-1, 1, (9, 3)), draws.integers(0, 256, (9, 3))
+    ply.save_cloud(folder / "a.ply", PointCloud(points, colors, np.arange(9) % 3, LABELS))
+    rows = "".join(" ".join(map(str, (*point, *color, 1))) + "\n" for point, color in zip(points, colors, strict=True))
+    head = (folder / "a.ply").read_bytes().partition(b"end_header\n")[0].replace(b"binary_little_endian", b"ascii")
+    (folder / "b.ply").write_bytes(head + b"end_header\n" + rows.encode())
+
+
+def _make_metrics(folder):
+    lines = [json.dumps({"step": step, "loss": 1 / step, "psnr": None}) for step in range(1, 6)]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def _make_run(folder):
+    (folder / runs.CHECKPOINTS / "1").mkdir(parents=True)  # settings of a run that made nothing are not read
+    _remember(folder / runs.SETTINGS)
+
+
+def _remember(path):
+    runs.remember(path.parent, SETTINGS, inputs={"generator": "0" * 16})
+
+
+def _describe(path):
+    dataset._describe(SETTINGS, model(), path.parent)
+
+
+def _make_npy(folder):
+    np.save(folder / "latent.npy", _views()["z"])
+
+
+def _make_table(folder):
+    (folder / "heads.npz").write_bytes(table.PATH.read_bytes())
+
+
+def _make_checkpoint(folder):
+    checkpoints.save(folder, model())
+
+
+def _load_pack(path):
+    packs.load(path.parent if path.parent.name not in ("images", "masks") else path.parent.parent)
+
+
+def _load_checkpoint(path):
+    folder = next(parent for parent in path.parents if (parent / "config.json").exists())
+    checkpoints.load(folder)
+
+
+KINDS = {
+    "arrays": Kind(_make_arrays, "*.npz", lambda path: arrays.load_arrays(path, VIEWS)),
+    "array": Kind(_make_npy, "*.npy", arrays.load_array),
+    "table": Kind(_make_table, "*.npz", table.load.__wrapped__),
+    "pack": Kind(_make_pack, "**/*", _load_pack),
+    "image": Kind(_make_images, "image.png", png.load_image),
+    "picture": Kind(_make_images, "*", functools.partial(png.read_picture, white=False)),
+    "mask": Kind(_make_pack, "masks/0000.png", functools.partial(png.load_mask, label_map=LABELS)),
+    "labelmap": Kind(_make_pack, "labelmap.json", png.load_label_map),
+    "cloud": Kind(_make_cloud, "*.ply", ply.load_cloud),
+    "metrics": Kind(_make_metrics, "metrics.jsonl", logs.read_metrics),
+    "settings": Kind(_make_run, runs.SETTINGS, _remember),
+    "dataset": Kind(lambda folder: _describe(folder / dataset.DESCRIPTION), dataset.DESCRIPTION, _describe),
+    "config": Kind(_make_checkpoint, "config.json", _load_checkpoint),
+    "checkpoint": Kind(_make_checkpoint, "*/**/*", _load_checkpoint),
+    "json": Kind(lambda folder: files.write_json(folder / "a.json", {"a": [1, {"b": "c"}]}), "a.json", files.read_json),
+}
