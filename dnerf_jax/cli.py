@@ -49,6 +49,7 @@ _DEFINERS = {
 _CONFIG_HELP = "a file with get_config(), or the name of one that comes with dnerf_jax"
 _OVERRIDE = re.compile(r"--?(no)?config\.(\w[\w.]*)(=.*)?", re.DOTALL)
 _INTERRUPTED = 130  # the exit status of what Ctrl-C ended, by custom of shells
+_DISK_FULL = rf"{os.strerror(errno.ENOSPC)}|^\d+ requested and \d+ written"
 _AGAIN = "give the same command again to go on from what was saved"
 
 
@@ -76,7 +77,8 @@ def door(main: Callable[..., Any]) -> None:
     warnings.showwarning = _warn
 
     def run(argv: list[str]) -> int:
-        logging.set_verbosity(logging.WARNING)  # Orbax would tell a page about every checkpoint
+        # Orbax would tell a page about every checkpoint, and a thousand lines about an error that it also raises.
+        logging.set_verbosity(logging.FATAL)
         try:
             named = {option.name: _checked(option, flags.FLAGS[option.name].value, overrides) for option in options}
             status = main(*_values(places, argv[1:]), **named)
@@ -101,8 +103,8 @@ def _what_to_do(error: Exception) -> str | None:
     if isinstance(error, BrokenPipeError):  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return "what reads the output has ended"
-    # Orbax and XLA wrap what the system says in errors of their own.
-    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text:
+    # Orbax and XLA wrap what the system says in errors of their own, and NumPy leaves it away.
+    if getattr(error, "errno", None) == errno.ENOSPC or re.search(_DISK_FULL, text):
         return f"the disk is full ({text.splitlines()[0]:.300}): free some space, then {_AGAIN}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return f"there is not enough memory ({text.partition(chr(10))[0]:.300}): take smaller batches, or less at once"

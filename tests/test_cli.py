@@ -58,6 +58,10 @@ def main(config: Settings, workdir: str, views: Count = 3, quick: bool = False, 
         open("there/is/no/file")
     if workdir == "full":
         raise OSError(28, "No space left on device")
+    if workdir == "full array":
+        raise OSError("65536 requested and 4064 written")
+    if workdir == "memory":
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
     if workdir == "interrupt":
         raise KeyboardInterrupt
     if workdir == "warn":
@@ -168,6 +172,8 @@ def test_a_packaged_configuration_is_found_by_name(run):
         (["--config=generate", WORKDIR], "(generate.py is for: python -m dnerf_jax.generate --config generate"),
         ([LITTLE, "--workdir=missing"], "there/is/no/file: No such file or directory"),
         ([LITTLE, "--workdir=full"], "the disk is full"),
+        ([LITTLE, "--workdir=full array"], "the disk is full"),
+        ([LITTLE, "--workdir=memory"], "there is not enough memory"),
         ([LITTLE, "--wrkdir=w"], "Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
         ([LITTLE], "--workdir is missing: where nothing goes."),
         ([WORKDIR], "--config is missing: a file with get_config(), or the name of one that comes with dnerf_jax; kn"),
