@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints, packs
+from dnerf_jax.io import checkpoints, folders, packs
 from dnerf_jax.training import process, scoring
 
 
@@ -14,14 +14,16 @@ def main(checkpoint: str, out: str, annotations: str = "") -> None:
     out: folder for scores.json and the pictures
     annotations: a labelled pack of your own; by default the embedded single views and video
     """
-    process.prepare()
-    model = checkpoints.load(checkpoint)
-    chosen = {Path(annotations).name: annotations} if annotations else scoring.EMBEDDED
-    scores = {}
-    for name, pack in chosen.items():
-        views, picture = packs.load(pack, model), Path(out) / f"{name}.png"
-        scores[name] = scoring.score_pack(model, views, picture=picture, rows_at_once=process.rows_at_once(model))
-    scoring.write(scores, Path(out))
+    with folders.claimed(out) as folder:
+        process.prepare()
+        model = checkpoints.load(checkpoint)
+        chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED
+        scores = {}
+        for name, pack in chosen.items():
+            print(f"checking the labelled views {pack}", flush=True)
+            views, picture = packs.load(pack, model), folder / f"{name}.png"
+            scores[name] = scoring.score_pack(model, views, picture=picture, rows_at_once=process.rows_at_once(model))
+        scoring.write(scores, folder)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,38 @@
-"""Renders the embedded labelled packs anew: python -m dnerf_jax.pack --checkpoint DIR --out DIR"""
+"""Renders the embedded labelled packs anew, or draws one: python -m dnerf_jax.pack --show PACK --out sheet.jpg"""
 
 from pathlib import Path
 
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints, packs
+from dnerf_jax.io import checkpoints, folders, packs, png
+from dnerf_jax.viz import pictures
 from dnerf_jax.worlds import labelled
 
 
-def main(checkpoint: str, out: str) -> None:
-    """Writes the packs heads_train, heads_test and heads_video.
+def main(out: str, checkpoint: str = "", show: str = "") -> None:
+    """Writes the packs heads_train, heads_test and heads_video, or draws the masks of a pack over its images.
 
+    out: folder to write the packs into, where those that are there are replaced; with --show the .jpg or .png to draw
     checkpoint: folder of the generator that was trained on the heads world
-    out: folder to write the packs into; packs that are there are replaced
+    show: the pack to draw, a folder or an embedded name; of more than 48 views as many, evenly spread
     """
+    if bool(checkpoint) == bool(show):
+        raise ValueError("Pass either --show, the pack to draw, or --checkpoint, the generator to render packs for.")
+    if show:
+        pack = packs.load(show)
+        png.save_image(out, pictures.labelled_sheet(pack.images, pack.masks, pack.label_map))
+        print(f"{out}: masks over images of {show}, which has {len(pack)} views")
+        return
+    with folders.claimed(out) as folder:
+        render(checkpoint, folder)
+
+
+def render(checkpoint: str, folder: Path) -> None:
+    """Renders the packs, checks them and writes them into `folder`."""
     model = checkpoints.load(checkpoint)
     for pack in labelled.PACKS:
         made = labelled.make(pack, model, model.generator.config.image_resolution)
         packs.verify(made, model)
-        packs.save(Path(out) / pack.name, made, replace=True)
+        packs.save(folder / pack.name, made, replace=True)
         print(f"{pack.name}: {len(made)} views of {pack.latents} latents")
 
 

@@ -56,6 +56,7 @@ def scores(confusion: Any, names: Sequence[str]) -> dict[str, Any]:
 
     - "miou": mean IoU over the classes that occur in the labels or in the predictions: a class that is only
       predicted counts as 0, one that occurs nowhere is left out.
+    - "classes_seen": over how many classes that mean is.
     - "accuracy": part of the pixels with the right class.
     - "per_class": IoU by name, None for a class that occurs nowhere.
     - "label_pixels", "prediction_pixels": counts by name.
@@ -71,6 +72,7 @@ def scores(confusion: Any, names: Sequence[str]) -> dict[str, Any]:
     iou = right / np.maximum(union, 1)
     return {
         "miou": float(iou[occurs].mean()) if total else None,
+        "classes_seen": int(occurs.sum()),
         "accuracy": float(right.sum() / total) if total else None,
         "per_class": {name: float(iou[k]) if occurs[k] else None for k, name in enumerate(names)},
         "label_pixels": {name: int(labelled[k]) for k, name in enumerate(names)},

@@ -53,7 +53,7 @@ def freeze(
     selected = selected or freeze_samples(config, model, pack)
     _, first, latent = np.unique(pack.latent_id, return_index=True, return_inverse=True)
     return Frozen(
-        features=_collect(lambda i: _features(config, model, pack.z[first[i]]), len(first)),
+        features=_collect(lambda i: _features(config, model, pack.z[first[i]], pack.truncation_psi), len(first)),
         latent=jnp.asarray(latent),
         selected=selected,
         masks=jnp.asarray(pack.masks),
@@ -66,7 +66,7 @@ def freeze_samples(config: SemanticConfig, model: Model, pack: Annotations) -> S
 
     They depend on the generator and, of the branch, on `density_prior` and `samples_kept` alone.
     """
-    planes = functools.lru_cache(maxsize=1)(lambda first: _planes(model, pack.z[first]))
+    planes = functools.lru_cache(maxsize=1)(lambda first: _planes(model, pack.z[first], pack.truncation_psi))
     _, first, latent = np.unique(pack.latent_id, return_index=True, return_inverse=True)
     return _collect(lambda i: _samples(config, model, planes(first[latent[i]]), pack.camera[i]), len(pack))
 
@@ -75,7 +75,7 @@ def frozen_bytes(config: SemanticConfig, model: Model, latents: int, views: int)
     """The memory that `Frozen` takes for so many views of so many latents, without computing it."""
 
     def one(z: jax.Array, camera: Camera) -> Any:
-        return _features(config, model, z), _samples(config, model, _planes(model, z), camera)
+        return _features(config, model, z, 1.0), _samples(config, model, _planes(model, z, 1.0), camera)
 
     def size(tree: Any) -> int:
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
@@ -131,16 +131,16 @@ def _put(whole: Any, part: Any, i: int) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _features(config: SemanticConfig, model: Model, z: jax.Array) -> list[jax.Array]:
+def _features(config: SemanticConfig, model: Model, z: jax.Array, psi: float) -> list[jax.Array]:
     """The selected features of one latent."""
-    ws = scenes.synthesize(model, z).ws
+    ws = scenes.synthesize(model, z, truncation_psi=psi).ws
     return semantic.select_features(config, generator.synthesize_blocks(model.generator, ws))
 
 
 @jax.jit
-def _planes(model: Model, z: jax.Array) -> jax.Array:
+def _planes(model: Model, z: jax.Array, psi: float) -> jax.Array:
     """Planes (3, R, R, C) of one latent."""
-    return scenes.synthesize(model, z).planes
+    return scenes.synthesize(model, z, truncation_psi=psi).planes
 
 
 @functools.partial(jax.jit, static_argnums=0)

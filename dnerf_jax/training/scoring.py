@@ -46,15 +46,17 @@ def score_pack(
     rows, psnr, latent, current, camera = [], [], None, None, pack.camera
     for i in np.argsort(pack.latent_id, kind="stable"):
         if current is None or pack.latent_id[i] != latent:
-            latent, current = pack.latent_id[i], _synthesize(model, pack.z[i])
+            latent = pack.latent_id[i]
+            current = _synthesize(model, pack.z[i], truncation_psi=pack.truncation_psi)
         view = _render(model, current, camera[i], rows_at_once=rows_at_once)
         mask, image = np.asarray(view.mask), np.clip(view.image, -1, 1)
         counts += np.asarray(metrics.confusion(pack.masks[i], mask, label_map.num_classes), np.int64)
         psnr.append(float(metrics.psnr(image, images.from_uint8(pack.images[i]))))
         if i in shown:
             label, prediction = label_map.colorize(pack.masks[i]), label_map.colorize(mask)
-            differ = pictures.difference_picture(pack.masks[i], mask, images.to_uint8(image))
-            rows.append([pack.images[i], images.to_uint8(image), label, prediction, differ])
+            rendering = images.to_uint8(image, span=(-1, 1))
+            differ = pictures.difference_picture(pack.masks[i], mask, rendering)
+            rows.append([pack.images[i], rendering, label, prediction, differ])
     if picture is not None:
         columns = ["image", "rendering", "label", "prediction", "difference"]
         png.save_image(picture, pictures.sheet(rows, column_labels=columns))
@@ -78,7 +80,8 @@ def write(scores: dict[str, dict[str, Any]], out: Path) -> None:
     files.write_json(out / "scores.json", scores, indent=2)
     for name, score in scores.items():
         print(
-            f"{name:8s} mIoU {score['miou']:.4f}  accuracy {score['accuracy']:.4f}  "
+            f"{name:8s} mIoU {score['miou']:.4f} ({score['classes_seen']} of {len(score['per_class'])} classes)  "
+            f"accuracy {score['accuracy']:.4f}  "
             f"image PSNR {score['psnr']:.2f} dB  ({score['views']} views)"
         )
 

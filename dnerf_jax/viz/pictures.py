@@ -198,6 +198,35 @@ def sheet(
     return np.asarray(canvas)
 
 
+def labelled_sheet(
+    images: np.ndarray, masks: np.ndarray, label_map: LabelMap, *, most: int = 48, columns: int = 8
+) -> np.ndarray:
+    """Lays masks over their images, each with its number, so that labels that are out of step are seen.
+
+    Args:
+      images, masks: uint8 (N, R, R, 3) and ids (N, R, R); the background is left as it is.
+      most: how many are drawn; of more as many, evenly spread, the first and the last among them.
+      columns: pictures side by side, of at most 256 pixels each.
+    """
+    step = -(-images.shape[1] // 256)
+    cells = []
+    for view in np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).round().astype(int)):
+        image, mask = images[view, ::step, ::step], masks[view, ::step, ::step]
+        cell = np.where((mask == 0)[..., None], image, overlay(image, label_map.colorize(mask)))
+        cells.append(_numbered(cell, view))
+    return sheet([cells[first : first + columns] for first in range(0, len(cells), columns)])
+
+
+def _numbered(picture: np.ndarray, number: int) -> np.ndarray:
+    """A picture with a number in its upper left corner."""
+    image = Image.fromarray(picture)
+    size = int(np.clip(picture.shape[0] / 9, 11, 18))
+    font, draw = ImageFont.load_default(size), ImageDraw.Draw(image)
+    draw.rectangle((0, 0, font.getlength(str(number)) + 6, size + 4), _EMPTY)
+    draw.text((3, 2), str(number), _INK, font)
+    return np.asarray(image)
+
+
 def curve_picture(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,

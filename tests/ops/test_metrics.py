@@ -53,6 +53,7 @@ def test_scores_by_hand():
     confusion = np.array([[6, 0, 0, 2], [0, 2, 2, 0], [0, 0, 4, 0], [0, 0, 0, 0]])
     result = metrics.scores(confusion, NAMES)
     assert result["accuracy"] == pytest.approx(12 / 16)
+    assert result["classes_seen"] == 4
     assert result["per_class"] == pytest.approx({"background": 6 / 8, "skin": 2 / 4, "hair": 4 / 6, "hat": 0.0})
     assert result["miou"] == pytest.approx((6 / 8 + 2 / 4 + 4 / 6 + 0) / 4)
     assert result["label_pixels"] == {"background": 8, "skin": 4, "hair": 4, "hat": 0}
@@ -61,7 +62,7 @@ def test_scores_by_hand():
 
 def test_absent_classes_are_none_and_not_in_the_mean():
     result = metrics.scores(jnp.diag(jnp.array([3, 0, 5, 0])), NAMES)
-    assert result["miou"] == 1.0
+    assert result["miou"] == 1.0 and result["classes_seen"] == 2
     assert result["per_class"] == {"background": 1.0, "skin": None, "hair": 1.0, "hat": None}
     empty = metrics.scores(np.zeros((4, 4)), NAMES)
     assert empty["miou"] is None and empty["accuracy"] is None

@@ -64,6 +64,15 @@ def test_views_share_the_features_of_their_latent_and_known_samples_are_kept(bra
     np.testing.assert_array_equal(again.class_weights, 1)
 
 
+def test_scenes_are_truncated_as_the_pack_says(branch_settings, loaded, tiny_pack):
+    whole = tiny_pack[[0, 3]]  # two latents from one camera
+    average = dataclasses.replace(whole, truncation_psi=0.0)
+    made = [frozen.freeze(branch_settings.semantic, loaded, pack) for pack in (average, whole)]
+    for same, parts in zip((True, False), made, strict=True):
+        for array in jax.tree.leaves((parts.features, parts.selected)):
+            assert np.array_equal(array[0], array[1]) == same
+
+
 @pytest.mark.parametrize("name", ["every", "own density"])
 def test_the_memory_that_is_announced_is_taken(branch_settings, known, loaded, name):
     there, prior = known[name], name == "every"

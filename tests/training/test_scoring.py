@@ -61,6 +61,16 @@ def test_wrong_pixels_are_counted_and_unlabelled_ones_are_not(model, own_pack):
     assert scores["miou"] < 1
 
 
+def test_scenes_are_truncated_as_the_pack_says(model, own_pack):
+    average = scoring._synthesize(model, own_pack.z[0], truncation_psi=0.0)
+    view = scoring._render(model, average, own_pack.camera[0], rows_at_once=8)
+    pack = dataclasses.replace(own_pack[[1]], cam2world=own_pack.cam2world[:1], masks=np.asarray(view.mask)[None])
+    images = np.round(np.clip(view.image, -1, 1) * 127.5 + 127.5).astype(np.uint8)[None]
+    scores = [score_pack(model, dataclasses.replace(pack, images=images, truncation_psi=psi)) for psi in (0.0, 1.0)]
+    assert scores[0]["miou"] == 1.0 > scores[1]["miou"]
+    assert scores[0]["psnr"] > 40 > scores[1]["psnr"]
+
+
 def test_scores_do_not_depend_on_the_order_of_views(model, tiny_pack):
     scores = [score_pack(model, tiny_pack[order]) for order in ([0, 4, 1, 5], [5, 1, 4, 0])]
     assert scores[0] | {"psnr": 0} == scores[1] | {"psnr": 0}
@@ -76,13 +86,18 @@ def test_models_that_cannot_be_scored_are_refused(tiny_model, model, own_pack):
         score_pack(model, dataclasses.replace(own_pack, label_map=other))
 
 
-def test_the_door_writes_scores_and_a_picture(checkpoint, own_pack, tmp_path, capsys):
+def test_the_door_writes_scores_and_a_picture(checkpoint, tiny_pack, own_pack, tmp_path, capsys):
+    # The random branch labels emptiness too, which a pack may not.
+    empty = tiny_pack.masks[[0, 4, 8]] == 0
+    own_pack = dataclasses.replace(own_pack, masks=np.where(empty, LabelMap.IGNORE, own_pack.masks))
     packs.save(tmp_path / "own", own_pack)
     evaluate.main(str(checkpoint), str(tmp_path / "out"), str(tmp_path / "own"))
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert list(scores) == ["own"]
     assert scores["own"]["miou"] == 1.0
     assert set(scores["own"]["per_class"]) == set(own_pack.label_map.names)
-    assert "mIoU 1.0000  accuracy 1.0000" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"mIoU 1.0000 ({len(np.unique(own_pack.masks[~empty]))} of 5 classes)  accuracy 1.0000" in printed
+    assert printed.startswith(f"checking the labelled views {tmp_path / 'own'}")
     with Image.open(tmp_path / "out" / "own.png") as picture:
         assert picture.height >= 3 * own_pack.resolution and picture.width >= 5 * own_pack.resolution

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dnerf_jax.ops import cameras
+from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.viz import pictures
 
 # Frontal camera at z = 2: OpenCV axes, so y and z point the other way than the world's.
@@ -122,3 +123,20 @@ def test_normals_are_colours_and_nothing_is_pale():
 def test_shares_are_dark_to_bright():
     picture = pictures.share_picture(np.array([[0.0, 0.5, 1.0, 2.0]]))[0].astype(int).sum(-1)
     assert picture[0] < picture[1] < picture[2] == picture[3]
+
+
+def test_a_labelled_sheet_shows_masks_over_their_own_images_evenly_spread():
+    labels = LabelMap(("background", "skin"), ((0, 0, 0), (200, 0, 0)))
+    images = np.broadcast_to(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1) * 20, (10, 40, 40, 3))
+    masks = np.zeros((10, 40, 40), np.uint8)
+    masks[:, :, 20:] = 1
+    sheet = pictures.labelled_sheet(images, masks, labels, most=4, columns=3)
+    assert sheet.shape == (4 + 2 * 44, 4 + 3 * 44, 3)
+    for place, view in enumerate((0, 3, 6, 9)):
+        row, column = divmod(place, 3)
+        cell = sheet[4 + 44 * row :, 4 + 44 * column :][:40, :40].astype(int)
+        np.testing.assert_array_equal(cell[35, 5], 20 * view)
+        np.testing.assert_array_equal(cell[35, 35], [100 + 10 * view, 10 * view, 10 * view])
+        assert (cell[:12, :12] == 244).any() and (cell[:12, :12].sum(-1) < 300).any()
+    large = pictures.labelled_sheet(np.zeros((1, 600, 600, 3), np.uint8), np.ones((1, 600, 600), np.uint8), labels)
+    assert large.shape == (8 + 200, 8 + 200, 3)

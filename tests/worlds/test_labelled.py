@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnerf_jax import pack
 from dnerf_jax.io import checkpoints, packs
@@ -87,6 +88,19 @@ def test_no_latent_is_in_two_packs_or_was_trained_on(made):
     assert len(np.unique(drawn, axis=0)) == len(drawn) == 2 + 2 + 1 + 8
 
 
+def test_a_pack_is_drawn_without_a_generator(tmp_path, capsys):
+    pack.main(str(tmp_path / "sheet.jpg"), show="heads_video")
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.width > 8 * 256 and sheet.height > 6 * 256
+    assert "masks over images of heads_video, which has 61 views" in capsys.readouterr().out
+    for names in ({}, {"show": "heads_video", "checkpoint": "heads"}):
+        with pytest.raises(ValueError, match="Pass either --show"):
+            pack.main(str(tmp_path / "other.jpg"), **names)
+    with pytest.raises(ValueError, match=r"expected \.png or \.jpg"):
+        pack.main(str(tmp_path / "other"), show="heads_video")
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.jpg"]
+
+
 @pytest.mark.slow
 def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatch, tiny_model):
     config = dataclasses.replace(tiny_model.generator.config, z_dim=heads.Z_DIM, c_dim=0)
@@ -94,5 +108,5 @@ def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatc
     checkpoints.save(tmp_path / "model", model)
     monkeypatch.setattr(labelled, "PACKS", (dataclasses.replace(TEST, latents=2),))
     with pytest.raises(ValueError, match=r"the annotations 'heads_test' cannot be used: \n  - view \d, rendered again"):
-        pack.main(str(tmp_path / "model"), str(tmp_path / "assets"))
+        pack.main(str(tmp_path / "assets"), checkpoint=str(tmp_path / "model"))
     assert not (tmp_path / "assets").exists()
