@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnerf_jax import cli
-from dnerf_jax.io import configurations
+from dnerf_jax.io import checkpoints, configurations
 
 ROOT = Path(__file__).parent.parent
 DOORS = sorted(
@@ -36,3 +36,32 @@ def test_what_a_door_takes_is_described(name):
                 assert not (field.startswith("  --") and meaning.startswith("  --")), f"{field} is not described"
         else:
             assert cli._description(main, parameter.name) != f"see {main.__module__}", parameter.name
+
+
+def no_model(*_):
+    """Stands for the load of a checkpoint, which must not happen before the folder is looked at."""
+    raise AssertionError("a model was loaded first")
+
+
+@pytest.mark.parametrize(
+    "name, others, known_by",
+    [
+        ("train", {"config": None}, "settings.json"),
+        ("pretrain", {"config": None}, "settings.json"),
+        ("invert", {"config": None, "image": "photo.png"}, "settings.json"),
+        ("generate", {"config": None, "checkpoint": "heads"}, "dataset.json"),
+        ("reproduce", {"table": "4"}, "settings.json"),
+        ("demo", {}, "training"),
+    ],
+)
+def test_a_folder_is_looked_at_before_any_work(name, others, known_by, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "load", no_model)
+    (tmp_path / "file").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    main = importlib.import_module(f"dnerf_jax.{name}").main
+    folder = next(entry for entry in ("out", "workdir") if entry in inspect.signature(main).parameters)
+    with pytest.raises(ValueError, match="file is a file, expected the name of a folder"):
+        main(**{folder: str(tmp_path / "file")}, **others)
+    with pytest.raises(ValueError, match=rf"mine has content \(thesis.tex\), but no {known_by}"):
+        main(**{folder: str(tmp_path / "mine")}, **others)
