@@ -130,6 +130,15 @@ def test_latents_and_cameras_differ_and_stay_in_their_limits(settings, tiny_conf
     assert not np.allclose(other, z[0])
 
 
+def test_a_seed_is_the_same_dataset_whatever_the_flags(settings, tiny_config):
+    z, camera = dataset.sample(settings, tiny_config, 1)
+    with jax.enable_x64(True):
+        wide_z, wide_camera = dataset.sample(settings, tiny_config, 1)
+        assert (wide_z.dtype, wide_camera.cam2world.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(wide_z, z)
+    np.testing.assert_allclose(wide_camera.cam2world, camera.cam2world, atol=1e-6)
+
+
 def test_a_stopped_run_continues_with_what_is_missing(settings, tiny_model, tmp_path, monkeypatch):
     rendered = []
 

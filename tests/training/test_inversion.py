@@ -77,6 +77,14 @@ def test_a_rendering_is_approached(settings, view, tiny_semantic_model, nearby):
     np.testing.assert_allclose(loss_of(settings, tiny_semantic_model, target, found), inverted.loss, rtol=1e-3)
 
 
+def test_a_seed_has_the_same_candidates_whatever_the_flags(settings, tiny_config):
+    candidate = inversion.random_candidate(settings, tiny_config, 3)
+    with jax.enable_x64(True):
+        wide = inversion.random_candidate(settings, tiny_config, 3)
+    jax.tree.map(np.testing.assert_array_equal, wide, candidate)
+    assert {leaf.dtype for leaf in jax.tree.leaves(wide)} == {np.dtype(np.float32)}
+
+
 def test_the_best_seen_is_what_is_found_and_the_start_stays_the_callers(settings, tiny_model, monkeypatch):
     """Steps that are far too long leave a good start; their state is donated, the start is not."""
     settings = dataclasses.replace(settings, learning_rate=3.0, pose_learning_rate=0.3, candidates=1, steps=7)
