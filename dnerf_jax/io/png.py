@@ -22,6 +22,7 @@ BYTES = 2**29  # of its file at most
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")  # Pillow reads more, some by other programs
 _JPEG_QUALITY = 90
 RENUMBERED = "numbered anew, as editors do: ids are read from the colours, which are the label map's"
+_BYTE_OF = np.round(np.arange(65536) / 257).astype(np.uint8)  # of every grey of 16 bits
 _T = TypeVar("_T")
 
 
@@ -157,21 +158,21 @@ def _decoded(path: str | os.PathLike, what: str, decode: Callable[[Image.Image],
 
 def _as_seen(image: Image.Image, white: bool) -> np.ndarray:
     """The colours (H, W, 3) of an opened picture of any mode, upright and over a ground."""
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F":
         raise ValueError("its pixels are floats of an unknown range: save it as PNG or JPEG")
     if image.mode.startswith("I"):  # greys of 16 bits, of which Pillow would make everything beyond 255 white
-        deep = np.asarray(image).astype(np.int64)
+        deep, transparent = np.asarray(image), image.info.get("transparency")
         if deep.min() < 0 or deep.max() > 65535:
             raise ValueError("its pixels have more than 16 bits: save it as PNG or JPEG")
-        transparent = image.info.get("transparency")
-        image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+        image = Image.fromarray(_BYTE_OF[deep])
         if transparent is not None:
-            image.putalpha(Image.fromarray(np.where(deep == transparent, 0, 255).astype(np.uint8)))
+            image.putalpha(Image.fromarray(np.where(deep == transparent, np.uint8(0), np.uint8(255))))
     if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, (255, 255, 255, 255) if white else (0, 0, 0, 255))
-        image = Image.alpha_composite(ground, image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
+        over = image.convert("RGBA")
+        image = Image.new("RGB", over.size, (255, 255, 255) if white else (0, 0, 0))
+        image.paste(over, mask=over)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _ids(image: Image.Image) -> tuple[str | None, str, np.ndarray | None, list[int] | None]:
