@@ -54,7 +54,7 @@ def require_generator(network: Any) -> None:
     if isinstance(network, Record) and network.class_name == "Generator":
         what = "a plain StyleGAN generator (class Generator), which has no tri-plane renderer"
     elif isinstance(network, Record):
-        what = f"of the class {network.class_name}"
+        what = f"of the class {shown(network.class_name)}"
     elif is_state_dict(network):
         what = "a bare state dict, which lacks the configuration (rendering options, plane axes, clamps)"
     else:

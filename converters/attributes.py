@@ -16,7 +16,7 @@ SAMPLES = Range(least=1, most=4096)
 FINE = Range(least=0, most=4096)
 NUMBERS = Range(least=-(10**6), most=10**6)
 POSITIVE = Range(above=0, most=10**6)
-_LINES = 40
+_LINES = 20  # of a message, each of at most 160 letters
 
 
 class Problems(list):
@@ -70,7 +70,7 @@ class Problems(list):
     def stop(self, what: str) -> None:
         """Raises ValueError with `what` and all problems, if there are any."""
         if self:
-            raise ValueError(f"{what}:\n  " + some(self, _LINES, separator="\n  "))
+            raise ValueError(f"{what}:\n  " + some((f"{line:.160}" for line in self), _LINES, separator="\n  "))
 
     def _note(self, name: str, where: str, value: Any, expected: str) -> None:
         self.append(f"{name} of {where} is {shown(value)}, expected {expected}")

@@ -56,8 +56,8 @@ class Budget:
     def go_through(self, file: BinaryIO) -> None:
         """Accounts for the pickle at the file's position, to which it returns, without running it.
 
-        Raises Refused if it would cost too much or is no program that a pickler writes, ValueError if it ends early or
-        has unknown opcodes.
+        Raises Refused if it would cost too much or is no program that a pickler writes; ValueError or EOFError if it
+        ends early or has unknown opcodes.
         """
         start = file.tell()
         stack: list[_Value | None] = []
@@ -66,7 +66,7 @@ class Budget:
             if isinstance(argument, int) and argument.bit_length() > 64 and argument != MAGIC:
                 raise Refused(f"a number of {argument.bit_length()} bits, expected at most 64; {_TAMPERED}")
             if opcode.name == "FRAME" and argument > self.size:
-                raise Refused(f"a part of {argument} bytes; it is truncated or was tampered with")
+                raise EOFError(f"a part of {argument} bytes in a file of {self.size}")
             if opcode.name == "MARK":
                 stack.append(None)
             elif opcode.name in _KEEP:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import pathlib
 import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints, folders
@@ -42,26 +42,28 @@ Fov = Annotated[float, Range(above=0, below=180)]
 
 
 def read_network(path: str | os.PathLike, network: str = "G_ema") -> Record:
-    """The record of one network in an EG3D pickle: "G_ema" (the one to use) or "G"; or the file's one network.
+    """The record of one network in an EG3D pickle: "G_ema" (the one to use) or "G"; or the only one that a file has.
 
     Raises ValueError, always naming the file, if it cannot be read without executing something, or has no EG3D
     generator of that name.
     """
-    return _chosen(pickles.read(path), path, network)
+    return _find(path, network)[1]
 
 
-def _chosen(content: Any, path: str | os.PathLike, network: str) -> Record:
+def _find(path: str | os.PathLike, network: str) -> tuple[str, Record]:
+    """A generator and its name: the one that is asked for, the only thing in the file, or the file as a whole."""
+    content = pickles.read(path)
     with naming(path):
-        if isinstance(content, Record) or is_state_dict(content):
+        if not isinstance(content, dict) or is_state_dict(content):
             require_generator(content)
-            return content
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds {shown(content)}, expected the dict of networks that EG3D writes")
-        if network not in content:
+            return "the whole file", content
+        if network not in content and len(content) != 1:
             names = some(map(shown, content)) or "nothing"
             raise ValueError(f"it has no network {network}; it has {names}: name one with --network")
-        require_generator(content[network])
-    return content[network]
+        (name,) = [network] if network in content else content
+    with naming(f"{path}, {shown(name)}"):
+        require_generator(content[name])
+    return shown(name).strip("'"), content[name]
 
 
 def convert(network: Record, *, info: dict[str, str] | None = None, focal: float = cameras.FOCAL) -> Model:
@@ -86,28 +88,27 @@ def read_model(
 
     Raises ValueError, always naming the file, where `read_network` or `convert` do.
     """
-    content = pickles.read(path)
-    record = _chosen(content, path, network)
-    origin = provenance(path, "the whole file" if content is record else network, license)
+    name, record = _find(path, network)
+    origin = provenance(path, name, license)
     with naming(path):
-        return convert(record, info=origin, focal=focal_length(path, fov))
+        model = convert(record, info=origin, focal=focal_length(path, fov))
+    if fov is None and pathlib.Path(path).name not in PUBLISHED:
+        warnings.warn(
+            f"the cameras that {path} was trained with are not known, and taken to have the focal length of EG3D's "
+            f"faces, {cameras.FOCAL} image sizes; give their field of view by --fov DEGREES (18.83 is this one; 69.19 "
+            "that of EG3D's cars)",
+            stacklevel=2,
+        )
+    return model
 
 
 def focal_length(path: str | os.PathLike, fov: float | None = None) -> float:
     """The focal length, in image sizes, of a file's default cameras: see `read_model`."""
-    if fov is not None:
-        if not 0 < fov < 180:
-            raise ValueError(f"fov is {fov}, expected degrees above 0 and below 180")
-        return float(cameras.focal_from_fov(fov))
-    name = pathlib.Path(path).name
-    if name not in PUBLISHED:
-        warnings.warn(
-            f"the cameras that {name} was trained with are not known, and taken to have the focal length of EG3D's "
-            f"faces, {cameras.FOCAL} image sizes; give their field of view by --fov DEGREES (18.83 is this one; 69.19 "
-            "that of EG3D's cars)",
-            stacklevel=3,
-        )
-    return PUBLISHED.get(name, cameras.FOCAL)
+    if fov is None:
+        return PUBLISHED.get(pathlib.Path(path).name, cameras.FOCAL)
+    if not 0 < fov < 180:
+        raise ValueError(f"fov is {fov}, expected degrees above 0 and below 180")
+    return float(cameras.focal_from_fov(fov))
 
 
 def provenance(path: str | os.PathLike, network: str, license: str | None = None) -> dict[str, str]:

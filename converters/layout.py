@@ -18,7 +18,7 @@ from flax import traverse_util
 from dnerf_jax.ops.messages import some
 
 RESAMPLE_FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
-_LINES = 40  # of a message
+_LINES = 20  # of a message, each of at most 160 letters
 _DECODER = {"fc0": "net.0", "fc1": "net.2"}
 
 
@@ -74,7 +74,7 @@ def to_variables(tensors: Mapping[str, np.ndarray], abstract: Mapping) -> dict:
         elif name not in paths and not np.allclose(_float32(tensor), RESAMPLE_FILTER, atol=1e-6):
             problems.append(f"another filter: {name}, expected the outer product of [1, 3, 3, 1] divided by 64")
     if problems:
-        listed = some(problems, _LINES, separator="\n  ")
+        listed = some((f"{problem:.160}" for problem in problems), _LINES, separator="\n  ")
         raise ValueError(f"{len(problems)} tensors do not fit the network's configuration:\n  {listed}")
     return traverse_util.unflatten_dict({path: to_flax(name, tensors[name]) for name, path in paths.items()})
 

@@ -14,7 +14,10 @@ import numpy as np
 
 from converters.pickles import Record
 
-_STORAGES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
+_STORAGES = {
+    **{"float64": "DoubleStorage", "float32": "FloatStorage", "float16": "HalfStorage"},
+    **{"int64": "LongStorage", "bool": "BoolStorage"},
+}
 # Classes that EG3D pickles by name; all others go through its persistence.
 _BY_NAME = {
     "OSGDecoder": "training.triplane",
@@ -145,4 +148,6 @@ def _attribute(value, module_src):
         return network(value, module_src)
     if isinstance(value, dict):
         return {name: _attribute(entry, module_src) for name, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_attribute(entry, module_src) for entry in value)
     return tensor(value) if isinstance(value, np.ndarray) else value

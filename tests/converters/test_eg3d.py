@@ -190,14 +190,14 @@ def _others(path: Path) -> dict[str, bytes]:
     return {
         "a plain StyleGAN generator": foreign.dumps({"G_ema": stylegan}),
         "a bare state dict": foreign.dumps(state),
-        "G_ema: the network is a bare state dict": foreign.dumps({"G_ema": state}),
+        "'G_ema': the network is a bare state dict": foreign.dumps({"G_ema": state}),
         "is a bare state dict": foreign.legacy({"fc.weight": reference}, {"0": weight}),
         "network is a bare state dict": foreign.zipped({"fc.weight": reference}, {"0": weight}),
-        "of the class DualDiscriminator": foreign.dumps(
+        "of the class 'DualDiscriminator'": foreign.dumps(
             {"G_ema": foreign.network(Record("DualDiscriminator", {"_modules": {}}))}
         ),
         "no network G_ema; it has 'G', 'D'": foreign.dumps({"G": None, "D": None}),
-        "holds \\[1, 2\\]": foreign.dumps([1, 2]),
+        r"network is \[1, 2\]": foreign.dumps([1, 2]),
     }
 
 

@@ -130,7 +130,7 @@ def test_the_command_fails_beyond_tolerance(cars, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "name, words",
-    [("absent.json", "is not a file"), ("text.json", "not the JSON"), ("part.json", "it has no parameters")],
+    [("absent.json", "is not a file"), ("text.json", "it is no JSON"), ("part.json", "it has no parameters")],
 )
 def test_the_command_says_what_is_wrong_with_a_case(tmp_path, name, words):
     for stem, text in {"text": "{", "part": '{"kind": "ffhq"}'}.items():
