@@ -19,13 +19,13 @@ from flax import struct
 from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
-from dnerf_jax.ops import cameras, triplane
+from dnerf_jax.ops import cameras, keys, triplane
 from dnerf_jax.ops.ranges import Count, Natural, Positive
 
 
 @dataclasses.dataclass(frozen=True)
 class RenderingConfig:
-    """Where rays are sampled. Distances in world units.
+    """Where rays are sampled. Distances in world units, of which the box has `box_warp` along each side.
 
     Attributes:
       depth_resolution: stratified samples per ray.
@@ -138,14 +138,14 @@ class Networks(nn.Module):
         planes = triplane.split_channels(outputs.last, len(config.plane_axes))
         self.decoder(planes[:, 0, :1, 0])
         size = config.superresolution.input_resolution
-        return self.superresolution(jnp.zeros((w.shape[0], size, size, config.feature_channels)), w)
+        return self.superresolution(jnp.zeros((w.shape[0], size, size, config.feature_channels), jnp.float32), w)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def init(config: GeneratorConfig, key: jax.Array) -> Generator:
     """A generator with random variables."""
-    c = jnp.zeros((1, config.c_dim)) if config.c_dim else None
-    variables = Networks(config).init(key, jnp.zeros((1, config.z_dim)), c)
+    c = jnp.zeros((1, config.c_dim), jnp.float32) if config.c_dim else None
+    variables = Networks(config).init(key, jnp.zeros((1, config.z_dim), jnp.float32), c)
     return Generator(config, {"params": variables["params"], "buffers": variables["buffers"]})
 
 
@@ -171,24 +171,26 @@ def map_latents(
       truncation_cutoff: only the first so many latents are truncated; None for all.
     """
     config = generator.config
-    if z.shape[-1] != config.z_dim:
+    z = jnp.asarray(z, jnp.float32)
+    if z.shape[-1:] != (config.z_dim,) or not z.size:
         raise ValueError(f"z must have {config.z_dim} numbers in its last axis; got shape {z.shape}.")
     batch = z.shape[:-1]
-    z = z.reshape((-1, config.z_dim)).astype(jnp.float32)
+    z = z.reshape((-1, config.z_dim))
     if config.c_dim:
         if c is None:
             raise ValueError(
                 "This generator's mapping is conditioned on a camera: pass c (..., 25), "
                 "for instance cameras.to_eg3d of a frontal camera."
             )
-        if c.shape[-1] != config.c_dim:
+        c = jnp.asarray(c, jnp.float32)
+        if c.shape[-1:] != (config.c_dim,):
             raise ValueError(f"c must have {config.c_dim} numbers in its last axis; got shape {c.shape}.")
         c = jnp.broadcast_to(c, (*batch, config.c_dim)).reshape((-1, config.c_dim)) * config.c_scale
         c = jnp.zeros_like(c) if config.c_gen_conditioning_zero else c
     w: Any = Networks(config).apply(generator.variables, z, c, method=lambda g, z, c: g.mapping(z, c))
     ws = jnp.broadcast_to(w[:, None], (w.shape[0], config.num_ws, config.w_dim))
     cutoff = config.num_ws if truncation_cutoff is None else truncation_cutoff
-    psi = jnp.where(jnp.arange(config.num_ws) < cutoff, truncation_psi, 1.0)[:, None]
+    psi = jnp.where(jnp.arange(config.num_ws) < cutoff, jnp.asarray(truncation_psi, jnp.float32), 1.0)[:, None]
     w_avg = generator.variables["buffers"]["mapping"]["w_avg"]
     return (w_avg + psi * (ws - w_avg)).reshape(batch + ws.shape[1:])
 
@@ -200,9 +202,11 @@ def synthesize_blocks(
 
     noise_mode: "const", "none", or "random", which needs a `key` of the batch's shape; static under `jit`.
     """
+    ws = jnp.asarray(ws, jnp.float32)
     config, batch = generator.config, ws.shape[:-2]
-    if ws.shape[-2:] != (config.num_ws, config.w_dim):
+    if ws.shape[-2:] != (config.num_ws, config.w_dim) or not ws.size:
         raise ValueError(f"ws must end in ({config.num_ws}, {config.w_dim}); got shape {ws.shape}.")
+    key = keys.of_batch(key, batch, entry="latent")
     outputs: Any = Networks(config).apply(
         generator.variables,
         ws.reshape((-1, *ws.shape[-2:])),
@@ -235,6 +239,7 @@ def super_resolve(
     key: of the batch's shape, where the super-resolution's noise is random.
     """
     config, batch = generator.config, features.shape[:-3]
+    key = keys.of_batch(key, batch, entry="image")
     image: Any = Networks(config).apply(
         generator.variables,
         features.reshape((-1, *features.shape[-3:])),

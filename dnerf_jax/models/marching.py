@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from dnerf_jax.models.generator import Generator, GeneratorConfig, RenderingConfig, decode
-from dnerf_jax.ops import volume
+from dnerf_jax.ops import keys, volume
 from dnerf_jax.ops.cameras import Rays
 
 
@@ -41,7 +41,7 @@ class Samples:
             depths=jnp.take_along_axis(self.depths, self.order, axis=-1),
             weights=jnp.take_along_axis(self.weights, self.order, axis=-1),
             features=(jnp.take_along_axis(joined, self.order[..., None], axis=-2),),
-            order=jnp.broadcast_to(jnp.arange(self.order.shape[-1]), self.order.shape),
+            order=jnp.broadcast_to(jnp.arange(self.order.shape[-1], dtype=jnp.int32), self.order.shape),
         )
 
 
@@ -56,10 +56,13 @@ def draw_uniforms(
     """
     coarse, fine = options.depth_resolution, options.depth_resolution_importance
     if key is None:
-        quantiles = (jnp.arange(fine) + 0.5) / max(fine, 1)
-        return jnp.full((*shape, coarse), 0.5), jnp.broadcast_to(quantiles, (*shape, fine))
-    keys = jax.random.split(key)
-    return jax.random.uniform(keys[0], (*shape, coarse)), jax.random.uniform(keys[1], (*shape, fine))
+        quantiles = (jnp.arange(fine, dtype=jnp.float32) + 0.5) / max(fine, 1)
+        return jnp.full((*shape, coarse), 0.5, jnp.float32), jnp.broadcast_to(quantiles, (*shape, fine))
+    of_coarse, of_fine = jax.random.split(keys.typed(key))
+    return (
+        jax.random.uniform(of_coarse, (*shape, coarse), jnp.float32),
+        jax.random.uniform(of_fine, (*shape, fine), jnp.float32),
+    )
 
 
 def ray_limits(options: RenderingConfig, rays: Rays) -> tuple[jax.Array, jax.Array]:
@@ -92,7 +95,7 @@ def march(
     depths = volume.stratified_depths(start, end, u_coarse, disparity=options.disparity_space_sampling)
     points, raw_density, coarse_features = _decode_along(generator, planes, rays, depths)
     features: tuple[jax.Array, ...] = (coarse_features,)
-    order, ordered = jnp.broadcast_to(jnp.arange(depths.shape[-1]), depths.shape), depths
+    order, ordered = jnp.broadcast_to(jnp.arange(depths.shape[-1], dtype=jnp.int32), depths.shape), depths
     further = [] if further_depths is None else [further_depths]
     if u_fine.shape[-1]:
         coarse_weights = volume.weights_from_density(raw_density, depths)

@@ -34,14 +34,13 @@ class Model:
     def __repr__(self) -> str:
         config = self.generator.config
         parts = [
-            f"generator of {_count(self.generator.variables)} numbers: z {config.z_dim}, c {config.c_dim}, "
+            f"generator of {_count(self.generator.variables['params'])}: z {config.z_dim}, c {config.c_dim}, "
             f"{len(config.plane_axes)} planes {config.plane_resolution} x {config.plane_resolution} x "
             f"{config.plane_channels}, {config.neural_rendering_resolution} to {config.image_resolution} pixels"
         ]
         if self.semantic is not None:
-            parts.append(
-                f"semantic branch of {_count(self.semantic.params)}: {self.semantic.config.num_classes} classes"
-            )
+            classes = self.semantic.config.num_classes
+            parts.append(f"semantic branch of {_count(self.semantic.params)}: {classes} classes")
         parts += [f"{key} {value}" for key, value in self.info if key == "origin"]
         return f"Model({'; '.join(parts)})"
 
@@ -58,4 +57,4 @@ def fingerprint(tree: Any) -> str:
 
 
 def _count(tree: Any) -> str:
-    return f"{sum(np.size(leaf) for leaf in jax.tree.leaves(tree)):,}"
+    return f"{sum(np.size(leaf) for leaf in jax.tree.leaves(tree)):,} parameters"

@@ -17,9 +17,9 @@ from flax import struct
 from numpy.typing import ArrayLike
 
 from dnerf_jax.models import generator, marching, semantic, surfaces
-from dnerf_jax.models.generator import GeneratorConfig
+from dnerf_jax.models.generator import Generator, GeneratorConfig
 from dnerf_jax.models.model import Model
-from dnerf_jax.ops import cameras
+from dnerf_jax.ops import cameras, checks, keys
 from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.cameras import Camera
 
@@ -93,6 +93,8 @@ def synthesize(
       c: (..., 25) camera for the mapping, where the generator has one. Default: frontal, as in EG3D's scripts.
       truncation_psi, truncation_cutoff: see `generator.map_latents`; the latter is static under `jit`.
       noise_mode: "const" (reproducible), "none", or "random" with a key of the batch's shape; static under `jit`.
+
+    Raises ValueError: latents or c have another size, keys another shape, or there is no latent at all.
     """
     config = model.generator.config
     if (z is None) == (ws is None):
@@ -101,8 +103,13 @@ def synthesize(
         if config.c_dim and c is None:
             c = cameras.to_eg3d(default_camera(config))
         ws = generator.map_latents(
-            model.generator, jnp.asarray(z), c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
+            model.generator,
+            z,  # type: ignore[arg-type]
+            c,
+            truncation_psi=truncation_psi,
+            truncation_cutoff=truncation_cutoff,
         )
+    ws = jnp.asarray(ws, jnp.float32)
     outputs = generator.synthesize_blocks(model.generator, ws, noise_mode=noise_mode, key=key)
     semantic_planes = None
     if model.semantic is not None:
@@ -111,10 +118,21 @@ def synthesize(
     return Scene(ws, generator.to_planes(config, outputs), semantic_planes)
 
 
-def default_camera(config: GeneratorConfig, yaw: ArrayLike = 0.0, pitch: ArrayLike = 0.0) -> Camera:
-    """A camera (...) on the generator's own orbit; yaw and pitch (...) in radians, frontal by default."""
-    options = config.rendering
-    return cameras.orbit(yaw, pitch, radius=options.avg_camera_radius, pivot=options.avg_camera_pivot)
+def default_camera(model: Model | Generator | GeneratorConfig, yaw: ArrayLike = 0.0, pitch: ArrayLike = 0.0) -> Camera:
+    """A camera (...) on the generator's own orbit: EG3D's own, in position, direction and focal length.
+
+    Yaw and pitch (...) are radians, frontal by default. `docs/cameras.md` has the published models'. Raises ValueError
+    as `cameras.orbit`: angles in degrees, for instance.
+    """
+    made = model.generator if isinstance(model, Model) else model
+    options = (made.config if isinstance(made, Generator) else made).rendering
+    return cameras.orbit(
+        yaw,
+        pitch,
+        radius=options.avg_camera_radius,
+        pivot=options.avg_camera_pivot,
+        focal=options.avg_camera_focal,
+    )
 
 
 def render(
@@ -137,6 +155,9 @@ def render(
         many as `rows_that_fit` MEMORY. The result does not depend on it. Static under `jit`.
 
     Under an outer `vmap` the rows of all views of the batch are rendered together: choose fewer then.
+
+    Raises ValueError: scene or camera are something else, were made by another model, do not broadcast, or are none;
+    the camera is not one that `cameras.validate` accepts (which cannot be seen under `jit`); an option does not fit.
     """
     for name, value in (("resolution", resolution), ("rows_at_once", rows_at_once)):
         if isinstance(value, jax.core.Tracer):
@@ -144,14 +165,13 @@ def render(
                 f"{name} is traced, expected a number: it is static, so write jax.jit(render, "
                 'static_argnames=("resolution", "rows_at_once")).'
             )
-    camera = camera.spread()
+    check(model, scene)
+    camera, batch = _together(scene, camera)
     config = model.generator.config
-    resolution = resolution or config.neural_rendering_resolution
-    batch = jnp.broadcast_shapes(scene.batch_shape, camera.batch_shape)
-    if key is not None and key.shape != batch:
-        raise ValueError(f"key has shape {key.shape}, expected one key for every view, {batch}: split it.")
-    rows = rows_at_once or rows_that_fit(model, resolution, views=math.prod(batch))
-    if resolution % rows:
+    resolution = checks.count("resolution", config.neural_rendering_resolution if resolution is None else resolution)
+    key = keys.of_batch(key, batch, entry="view")
+    rows = rows_that_fit(model, resolution, views=math.prod(batch)) if rows_at_once is None else rows_at_once
+    if resolution % checks.count("rows_at_once", rows):
         raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
     of_depths, of_noise = _split_each(key)
     one = functools.partial(_render_one, model, resolution, rows)
@@ -185,6 +205,42 @@ def render(
         normal=surface.normal,
         camera=camera,
     )
+
+
+def check(model: Model, scene: Scene) -> None:
+    """Raises ValueError if this is no scene, or not one with all that the model renders."""
+    if not isinstance(scene, Scene):
+        raise ValueError(f"{_what(scene)} was given for the scene: make one of latents first, synthesize(model, z)")
+    if model.semantic is not None and scene.semantic_planes is None:
+        raise ValueError(
+            "the model has a semantic branch, the scene no planes for it: it was made by a model without one. Make it "
+            "anew, synthesize(model, ws=scene.ws)"
+        )
+
+
+def _together(scene: Scene, camera: Camera) -> tuple[Camera, tuple[int, ...]]:
+    """The camera, float32, its leading dimensions on both matrices, and those of all views. Or says what is wrong."""
+    if not isinstance(camera, Camera):
+        raise ValueError(
+            f"{_what(camera)} was given for the camera: default_camera(model) is one, cameras.from_eg3d(c)"
+        )
+    camera = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), camera.spread())
+    cameras.validate(camera)
+    try:
+        batch = jnp.broadcast_shapes(scene.batch_shape, camera.batch_shape)
+    except ValueError:
+        raise ValueError(
+            f"scenes {scene.batch_shape} and cameras {camera.batch_shape} do not broadcast. Every scene from every "
+            "camera, where both have one leading dimension: render(model, scene[:, None], camera[None])"
+        ) from None
+    if not math.prod(batch):
+        raise ValueError(f"there is nothing to render: scenes {scene.batch_shape}, cameras {camera.batch_shape}")
+    return camera, batch
+
+
+def _what(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" if shape is None else f"an array of shape {tuple(shape)}"
 
 
 def rows_that_fit(model: Model, resolution: int, *, views: int = 1, memory: float = MEMORY) -> int:

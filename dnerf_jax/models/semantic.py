@@ -50,7 +50,7 @@ def init(config: SemanticConfig, generator_config: GeneratorConfig, key: jax.Arr
     widths = feature_widths(config, generator_config)
     # "last" comes after the hidden features and has the resolution of the finest.
     sizes = (resolutions + resolutions[-1:])[: len(widths)] if config.features != "last" else resolutions[-1:]
-    features = [jnp.zeros((1, size, size, width)) for size, width in zip(sizes, widths, strict=True)]
+    features = [jnp.zeros((1, size, size, width), jnp.float32) for size, width in zip(sizes, widths, strict=True)]
     return Branch(config, network(config, generator_config).init(key, features)["params"])
 
 
@@ -136,7 +136,7 @@ def render(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array,
 
 def classify(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array, points: jax.Array) -> jax.Array:
     """Raw scores (N, C) of points (N, 3) of one scene's planes: as of rays that are stopped there and nowhere else."""
-    opaque = Selected(points[:, None], jnp.ones((len(points), 1)))
+    opaque = Selected(points[:, None], jnp.ones((len(points), 1), jnp.float32))
     features = render(branch, generator_config, planes, opaque)
     head = network(branch.config, generator_config)
     scores: Any = head.apply({"params": branch.params}, features, method=SemanticHead.raw)

@@ -8,7 +8,7 @@ Colours are those of the neural rendering, which super-resolution has not touche
 import jax
 import numpy as np
 
-from dnerf_jax.models import generator, semantic
+from dnerf_jax.models import generator, scenes, semantic
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.scenes import Scene
 from dnerf_jax.ops import meshes
@@ -22,8 +22,10 @@ def extract_mesh(model: Model, scene: Scene, *, resolution: int = 128, level: fl
       resolution: points of the grid along each side of the tri-plane's box.
       level: raw density of the surface; None is `meshes.surface_level()`.
 
-    Raises ValueError: `scene` is a batch, or has no surface at this level; ImportError without the extra `meshes`.
+    Raises ValueError: `scene` is a batch, was made by another model, or has no surface at this level; ImportError
+    without the extra `meshes`.
     """
+    scenes.check(model, scene)
     if scene.batch_shape:
         raise ValueError(f"the scene is a batch of shape {scene.batch_shape}, expected one: index it, scene[0]")
     config = model.generator.config
@@ -37,9 +39,10 @@ def extract_mesh(model: Model, scene: Scene, *, resolution: int = 128, level: fl
     box = config.rendering.box_warp
     mesh = meshes.largest_part(meshes.from_density(density, box_side=box, resolution=resolution, level=level))
     mesh = meshes.with_colors(mesh, colors)
-    branch, planes, label_map = model.semantic, scene.semantic_planes, model.label_map
-    if branch is None or planes is None or label_map is None:
+    branch, label_map = model.semantic, model.label_map
+    if branch is None or label_map is None:
         return mesh
+    planes = scene.semantic_planes
 
     def labels(points: np.ndarray) -> np.ndarray:
         return np.asarray(_classify(branch, config, planes, points)).argmax(-1).astype(np.uint8)

@@ -5,6 +5,8 @@ rates). Images are NHWC. Modules and parameters carry PyTorch's names, so that a
 tree. Everything here treats the samples of a batch independently.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,9 +63,10 @@ class FullyConnected(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         fan_in = x.shape[-1]
-        weight = self.param("weight", nn.initializers.normal(1 / self.lr_multiplier), (fan_in, self.features))
-        bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,))
-        gain = self.lr_multiplier / np.sqrt(fan_in)
+        spread = nn.initializers.normal(1 / self.lr_multiplier)
+        weight = self.param("weight", spread, (fan_in, self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.constant(self.bias_init), (self.features,), jnp.float32)
+        gain = self.lr_multiplier / math.sqrt(fan_in)
         x = x @ (weight * gain).astype(x.dtype) + (bias * self.lr_multiplier).astype(x.dtype)
         return leaky_relu(x) if self.activate else x
 
@@ -82,7 +85,7 @@ class Mapping(nn.Module):
         if self.c_dim:
             embedded = FullyConnected(self.w_dim, name="embed")(jnp.asarray(c))
             x = jnp.concatenate([x, normalize_second_moment(embedded)], axis=-1)
-        self.variable("buffers", "w_avg", jnp.zeros, (self.w_dim,))
+        self.variable("buffers", "w_avg", jnp.zeros, (self.w_dim,), jnp.float32)
         for i in range(self.num_layers):
             x = FullyConnected(self.w_dim, lr_multiplier=0.01, activate=True, name=f"fc{i}")(x)
         return x
@@ -102,11 +105,11 @@ class ModulatedConv(nn.Module):
     ) -> jax.Array:
         """x (N, H, W, I), w (N, w_dim) -> (N, resolution, resolution, features); key (N,) for random noise."""
         inputs = x.shape[-1]
-        weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, inputs, self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        strength = self.param("noise_strength", nn.initializers.zeros, ())
+        weight = self.param("weight", nn.initializers.normal(1.0), (3, 3, inputs, self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
         size = (self.resolution, self.resolution)
-        stored = self.variable("buffers", "noise_const", lambda: jax.random.normal(self.make_rng("params"), size))
+        stored = self.variable("buffers", "noise_const", lambda: _noise(self.make_rng("params"), size))
         style = FullyConnected(inputs, bias_init=1.0, name="affine")(w)
         # Modulating the input and demodulating the output keeps one shared weight for the whole batch. Because the
         # demodulated result ignores the weight's scale, half precision may use a weight of unit size.
@@ -117,7 +120,7 @@ class ModulatedConv(nn.Module):
         if noise_mode == "const":
             x = x + (stored.value * strength)[:, :, None].astype(x.dtype)
         elif noise_mode == "random":
-            noise = jax.vmap(lambda k: jax.random.normal(k, size))(key)
+            noise = jax.vmap(lambda k: _noise(k, size))(key)
             x = x + (noise * strength)[..., None].astype(x.dtype)
         return leaky_relu(x + bias.astype(x.dtype), self.clamp)
 
@@ -131,9 +134,9 @@ class ToRGB(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
         inputs = x.shape[-1]
-        weight = self.param("weight", nn.initializers.normal(1.0), (1, 1, inputs, self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        style = FullyConnected(inputs, bias_init=1.0, name="affine")(w) / np.sqrt(inputs)
+        weight = self.param("weight", nn.initializers.normal(1.0), (1, 1, inputs, self.features), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        style = FullyConnected(inputs, bias_init=1.0, name="affine")(w) / math.sqrt(inputs)
         x = (x * style[:, None, None, :].astype(x.dtype)) @ weight[0, 0].astype(x.dtype) + bias.astype(x.dtype)
         return x if self.clamp is None else jnp.clip(x, -self.clamp, self.clamp)
 
@@ -174,7 +177,8 @@ class SynthesisBlock(nn.Module):
             return ModulatedConv(self.features, self.resolution, up=up, clamp=self.clamp, name=name)
 
         if self.first:
-            const = self.param("const", nn.initializers.normal(1.0), (self.resolution, self.resolution, self.features))
+            shape = (self.resolution, self.resolution, self.features)
+            const = self.param("const", nn.initializers.normal(1.0), shape, jnp.float32)
             x = jnp.broadcast_to(const.astype(self.dtype), (ws.shape[0], *const.shape))
         else:
             x = conv("conv0", self.up)(jnp.asarray(x, self.dtype), ws[:, 0], noise_mode, keys[0])
@@ -221,6 +225,10 @@ class Synthesis(nn.Module):
             outputs.hidden[name], outputs.skip[name] = x, image
             first_w += block.num_convs
         return outputs
+
+
+def _noise(key: jax.Array, size: tuple[int, int]) -> jax.Array:
+    return jax.random.normal(key, size, jnp.float32)
 
 
 def block_resolutions(resolution: int) -> list[int]:

@@ -1,8 +1,8 @@
 """Meshes: the surface of a density, coloured and labelled vertex by vertex.
 
-Positions are in the world frame and world units, like those of point clouds. A field of raw density sigma (before
-the activation, see `volume`) has no surface of its own, so one is chosen: where the light that comes straight through
-that density loses half of itself within a stated thickness,
+Positions are in the world frame and world units (of `cameras`), like those of point clouds. A field of raw density
+sigma (before the activation, see `volume`) has no surface of its own, so one is chosen: where the light that comes
+straight through that density loses half of itself within a stated thickness,
 
     softplus(level - 1) * thickness = ln 2.
 
@@ -176,7 +176,9 @@ def with_colors(mesh: Mesh, colors: Field, *, chunk: int = CHUNK) -> Mesh:
     colors: RGB (n, 3) in [-1, 1] of world points (n, 3), called with `chunk` points each time; values beyond are
     clipped.
     """
-    return dataclasses.replace(mesh, colors=images.to_uint8(_evaluate(colors, mesh.vertices, chunk, "colors", (3,))))
+    return dataclasses.replace(
+        mesh, colors=images.to_uint8(_evaluate(colors, mesh.vertices, chunk, "colors", (3,)), span=(-1, 1))
+    )
 
 
 def with_labels(mesh: Mesh, labels: Field, label_map: LabelMap, *, chunk: int = CHUNK) -> Mesh:

@@ -1,9 +1,9 @@
 """Labelled point clouds: back-projection of views, fusion, and how well two clouds agree.
 
-Positions are in the world frame and its units: x to the image's right in a frontal view, y
-up, z from the subject towards the frontal camera. `depth_z` is the depth along the camera's axis, not along the ray; it
-is infinite where a view is empty (0 is taken for empty too, as files have it). Clouds are NumPy arrays on the host;
-`io.ply` writes and reads them.
+Positions are in the world frame, x to the image's right in a frontal view, y up, z from the subject towards the frontal
+camera, and in world units (of `cameras`: a generator's box has the side `box_warp` in them). `depth_z` is the depth
+along the camera's axis, not along the ray; it is infinite where a view is empty (0 is taken for empty too, as files
+have it). Clouds are NumPy arrays on the host; `io.ply` writes and reads them.
 """
 
 import dataclasses
@@ -106,7 +106,8 @@ def backproject(depth_z: jax.Array, camera: cameras.Camera) -> jax.Array:
             f"depth_z has shape {depth_z.shape}, the camera batch dimensions {camera.cam2world.shape[:-2]}:"
             " expected (..., H, W) with the camera's batch dimensions in front"
         )
-    v, u = jnp.meshgrid((jnp.arange(height) + 0.5) / height, (jnp.arange(width) + 0.5) / width, indexing="ij")
+    rows, columns = ((jnp.arange(size, dtype=jnp.float32) + 0.5) / size for size in (height, width))
+    v, u = jnp.meshgrid(rows, columns, indexing="ij")
     uv = jnp.broadcast_to(jnp.stack([u, v], axis=-1), (*depth_z.shape, 2))
     rays = cameras.rays_at(camera, uv)
     z_per_distance = einsum("...hwi,...i->...hw", rays.directions, camera.cam2world[..., :3, 2])
@@ -163,7 +164,7 @@ def from_view(
     on_stride[::stride, ::stride] = True
     keep &= on_stride
     points = np.asarray(backproject(jnp.asarray(depth), view.camera))[keep]
-    return PointCloud(points, images.to_uint8(image[keep]), mask[keep], label_map)
+    return PointCloud(points, images.to_uint8(image[keep], span=(-1, 1)), mask[keep], label_map)
 
 
 def fuse(clouds: Sequence[PointCloud], *, voxel_size: float | None = None) -> PointCloud:

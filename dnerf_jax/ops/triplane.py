@@ -1,14 +1,14 @@
 """Tri-planes: three feature planes that together hold a feature for every point of a box.
 
 Planes are (..., P, H, W, C) with P planes (three in EG3D); points (..., N, 3) are world positions; leading batch
-dimensions agree. The box is [-box_warp / 2, box_warp / 2]^3. `plane_axes` (P, 3, 3) gives each plane's frame: a
-point's plane coordinates are the first two components of `point @ inverse(axes)`.
+dimensions agree. The box is [-box_warp / 2, box_warp / 2]^3 in world units, of which its side says what they are.
+`plane_axes` (P, 3, 3) gives each plane's frame: a point's plane coordinates are the first two components of
+`point @ inverse(axes)`.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,15 +47,22 @@ def plane_coordinates(points: jax.Array, plane_axes: Axes, box_warp: float) -> j
 def sample(planes: jax.Array, points: jax.Array, *, plane_axes: Axes = EG3D_AXES, box_warp: float = 1.0) -> jax.Array:
     """Features of points, summed over the planes: (..., N, C), bilinear between pixel centres, zero outside.
 
-    Differentiable in reverse mode: its gradients are written out below.
+    Differentiable in reverse mode: its gradients are written out below. Planes may be in half precision, which their
+    gradients are in too; features are in the points'.
 
     Args:
       planes: (..., P, H, W, C).
       points: (..., N, 3) in the world frame.
+      box_warp: side of the box, world units.
+
+    Raises ValueError: there are not as many planes as axes, or leading dimensions differ.
     """
-    chex.assert_shape(points, (*planes.shape[:-4], None, 3))
-    chex.assert_axis_dimension(planes, -4, len(plane_axes))
-    planes = jnp.asarray(planes)
+    planes, points = jnp.asarray(planes), jnp.asarray(points)
+    if planes.shape[-4:-3] != (len(plane_axes),) or points.shape != (*planes.shape[:-4], *points.shape[-2:-1], 3):
+        raise ValueError(
+            f"planes and points have shapes {planes.shape} and {points.shape}, expected (..., {len(plane_axes)}, H, W, "
+            "C) and (..., N, 3) with equal leading dimensions"
+        )
     one: Callable = _look_up
     for _ in points.shape[:-2]:
         one = jax.vmap(one)
@@ -94,8 +101,10 @@ def _look_up_backward(known: tuple[jax.Array, jax.Array], gradient: jax.Array) -
     def pull_back(_: None, uv: jax.Array, gradient: jax.Array) -> tuple[None, jax.Array]:
         return None, jax.vjp(lambda uv: _interpolate(table, uv, planes.shape), uv)[1](gradient)[0]
 
-    in_table, _ = _in_parts(add, jnp.zeros_like(table), uv, gradient)
-    in_planes = in_table.reshape((len(planes), -1, *table.shape[1:]))[:, 1:-1, 1:-1]
+    # What many samples add up to is summed in the precision of the samples; planes may be in half of it.
+    zeros = jnp.zeros(table.shape, jnp.result_type(uv, gradient))
+    in_table, _ = _in_parts(add, zeros, uv, gradient)
+    in_planes = in_table.astype(planes.dtype).reshape((len(planes), -1, *table.shape[1:]))[:, 1:-1, 1:-1]
     return in_planes, _in_parts(pull_back, None, uv, gradient)[1]
 
 
@@ -126,7 +135,8 @@ def _pad(planes: jax.Array) -> jax.Array:
 
 def _interpolate(table: jax.Array, uv: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Values (N, C) of padded planes of `shape` at uv (N, P, 2), summed over the planes."""
-    flat, width, total = table.reshape(-1, table.shape[-1]), table.shape[1], jnp.zeros(())
+    flat, width = table.reshape(-1, table.shape[-1]), table.shape[1]
+    total: Any = 0.0
     for row, column, y, x in _windows(shape, uv):
         index, y, x = row * width + column, y[:, None], x[:, None]
         upper = flat[index] * (1 - x) + flat[index + 1] * x

@@ -12,7 +12,8 @@ ends, of samples (..., S). One set of weights composites every modality. Where s
 [0, 1), `uniforms`, so that random draws, recorded draws and fixed quantiles are one thing.
 """
 
-import chex
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -67,7 +68,7 @@ def stratified_depths(start: jax.Array, end: jax.Array, uniforms: jax.Array, *, 
       disparity: space them evenly in 1 / t instead of t.
     """
     num = uniforms.shape[-1]
-    fraction = jnp.linspace(0.0, 1.0, num) + uniforms / max(num - 1, 1)
+    fraction = jnp.linspace(0.0, 1.0, num, dtype=jnp.float32) + uniforms / max(num - 1, 1)
     start, end = start[..., None], end[..., None]
     if disparity:
         return 1 / ((1 - fraction) / start + fraction / end)
@@ -120,10 +121,10 @@ def merge_sorted(depths_a: jax.Array, depths_b: jax.Array) -> tuple[jax.Array, j
     """
     a = [depths_a[..., i, None] for i in range(depths_a.shape[-1])]
     b = [depths_b[..., i, None] for i in range(depths_b.shape[-1])]
-    rank_a = jnp.arange(len(a)) + sum((other < depths_a).astype(jnp.int32) for other in b)
+    rank_a = jnp.arange(len(a), dtype=jnp.int32) + sum((other < depths_a).astype(jnp.int32) for other in b)
     rank_b = sum((other <= depths_b).astype(jnp.int32) for other in a)
     for i, other in enumerate(b):
-        before = (other < depths_b) | ((other == depths_b) & (i < jnp.arange(len(b))))
+        before = (other < depths_b) | ((other == depths_b) & (i < jnp.arange(len(b), dtype=jnp.int32)))
         rank_b = rank_b + before.astype(jnp.int32)
     order = invert_permutation(jnp.concatenate([rank_a, rank_b], axis=-1))
     depths = jnp.concatenate([depths_a, depths_b], axis=-1)
@@ -150,7 +151,8 @@ def midpoints(x: jax.Array, axis: int = -1) -> jax.Array:
 
 def weights_from_density(raw_density: jax.Array, depths: jax.Array) -> jax.Array:
     """Weights (..., S - 1) of the intervals, summing to at most 1, from raw densities at sorted depths (..., S)."""
-    chex.assert_equal_shape([raw_density, depths])
+    if raw_density.shape != depths.shape:
+        raise ValueError(f"raw_density has shape {raw_density.shape}, depths {depths.shape}: expected equal ones")
     density = jax.nn.softplus(midpoints(raw_density) - 1)
     alpha = 1 - jnp.exp(-density * jnp.diff(depths, axis=-1))
     passed = jnp.cumprod(1 - alpha + 1e-10, axis=-1)
@@ -194,10 +196,12 @@ def composite(weights: jax.Array, values: jax.Array | tuple[jax.Array, ...]) -> 
             f"There are {weights.shape[-1]} weights for {count} samples: expected one weight a sample. Weights of "
             "intervals become weights of samples by sample_weights."
         )
-    total, start = jnp.zeros(()), 0
+    total: Any = 0.0
+    start = 0
     for part in parts:
         some = weights[..., start : start + part.shape[-2]]
-        chex.assert_equal_shape_prefix([some, part], weights.ndim)
+        if some.shape != part.shape[:-1]:
+            raise ValueError(f"weights {some.shape} and values {part.shape} differ in the dimensions that they share")
         total, start = total + einsum("...s,...sc->...c", some, part), start + part.shape[-2]
     return total
 
