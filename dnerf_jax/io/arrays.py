@@ -69,7 +69,7 @@ def _named(path: str | os.PathLike) -> Iterator[None]:
         raise ValueError(
             f"{path} cannot be read as arrays: {error or 'it is cut off'}; copy or make it anew"
         ) from error
-    except (struct.error, IndexError, TypeError, MemoryError) as error:
+    except (struct.error, IndexError, TypeError) as error:
         raise ValueError(f"{path} cannot be read as arrays: it is damaged; copy or make it anew") from error
 
 

@@ -141,7 +141,7 @@ def _abstract(description: dict[str, Any], source: str) -> Model:
     label_map, info = None, description["info"]
     if description["label_map"] is not None:
         try:
-            label_map = LabelMap.from_json(json.dumps(description["label_map"]))
+            label_map = LabelMap.from_data(description["label_map"])
         except ValueError as error:
             raise ValueError(f"{source}: label_map: {error}") from error
     if branch is not None and label_map is not None and label_map.num_classes != branch.config.num_classes:
@@ -171,9 +171,10 @@ def _arrays(folder: pathlib.Path, name: str, template: Any, description: dict[st
             raise ValueError(f"{needed} bytes are expected, and the files have {there}")
         tree = ocp.load((folder / name).absolute(), template)
     except Exception as error:  # Orbax raises many kinds; what the user can do is the same for all.
+        reason = " ".join(str(error).split())
         raise ValueError(
             f"{folder / name} cannot be restored: its arrays are damaged or not those of its config.json "
-            f"({error!s:.500}). Copy the checkpoint again, or convert or train it anew."
+            f"({reason:.300}). Copy the checkpoint again, or convert or train it anew."
         ) from error
     expected = description["fingerprints"].get(name)
     if fingerprint(tree) != expected:

@@ -77,7 +77,7 @@ def load_cloud(path: str | os.PathLike) -> PointCloud:
     try:
         return PointCloud(points, np.stack([red, green, blue], axis=-1), labels, _label_map_in(comments))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error!s:.500}") from error
 
 
 def save_mesh(path: str | os.PathLike, mesh: Mesh) -> None:
@@ -140,7 +140,7 @@ def load_vertices(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], list[
                 return _read_binary(handle, header), header.comments
             return _read_ascii(handle, header), header.comments
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a PLY file: {error}") from error
+        raise ValueError(f"{path} cannot be read as a PLY file: {error!s:.500}") from error
 
 
 def _columns(points: np.ndarray, colors: np.ndarray | None, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -221,7 +221,7 @@ def _read_header(handle: BinaryIO) -> _Header:
         elif keyword not in ("", "obj_info"):
             raise ValueError(f"its header has a line that is not understood: {line[:80]!r}")
     if kind not in _BYTE_ORDERS:
-        raise ValueError(f"its format is {kind}, expected one of {list(_BYTE_ORDERS)}")
+        raise ValueError(f"its format is {kind!s:.50}, expected one of {list(_BYTE_ORDERS)}")
     place = next((index for index, element in enumerate(elements) if element.name == "vertex"), None)
     if place is None:
         raise ValueError(f"its elements are {[element.name for element in elements]!s:.200}, expected `vertex`")

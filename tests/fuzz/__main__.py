@@ -34,13 +34,17 @@ MESSAGE = 4000  # characters of an error's text
 
 @dataclasses.dataclass
 class Count:
-    """What became of the files of one kind. others: what should not have happened, by index."""
+    """What became of the files of one kind.
+
+    slowest, largest: seconds and MiB of the worst cases, with their index. others: what should not have happened, by
+    index. spent: seconds on the kind, the making of its cases included.
+    """
 
     tried: int = 0
     refused: int = 0
     accepted: int = 0
-    seconds: float = 0.0
-    mib: float = 0.0
+    slowest: tuple[float, int] = (0.0, 0)
+    largest: tuple[float, int] = (0.0, 0)
     spent: float = 0.0
     others: dict[int, str] = dataclasses.field(default_factory=dict)
 
@@ -204,7 +208,8 @@ def run(seed: int, names: list[str], minutes: float, cases: int | None) -> dict[
             answer = worker.attempt(name, count.tried)
             if count.tried:  # the first makes the example
                 count.spent += time.monotonic() - begun
-            count.seconds, count.mib = max(count.seconds, answer["seconds"]), max(count.mib, answer["mib"])
+            count.slowest = max(count.slowest, (answer["seconds"], count.tried))
+            count.largest = max(count.largest, (answer["mib"], count.tried))
             count.refused += answer["outcome"] == "refused"
             count.accepted += answer["outcome"] == "accepted"
             if answer["outcome"] == "other":
@@ -217,10 +222,13 @@ def run(seed: int, names: list[str], minutes: float, cases: int | None) -> dict[
 
 def report(seed: int, counts: dict[str, Count]) -> str:
     """A table of the counts, and under it everything that should not have happened, with the way to repeat it."""
-    lines = [f"{'kind':12}{'tried':>8}{'refused':>9}{'accepted':>10}{'else':>6}{'slowest':>11}{'largest':>11}"]
+    lines = [f"{'kind':12}{'tried':>8}{'refused':>9}{'accepted':>10}{'else':>6}  {'slowest':18}{'largest':18}"]
     for name, count in counts.items():
         numbers = f"{count.tried:8}{count.refused:9}{count.accepted:10}{len(count.others):6}"
-        lines.append(f"{name:12}{numbers}{count.seconds:9.2f} s{count.mib:7.0f} MiB")
+        (seconds, slowest), (mib, largest) = count.slowest, count.largest
+        lines.append(
+            f"{name:12}{numbers}  {f'{seconds:.2f} s ({slowest})':18}{f'{mib:.0f} MiB ({largest})':18}".rstrip()
+        )
     for name, count in counts.items():
         for index, text in list(count.others.items())[:20]:
             lines.append(f"python -m tests.fuzz --only {name} --seed {seed} --index {index}: {text}")

@@ -19,6 +19,7 @@ Mutation = Callable[[bytes, random.Random], bytes]
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED)
 METHODS += (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+LARGEST = 4 << 20  # bytes of a changed file
 HUGE = (0, 1, -1, 255, 256, 65535, 2**31 - 1, 2**31, 2**32, 2**63, 2**64, 10**18, 10**30)
 ODD = (None, True, False, 0.5, -0.0, 1e308, 5e-324, "", "x" * 5000, "\x00", "../../x", "NaN", "auto", "\ud800", *HUGE)
 ODD += ([], {}, [[]], [None], {"a": {}}, [0] * 1000, list(range(12)), {"id": 1})
@@ -62,7 +63,7 @@ def any_bytes(content: bytes, rng: random.Random) -> bytes:
         else:
             start = rng.randrange(len(data) + 1)
             data[a:b] = data[start : start + b - a]
-        content = bytes(data)
+        content = bytes(data[:LARGEST])
     return content
 
 
