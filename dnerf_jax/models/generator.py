@@ -173,7 +173,7 @@ def map_latents(
     config = generator.config
     z = jnp.asarray(z, jnp.float32)
     if z.shape[-1:] != (config.z_dim,) or not z.size:
-        raise ValueError(f"z must have {config.z_dim} numbers in its last axis; got shape {z.shape}.")
+        raise ValueError(f"z must have {config.z_dim} numbers in its last axis, and not be empty; got shape {z.shape}.")
     batch = z.shape[:-1]
     z = z.reshape((-1, config.z_dim))
     if config.c_dim:
@@ -205,7 +205,7 @@ def synthesize_blocks(
     ws = jnp.asarray(ws, jnp.float32)
     config, batch = generator.config, ws.shape[:-2]
     if ws.shape[-2:] != (config.num_ws, config.w_dim) or not ws.size:
-        raise ValueError(f"ws must end in ({config.num_ws}, {config.w_dim}); got shape {ws.shape}.")
+        raise ValueError(f"ws must end in ({config.num_ws}, {config.w_dim}), and not be empty; got shape {ws.shape}.")
     key = keys.of_batch(key, batch, entry="latent")
     outputs: Any = Networks(config).apply(
         generator.variables,

@@ -94,7 +94,13 @@ def test_wrong_latents_and_cameras_are_refused(tiny_model):
         generator.map_latents(made, draw(1, 8), draw(1, 16))
     with pytest.raises(ValueError, match=r"z must have 8 numbers.*\(1, 7\)"):
         generator.map_latents(made, draw(1, 7), draw(1, 25))
-    with pytest.raises(ValueError, match=r"ws must end in \(6, 16\); got shape \(2, 5, 16\)"):
+    with pytest.raises(ValueError, match=r"z must have 8 numbers.*\(\)"):
+        generator.map_latents(made, np.float32(0), draw(1, 25))
+    with pytest.raises(ValueError, match=r"z must have 8 numbers.*\(0, 8\)"):
+        generator.map_latents(made, draw(0, 8), draw(25))
+    with pytest.raises(ValueError, match=r"expected one key for every latent, \(2,\): split it"):
+        generator.synthesize_blocks(made, draw(2, 6, 16), noise_mode="random", key=jax.random.PRNGKey(0))
+    with pytest.raises(ValueError, match=r"ws must end in \(6, 16\).*; got shape \(2, 5, 16\)"):
         generator.synthesize_blocks(made, draw(2, 5, 16))
 
 

@@ -215,6 +215,30 @@ def test_rows_are_as_many_as_fit_the_memory(tiny_semantic_model, latent_scenes, 
         scenes.render(tiny_semantic_model, latent_scenes, poses, rows_at_once=3)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, s, c: scenes.render(m, s, c[:3]), r"scenes \(4,\) and cameras \(3,\) do.*scene\[:, None\], camera"),
+        (lambda m, s, c: scenes.render(m, s[0], c[:0]), r"nothing to render: scenes \(\), cameras \(0,\)"),
+        (lambda m, s, c: scenes.render(m, np.zeros(8), c), r"array of shape \(8,\) was given .* scene: .*synthesize"),
+        (lambda m, s, c: scenes.render(m, s, np.zeros(25)), r"array of shape \(25,\) was given for the camera"),
+        (lambda m, s, c: scenes.render(m, s, None), "a NoneType was given for the camera"),
+        (lambda m, s, c: scenes.render(m, s.replace(semantic_planes=None), c), "the scene no planes for it"),
+        (lambda m, s, c: scenes.render(m, s, c.replace(intrinsics=512 * c.intrinsics)), "Intrinsics must be"),
+        (lambda m, s, c: scenes.render(m, s, c, resolution=0), "resolution is 0, expected a positive integer"),
+        (lambda m, s, c: scenes.render(m, s, c, resolution=-8), "resolution is -8, expected a positive integer"),
+        (lambda m, s, c: scenes.render(m, s, c, resolution=8.0), "resolution is 8.0, expected a positive integer"),
+        (lambda m, s, c: scenes.render(m, s, c, rows_at_once=0), "rows_at_once is 0, expected a positive integer"),
+        (lambda m, s, c: scenes.render(m, s, c, key=jax.random.PRNGKey(0)), r"key has shape \(\), expected one key"),
+        (lambda m, s, c: scenes.synthesize(m, np.zeros((0, 8))), "z must have 8 numbers"),
+        (lambda m, s, c: scenes.default_camera(m, yaw=20), "yaw is 20, expected radians"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said(call, message, tiny_semantic_model, latent_scenes, poses):
+    with pytest.raises(ValueError, match=message):
+        call(tiny_semantic_model, latent_scenes, poses)
+
+
 def test_what_is_static_says_so(tiny_model, latent_scenes, poses):
     plain = latent_scenes.replace(semantic_planes=None)[0]
     for name in ("resolution", "rows_at_once"):
@@ -270,3 +294,5 @@ def test_views_and_scenes_are_indexed_and_iterated(views, latent_scenes):
 def test_a_model_says_what_it_is_in_a_line(tiny_model, tiny_semantic_model):
     assert repr(tiny_model).startswith("Model(generator of ") and "\n" not in repr(tiny_semantic_model)
     assert "5 classes" in repr(tiny_semantic_model) and "classes" not in repr(tiny_model)
+    count = sum(leaf.size for leaf in jax.tree.leaves(tiny_model.generator.variables["params"]))
+    assert f"generator of {count:,} parameters" in repr(tiny_model)

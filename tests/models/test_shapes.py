@@ -31,6 +31,8 @@ def test_a_mesh_of_a_scene_has_colours_and_labels(tiny_semantic_model, scene):
 def test_a_batch_of_scenes_has_no_one_mesh(tiny_semantic_model, scene):
     with pytest.raises(ValueError, match=r"batch of shape \(1,\), expected one: index it"):
         shapes.extract_mesh(tiny_semantic_model, scene[None])
+    with pytest.raises(ValueError, match="the scene no planes for it"):
+        shapes.extract_mesh(tiny_semantic_model, scene.replace(semantic_planes=None))
 
 
 def test_points_are_classified_as_rays_that_they_stop(tiny_semantic_model, scene):

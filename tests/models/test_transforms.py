@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dnerf_jax.models import marching, scenes
-from dnerf_jax.ops import cameras, triplane
+from dnerf_jax.models import generator, marching, scenes, semantic
+from dnerf_jax.networks import stylegan2
+from dnerf_jax.ops import cameras, points, triplane
 
 pytestmark = pytest.mark.slow  # all render or train
 
@@ -161,6 +162,60 @@ def test_a_rendering_is_the_same_without_jit(tiny_semantic_model, compiled):
 
 def first_of(tree):
     return jax.tree.map(lambda x: x[0], tree)
+
+
+def test_numbers_are_float32_also_where_jax_has_float64(tiny_semantic_model, compiled):
+    """Values, gradients and what is drawn are the same under JAX_ENABLE_X64."""
+    function, arguments = of_render(tiny_semantic_model)
+    arguments, expected = first_of(arguments), first_of(compiled("render"))
+    with jax.enable_x64(True):
+        results = jax.jit(value_and_gradient(function))(*arguments)
+    assert_close(*(jax.tree.map(lambda x: x[None], result) for result in (results, expected)))
+
+
+def test_what_is_drawn_is_float32_also_where_jax_has_float64(tiny_semantic_model):
+    generator_config, config = tiny_semantic_model.generator.config, tiny_semantic_model.semantic.config
+
+    def draws(key):
+        key, of_generator, of_branch, of_rays, of_noise = jax.random.split(key, 5)
+        zeros = (jnp.zeros(shape, jnp.float32) for shape in ((1, 4, 4, 2), (1, 3)))
+        return (
+            generator.init(generator_config, of_generator),
+            semantic.init(config, generator_config, of_branch),
+            marching.draw_uniforms(generator_config.rendering, (2,), key=of_rays),
+            stylegan2.ModulatedConv(2, 4).init_with_output(key, *zeros, "random", of_noise[None]),
+        )
+
+    expected = jax.jit(draws)(jax.random.key(0, impl="rbg"))
+    with jax.enable_x64(True):
+        found = jax.jit(draws)(jax.random.key(0, impl="rbg"))
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert ours.dtype == theirs.dtype == jnp.float32
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_no_nan_is_made_on_the_way(tiny_semantic_model):
+    """JAX_DEBUG_NANS looks at every result: of scenes with something and nothing to see, and of their clouds."""
+    camera = scenes.default_camera(tiny_semantic_model, jnp.array([0.0, 0.1]))
+    away = camera.cam2world @ np.diag([-1.0, 1, -1, 1]).astype(np.float32)
+    with jax.debug_nans(True):
+        scene = jax.jit(scenes.synthesize)(tiny_semantic_model, draw(8))
+        for poses in (camera, camera.replace(cam2world=away)):
+            view = jax.jit(scenes.render)(tiny_semantic_model, scene, poses)
+            assert (len(points.from_view(view)) > 0) == (poses is camera)
+            assert not any(np.isnan(leaf).any() for leaf in jax.tree.leaves(view))
+
+
+def test_the_default_device_is_where_things_are_made(tiny_semantic_model):
+    first, other = jax.devices()[:2]
+    with jax.default_device(other):
+        camera = scenes.default_camera(tiny_semantic_model)
+        scene = jax.jit(scenes.synthesize)(tiny_semantic_model, draw(8))
+        view = jax.jit(scenes.render)(tiny_semantic_model, scene, camera)
+    assert all(leaf.devices() == {other} for leaf in jax.tree.leaves((camera, scene, view)))
+    # Arrays of several devices meet where one of them was put.
+    on_first = jax.device_put(tiny_semantic_model, first)
+    assert jax.jit(scenes.synthesize)(on_first, draw(8)).ws.devices() == {first}
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

@@ -100,6 +100,28 @@ def test_gradients_do_not_depend_on_how_many_samples_are_taken_at_once(monkeypat
     np.testing.assert_allclose(gradient[..., 0][same], quotient[same], atol=0.02)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_planes_of_other_precision_have_gradients_of_it(dtype):
+    """Each of them is the float32 gradient, rounded; so many small ones add up in the samples' precision."""
+    with jax.enable_x64(dtype == "float64"):
+        rng = np.random.default_rng(3)
+        points = jnp.asarray(rng.uniform(-0.6, 0.6, (300, 3)), jnp.float32)
+        planes = jnp.asarray(rng.standard_normal((3, 2, 2, 4)), dtype)
+        gradient = jax.jit(jax.grad(lambda *parts: jnp.sum(triplane.sample(*parts)), argnums=(0, 1)))
+        ours, whole = gradient(planes, points), gradient(planes.astype(jnp.float32), points)
+        assert ours[0].dtype == planes.dtype and ours[1].dtype == points.dtype
+        rounding = 1e-5 if dtype == "float64" else 2.0**-8
+        for x, y in zip(ours, whole, strict=True):
+            np.testing.assert_allclose(np.asarray(x, np.float32), y, rtol=rounding, atol=1e-4)
+
+
+def test_what_does_not_fit_the_planes_is_refused():
+    planes, points = np.zeros((2, 3, 4, 4, 1), np.float32), np.zeros((2, 5, 3), np.float32)
+    for wrong in ((planes[:, :2], points), (planes, points[0]), (planes, points[..., :2])):
+        with pytest.raises(ValueError, match=r"planes and points have shapes .* expected \(\.\.\., 3, H, W, C\)"):
+            triplane.sample(*wrong)
+
+
 @pytest.mark.parametrize(
     ("axes", "expected"), [(triplane.EG3D_AXES, [(0, 1), (0, 2), (2, 0)]), (YZ_AXES, [(0, 1), (0, 2), (1, 2)])]
 )
