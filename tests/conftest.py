@@ -191,7 +191,7 @@ def tiny_pack(tiny_model: Model, tiny_semantic_model: Model) -> Annotations:
     image, opacity, points = see(tiny_model, z, camera)
     right, up = points[..., 0] > 0, points[..., 1] > 0
     return Annotations(
-        images=to_uint8(image),
+        images=to_uint8(image, span=(-1, 1)),
         masks=np.where(opacity > 0.5, 1 + right + 2 * up, 0).astype(np.uint8),
         z=z,
         cam2world=camera.cam2world,

@@ -30,6 +30,7 @@ def run(settings: branch.Settings, plan: dataset.Settings, workdir: Path) -> Non
     Writes scores.json and report.html, and what they are of, into the folder `workdir`; what is there is kept.
     """
     begun, model = time.monotonic(), checkpoints.load("heads")
+    print(f"checking the labelled views {settings.annotations}", flush=True)
     model = branch.train(settings, model, packs.load(settings.annotations, model), workdir / TRAINING)
     scores = {
         name: scoring.score_pack(model, packs.load(pack, model), picture=workdir / f"{name}.png")
@@ -51,7 +52,7 @@ def show_scene(model: Model, plan: dataset.Settings) -> tuple[np.ndarray, np.nda
     camera = scenes.default_camera(config, jnp.radians(jnp.asarray(TURNTABLE_YAWS)))
     views = jax.jit(scenes.render)(model, jax.jit(scenes.synthesize)(model, z), camera)
     views = jax.tree.map(np.asarray, views)
-    rows = [list(images.to_uint8(views.image)), list(label_map.colorize(views.mask))]
+    rows = [list(images.to_uint8(views.image, span=(-1, 1))), list(label_map.colorize(views.mask))]
     rows.append(list(pictures.depth_picture(views.depth_z)))
     cloud = dataset.fused_cloud(views, label_map, plan.voxel_size)
     colors = (cloud.colors, label_map.colorize(cloud.labels[None])[0])

@@ -1,5 +1,7 @@
 """Figure S10 of the paper: spatiotemporal line textures, of exact frames, of ours, and of frames sampled one by one."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -57,15 +59,16 @@ def film(model: Model, views: Annotations, *, key: jax.Array | None = None) -> t
 
     key: draws noise and sample depths anew for every frame, as generators do that are sampled frame by frame.
     """
-    still = _synthesize(model, views.z[0])
+    synthesize = functools.partial(_synthesize, model, views.z[0], truncation_psi=views.truncation_psi)
+    still = synthesize()
     frames, masks, camera = [], [], views.camera
     for t in range(len(views)):
         one, of_rays = still, None
         if key is not None:
             of_noise, of_rays = jax.random.split(jax.random.fold_in(key, t))
-            one = _synthesize(model, views.z[0], noise_mode="random", key=of_noise)
+            one = synthesize(noise_mode="random", key=of_noise)
         view = _render(model, one, camera[t], key=of_rays)
-        frames.append(images.to_uint8(view.image))
+        frames.append(images.to_uint8(view.image, span=(-1, 1)))
         masks.append(np.asarray(view.mask))
     return np.stack(frames), np.stack(masks)
 

@@ -116,7 +116,7 @@ def write_latent(folder: Path, z: np.ndarray, views: View, label_map: LabelMap |
 
     with files.atomic_folder(folder, replace=True) as temporary:
         for v in range(len(views)):
-            png.save_image(temporary / f"image_{v:02d}.png", images.to_uint8(views.image[v]))
+            png.save_image(temporary / f"image_{v:02d}.png", images.to_uint8(views.image[v], span=(-1, 1)))
             if views.mask is not None and label_map is not None:
                 png.save_mask(temporary / f"mask_{v:02d}.png", views.mask[v], label_map)
             np.save(temporary / f"depth_z_{v:02d}.npy", empty_is_zero(views.depth_z[v]))

@@ -125,7 +125,7 @@ def sheet(made: Generator, wanted: np.ndarray, shown: np.ndarray, rendered: Rend
     options = made.config.rendering
     depth = np.where(rendered.opacity > 0.5, rendered.distance, np.inf)[:SHOWN]
     colored = [pictures.depth_picture(one, near=options.ray_start, far=options.ray_end) for one in depth]
-    rows = [list(images.to_uint8(wanted[:SHOWN])), list(images.to_uint8(np.asarray(shown[:SHOWN])))]
+    rows = [list(images.to_uint8(image[:SHOWN], span=(-1, 1))) for image in (wanted, np.asarray(shown))]
     return pictures.sheet([*rows, [pictures.enlarge(one, wanted.shape[1] // len(one)) for one in colored]])
 
 

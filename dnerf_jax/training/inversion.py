@@ -117,6 +117,7 @@ def read_target(model: Model, image: str, mask: str) -> Target:
         ids = png.load_mask(mask, model.label_map)
         if ids.shape[0] != ids.shape[1]:
             raise ValueError(f"{mask} is {ids.shape[1]} x {ids.shape[0]}: crop it to a square first.")
+        model.label_map.require_classes(ids, mask)
         index = (np.arange(size) + 0.5) * len(ids) // size
         target = target.replace(mask=ids[np.ix_(index.astype(int), index.astype(int))])
     return target
@@ -224,9 +225,9 @@ def write(out: Path, model: Model, target: Target, inversion: Inversion) -> None
     found = inversion.found
     camera = scenes.default_camera(model.generator.config, found.yaw, found.pitch)
     view = jax.jit(scenes.render)(model, jax.jit(scenes.synthesize)(model, found.z), camera)
-    row = [] if target.image is None else [images.to_uint8(target.image)]
+    row = [] if target.image is None else [images.to_uint8(target.image, span=(-1, 1))]
     row += [] if target.mask is None else [model.label_map.colorize(target.mask)]
-    row += [images.to_uint8(view.image)]
+    row += [images.to_uint8(view.image, span=(-1, 1))]
     row += [] if view.mask is None else [model.label_map.colorize(np.asarray(view.mask))]
     degrees = {name: float(np.degrees(getattr(found, name))) for name in ("yaw", "pitch")}
     png.save_image(out / "comparison.png", pictures.sheet([row]))

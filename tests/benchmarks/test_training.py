@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import training
-from dnerf_jax import cli
-from dnerf_jax.io import checkpoints
+from dnerf_jax.io import checkpoints, configurations
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.slow
 def in_small(shrunk, monkeypatch):
     """The configurations as changed for the tiny generator."""
     small = {name: shrunk(f"{name}.py") for name in ("heads", "heads_backbone_cpu", "invert")}
-    monkeypatch.setattr(cli, "load_config", small.__getitem__)
+    monkeypatch.setattr(configurations, "load_config", small.__getitem__)
     return small
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from dnerf_jax import cli
 from dnerf_jax.experiments import ablations, rows
-from dnerf_jax.io import checkpoints, files
+from dnerf_jax.io import checkpoints, configurations, files
 from dnerf_jax.training import branch, scoring
 
 
@@ -16,7 +15,7 @@ def in_small(shrunk, tiny_assets, tiny_pack, monkeypatch):
     """
     config = shrunk("heads.py")
     config.update(steps=3, views_per_step=2)
-    monkeypatch.setattr(cli, "load_config", {"heads": config}.__getitem__)
+    monkeypatch.setattr(configurations, "load_config", {"heads": config}.__getitem__)
     monkeypatch.setattr(files, "ASSETS", tiny_assets)
 
     def choose(model, latents, views, seed):
@@ -31,5 +30,5 @@ def in_small(shrunk, tiny_assets, tiny_pack, monkeypatch):
 @pytest.fixture
 def bench(in_small, tiny_assets, tmp_path):
     """Where ablations are run in the tests."""
-    base = cli.as_dataclass(in_small, branch.Settings)
+    base = configurations.as_dataclass(in_small, branch.Settings)
     return ablations.Bench(base, checkpoints.load(tiny_assets / "heads"), tmp_path / "bench")

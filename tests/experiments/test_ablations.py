@@ -129,7 +129,7 @@ def test_what_rows_share_is_computed_once_and_only_the_last_is_kept(bench, monke
 
 
 def test_results_of_another_generator_are_not_mixed_in(in_small, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(ablations, "make_table", lambda *_: None)
+    monkeypatch.setattr(ablations, "make_table", lambda bench, *_: (bench.out / "row" / "model").mkdir(parents=True))
     reproduce.main(str(tmp_path / "out"), table="4")
     made = tiny_model.generator
     other = made.replace(variables=jax.tree.map(lambda x: x + 1, made.variables))
@@ -153,7 +153,7 @@ def test_labelled_views_of_a_seed(tiny_model, monkeypatch):
         ablations.labelled_views(tiny_model, 4, 2, 0)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"table": "3"}, {"figure": "6"}, {"table": "4", "seeds": 0}])
+@pytest.mark.parametrize("wrong", [{}, {"table": "3"}, {"figure": "6"}])
 def test_what_cannot_be_reproduced_is_refused(wrong, tmp_path):
-    with pytest.raises(ValueError, match="--table is|--seeds is"):
+    with pytest.raises(ValueError, match="--table is"):
         reproduce.main(str(tmp_path), **wrong)

@@ -7,10 +7,9 @@ import pytest
 from ball import LABELS, ball
 from PIL import Image
 
-from dnerf_jax import cli
 from dnerf_jax import demo as door
 from dnerf_jax.experiments import demo
-from dnerf_jax.io import files
+from dnerf_jax.io import configurations, files
 from dnerf_jax.training import branch, logs
 
 
@@ -40,8 +39,8 @@ def test_clouds_without_common_points_have_nothing_to_compare():
 @pytest.mark.slow
 def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "ASSETS", tiny_assets)
-    configurations = {name: shrunk(f"{name}.py") for name in ("heads", "generate")}
-    monkeypatch.setattr(cli, "load_config", configurations.__getitem__)
+    small = {name: shrunk(f"{name}.py") for name in ("heads", "generate")}
+    monkeypatch.setattr(configurations, "load_config", small.__getitem__)
     door.main(str(tmp_path))
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert set(scores) == {"single", "video"}
@@ -59,7 +58,7 @@ def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, caps
 
 @pytest.mark.slow
 def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path):
-    settings = cli.as_dataclass(shrunk("heads.py"), branch.Settings)
+    settings = configurations.as_dataclass(shrunk("heads.py"), branch.Settings)
     log = logs.MetricLog(tmp_path / "training")
     for step in (10, 20):
         log.write(step, {"loss": 1 / step, "accuracy": 0.5})
