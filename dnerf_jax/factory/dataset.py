@@ -168,7 +168,8 @@ def _describe(settings: Settings, model: Model, out: Path) -> None:
     if model.semantic is not None:
         origin["semantic_fingerprint"] = fingerprint(model.semantic.params)
     new = runs.as_json(settings) | origin
-    if (out / DESCRIPTION).exists():
+    # Where no latent is, there is nothing yet that the settings could contradict.
+    if (out / DESCRIPTION).exists() and any(out.glob("[0-9]*")):
         found = files.read_json(out / DESCRIPTION, "the description of a dataset")
         parts = found.get("settings"), found.get("checkpoint")
         if not all(isinstance(part, dict) for part in parts):

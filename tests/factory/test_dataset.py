@@ -172,6 +172,25 @@ def test_a_folder_of_other_settings_or_another_checkpoint_is_refused(settings, m
     assert (made / "labelmap.json").exists()
 
 
+def test_a_dataset_that_came_to_nothing_blocks_no_other(settings, model, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(dataset, "render_latents", fails)
+    for changed in (settings, dataclasses.replace(settings, yaw=5.0)):
+        with pytest.raises(MemoryError):
+            dataset.generate(changed, model, tmp_path)
+    assert json.loads((tmp_path / "dataset.json").read_text())["settings"]["yaw"] == 5.0
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": 3, "checkpoint": {}}'])
+def test_a_damaged_description_is_named(settings, made, model, tmp_path, content):
+    (tmp_path / "000000").mkdir()
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(ValueError, match="dataset.json (cannot be read as the description of a dataset|lacks)"):
+        dataset.generate(settings, model, tmp_path)
+
+
 def test_without_a_semantic_branch_there_are_images_depth_and_geometry(settings, tiny_model, tmp_path):
     dataset.generate(dataclasses.replace(settings, latents=1), tiny_model, tmp_path)
     names = [

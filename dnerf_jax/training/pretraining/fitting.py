@@ -47,7 +47,7 @@ def fit(settings: Settings, workdir: Path) -> Model:
         variables, inputs = start_from.generator.variables, {"start_from": start_from.fingerprint}
     else:
         variables, inputs = stages.initial_variables(settings), {}
-    runs.remember(workdir, settings, inputs=inputs, may_change=LENGTHS, made="*/*")
+    runs.remember(workdir, settings, inputs=inputs, may_change=LENGTHS)
     data = settings.data
     rendered = shards.render_shards(
         workdir / "data", settings.seed, data.identities, data.views, data.resolution, data.processes
