@@ -26,7 +26,7 @@ def as_dataclass(config: Mapping[str, Any], cls: type, path: str = "config") -> 
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for name in config:
         if name not in fields:
-            raise ValueError(f"{path} has no field {name!r}" + did_you_mean(name, fields))
+            raise ValueError(f"{path} has no field {name!r:.100}" + did_you_mean(name[:100], fields))
     hints = typing.get_type_hints(cls, include_extras=True)
     values = {}
     for name, field in fields.items():
@@ -55,7 +55,7 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     elif origin is typing.Literal:
         if value in arguments and not isinstance(value, bool):
             return value
-        raise ValueError(f"{path} is {value!r}" + did_you_mean(str(value), arguments))
+        raise ValueError(f"{path} is {value!r:.100}" + did_you_mean(f"{value!s:.100}", arguments))
     elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, hint):
             return value
@@ -111,6 +111,6 @@ def _convert_tuple(value: tuple, arguments: tuple, path: str) -> tuple:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
-        raise ValueError(f"{path} must have {len(arguments)} entries, not {len(value)}: {value!r}")
+        raise ValueError(f"{path} must have {len(arguments)} entries, not {len(value)}: {value!r:.200}")
     pairs = zip(value, arguments, strict=True)
     return tuple(_convert(entry, hint, f"{path}[{index}]") for index, (entry, hint) in enumerate(pairs))

@@ -95,10 +95,10 @@ def json_value(content: bytes, rng: random.Random) -> bytes:
         elif kind == 3 and isinstance(holder[key], int | float):
             holder[key] = rng.choice((-holder[key], holder[key] + 1, holder[key] * 1000, str(holder[key])))
         elif kind == 4:
-            holder[key] = [holder[key]] * rng.choice((1, 2, 300))
+            holder[key] = [holder[key]] * rng.choice((1, 2, 20))
         else:
             holder[key] = rng.choice(ODD)
-    return json.dumps(value).encode()
+    return json.dumps(value).encode()[:LARGEST]
 
 
 def _has(holder: Any, key: Any) -> bool:

@@ -109,3 +109,11 @@ def test_numbers_beyond_their_range_are_refused(given, message):
 def test_numbers_within_their_range_are_taken():
     given = {"steps": 3, "patch": None, "rate": 2, "widths": [4], "limit": 0.5}
     assert schema.as_dataclass(given, Ranged) == Ranged(3, None, 2.0, 0.0, (4,), 0.5)
+
+
+def test_messages_stay_short_whatever_was_given():
+    long = "x" * 100_000
+    for changes in ({long: 1}, {"optimizer": {"rate": 1.0, "kind": long}}, {"box": (0.0,) * 1000}, {"name": [long]}):
+        with pytest.raises(ValueError) as caught:
+            schema.as_dataclass(config(**changes), Settings)
+        assert len(str(caught.value)) < 500
