@@ -87,7 +87,9 @@ def focal_from_fov(fov_degrees: float) -> float:
 
     EG3D divides by `tan(fov / 2) * 1.414` and rounds pi to 3.14159, so this is not the exact pinhole relation.
     """
-    return 1.0 / (np.tan(fov_degrees * 3.14159 / 360) * 1.414)
+    focal = float(1.0 / (np.tan(fov_degrees * 3.14159 / 360) * 1.414))
+    checks.focal(f"the focal length of {fov_degrees:g} degrees", focal)
+    return focal
 
 
 def orbit(

@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from dnerf_jax.ops import images
+from dnerf_jax.ops import checks, images
 from dnerf_jax.ops.labels import LabelMap
 
 THICKNESS = 0.01  # world units, one or two pixels of a neural rendering; see above
@@ -128,6 +128,7 @@ def from_density(
     """
     if resolution < 2 or chunk < 1:
         raise ValueError(f"resolution is {resolution} and chunk {chunk}, expected at least 2 and 1 points")
+    checks.positive("box_side", box_side)
     measure = _marching_cubes()
     level = surface_level() if level is None else level
     axis = np.linspace(-box_side / 2, box_side / 2, resolution, dtype=np.float32)

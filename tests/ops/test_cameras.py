@@ -220,6 +220,8 @@ def test_eg3d_orbit_follows_the_arccos_law():
 def test_focal_lengths_are_those_of_eg3d():
     assert round(cameras.focal_from_fov(18.837), 3) == 4.263
     assert round(cameras.focal_from_fov(18), 3) == 4.465
+    with pytest.raises(ValueError, match="the focal length of 200 degrees is -0.1247, expected"):
+        cameras.focal_from_fov(200)
 
 
 def with_numbers(**changes):
