@@ -92,9 +92,9 @@ def config_fingerprint(description: dict[str, Any]) -> str:
 
 def _folder(path: str | os.PathLike) -> pathlib.Path:
     folder = files.located(path, "config.json")
-    if (folder / "config.json").is_file():
+    if os.path.isfile(folder / "config.json"):  # which, unlike Path's, raises nothing
         return folder
-    if folder.is_dir():
+    if os.path.isdir(folder):
         raise ValueError(f"{folder} is no checkpoint: it has no config.json. Pass the folder that save() wrote.")
     embedded = files.embedded_names("config.json")
     raise ValueError(f"There is no checkpoint {str(path)!r}: no such folder, and embedded are {embedded}.")

@@ -29,7 +29,7 @@ def located(path: str | os.PathLike, marker: str) -> pathlib.Path:
     Where there is neither, `path` is returned as it is: the caller knows best what to say.
     """
     folder, embedded = pathlib.Path(path), ASSETS / path
-    return embedded if not (folder / marker).is_file() and (embedded / marker).is_file() else folder
+    return folder if os.path.isfile(folder / marker) or not os.path.isfile(embedded / marker) else embedded
 
 
 def embedded_names(marker: str) -> list[str]:

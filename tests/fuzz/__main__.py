@@ -60,8 +60,9 @@ class Worker:
     def attempt(self, kind: str, index: int) -> dict[str, Any]:
         """What became of a case: outcome, text, seconds, mib."""
         process = self.process or self._start()
-        process.stdin.write(f"{kind} {index}\n".encode())
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # of a process that has died, which gives no answer below
+            process.stdin.write(f"{kind} {index}\n".encode())
+            process.stdin.flush()
         wait = 2 * SECONDS if kind in self.ready else 100
         self.ready.add(kind)
         if not select.select([process.stdout], [], [], wait)[0]:

@@ -167,8 +167,9 @@ def test_numbers_that_are_not_finite_are_not_saved(tiny_model, tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match="There is no checkpoint 'nowhere'.*embedded are"):
-        checkpoints.load("nowhere")
+    for name in ("nowhere", "x" * 300, "a\0b"):
+        with pytest.raises(ValueError, match="There is no checkpoint .*embedded are"):
+            checkpoints.load(name)
     with pytest.raises(ValueError, match="config.json"):
         checkpoints.load(tmp_path)
 
