@@ -19,7 +19,7 @@ from .refusals import Refused
 
 MAGIC = 0x1950A86A20F9469CFC6C  # how PyTorch's legacy files begin; the one number that needs more than 64 bits
 VALUE = 64
-_ROOM, _RATIO = 32 << 20, 2  # bytes that may be written: so many for a start, and so many for every byte of the file
+_ROOM, _RATIO = 32 << 20, 8  # bytes that may be written: so many for a start, and so many for every byte of the file
 _DEEP = 100  # EG3D's files nest some 40 deep
 _TAMPERED = "the file is damaged or was tampered with"
 
@@ -33,12 +33,12 @@ class Budget:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._written = self._stored = self._elements = 0
+        self.written = self._stored = self._elements = 0
 
     def write(self, size: int) -> None:
         """Accounts for values; raises Refused if the file, written out, would be too large."""
-        self._written += size
-        if self._written > _ROOM + _RATIO * self.size:
+        self.written += size
+        if self.written > _ROOM + _RATIO * self.size:
             raise Refused(f"written out in full it would be far larger than its {self.size} bytes; {_TAMPERED}")
 
     def store(self, size: int) -> None:

@@ -92,6 +92,12 @@ class _Unpickler(tensors.StorageUnpickler):
             return f"torch.{name}"
         return super().find_class(module, name)
 
+    def persistent_load(self, pid: Any) -> Any:
+        match pid:  # legacy files of whole networks have the source of every class beside it
+            case ("module", type() as module, str() | None, str() | None) if issubclass(module, Record):
+                return module
+        return super().persistent_load(pid)
+
     def _module(self, name: str) -> type:
         """The records' class for modules of the class `name`."""
         if name not in self._modules:

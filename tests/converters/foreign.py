@@ -8,6 +8,7 @@ import dataclasses
 import io
 import pickle
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ _BY_NAME = {
     "MipRayMarcher2": "training.volumetric_rendering.ray_marcher",
     "Sequential": "torch.nn.modules.container",
     "Softplus": "torch.nn.modules.activation",
+}
+# All of them, as `torch.save` writes them where the code had its persistence taken out.
+CLASSES = _BY_NAME | {
+    "TriPlaneGenerator": "training.triplane",
+    "SuperresolutionHybrid2X": "training.superresolution",
+    **dict.fromkeys(("Generator", "MappingNetwork", "SynthesisNetwork"), "training.networks_stylegan2"),
+    **dict.fromkeys(("SynthesisBlock", "SynthesisLayer", "ToRGBLayer"), "training.networks_stylegan2"),
+    "FullyConnectedLayer": "training.networks_stylegan2",
 }
 
 
@@ -133,21 +142,41 @@ def tensor(array: np.ndarray, data: bytes | None = None, **changes) -> Call:
     return Call(Name("torch._utils", "_rebuild_tensor_v2"), (*args.values(), False, hooks))
 
 
-def network(record: Record, module_src: str = ""):
-    """A record as EG3D pickles the object that it was read from."""
-    state = {name: _attribute(value, module_src) for name, value in record.attributes.items()}
-    if record.class_name in _BY_NAME:
-        return New(Name(_BY_NAME[record.class_name], record.class_name), state)
+def network(record: Record, module_src: str = "", *, by_name: dict[str, str] = _BY_NAME, tensor: Callable = tensor):
+    """A record as EG3D pickles the object that it was read from.
+
+    by_name: the modules of classes that do without EG3D's persistence; all classes' are in CLASSES.
+    tensor: writes an array.
+    """
+
+    def written(value):
+        if isinstance(value, Record):
+            return network(value, module_src, by_name=by_name, tensor=tensor)
+        if isinstance(value, dict):
+            return {name: written(entry) for name, entry in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(written(entry) for entry in value)
+        return tensor(value) if isinstance(value, np.ndarray) else value
+
+    state = {name: written(value) for name, value in record.attributes.items()}
+    if record.class_name in by_name:
+        return New(Name(by_name[record.class_name], record.class_name), state)
     meta = {"type": "class", "version": 6, "module_src": module_src}
     meta |= {"class_name": record.class_name, "state": state}
     return Call(Name("torch_utils.persistence", "_reconstruct_persistent_obj"), (meta,))
 
 
-def _attribute(value, module_src):
-    if isinstance(value, Record):
-        return network(value, module_src)
-    if isinstance(value, dict):
-        return {name: _attribute(entry, module_src) for name, entry in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_attribute(entry, module_src) for entry in value)
-    return tensor(value) if isinstance(value, np.ndarray) else value
+def saved(record: Record, *, by_name: dict[str, str] = _BY_NAME) -> bytes:
+    """The file that `torch.save` of a whole network writes."""
+    storages = {}
+
+    def tensor(array):
+        array = np.array(array, order="C")
+        key = str(len(storages))
+        storages[key] = array.ravel()
+        strides = tuple(step // array.itemsize for step in array.strides)
+        arguments = (stored(array, key), 0, array.shape, strides, False, None)
+        made = Call(Name("torch._utils", "_rebuild_tensor_v2"), arguments)
+        return Call(Name("torch._utils", "_rebuild_parameter_with_state"), (made, True, None, {}))
+
+    return zipped(network(record, by_name=by_name, tensor=tensor), storages)

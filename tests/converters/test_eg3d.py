@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import foreign
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -11,6 +12,7 @@ from converters import eg3d, golden, layout
 from converters.pickles import Record
 from dnerf_jax.io import checkpoints
 from dnerf_jax.networks.superresolution import PRESETS
+from dnerf_jax.ops import cameras
 
 
 def test_configuration_and_tensors_travel(tmp_path):
@@ -214,10 +216,10 @@ def test_the_command_writes_a_checkpoint_that_loads(tmp_path, capsys):
     path = tiny.write(tmp_path / "network.pkl")
     out = tmp_path / "checkpoint"
 
-    eg3d.main(str(path), out=str(out))
+    eg3d.main(str(path), out=str(out), fov=20.0)
 
     model, expected = checkpoints.load(out), eg3d.convert(tiny.record())
-    assert model.generator.config == expected.generator.config
+    assert model.generator.config == eg3d.read_model(path, fov=20.0).generator.config
     for name in ("params", "buffers"):
         for key, array in _flat(expected.generator.variables[name]).items():
             np.testing.assert_array_equal(_flat(model.generator.variables[name])[key], array, err_msg=key)
@@ -243,8 +245,59 @@ def test_the_command_can_take_the_other_network(tmp_path):
     other.attributes["neural_rendering_resolution"] = 12
     path = tiny.write(tmp_path / "network.pkl", G=foreign.network(other))
     out = str(tmp_path / "checkpoint")
-    eg3d.main(str(path), out=out, network="G")
+    eg3d.main(str(path), out=out, network="G", fov=20.0)
     assert checkpoints.load(out).generator.config.neural_rendering_resolution == 12
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_network_that_was_saved_as_a_whole_is_the_same(tmp_path, by_name):
+    path = tmp_path / "network.pt"
+    path.write_bytes(foreign.saved(tiny.record(), **({"by_name": foreign.CLASSES} if by_name else {})))
+    model, expected = eg3d.read_model(path, fov=20), eg3d.convert(tiny.record())
+    for ours, theirs in zip(
+        *map(jax.tree.leaves, (model.generator.variables, expected.generator.variables)), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert dict(model.info)["network"] == "the whole file"
+
+    path.write_bytes(foreign.dumps(foreign.network(tiny.record())))
+    assert eg3d.read_network(path).class_name == "TriPlaneGenerator"
+    path.write_bytes(foreign.dumps({"generator": foreign.network(tiny.record())}))
+    assert dict(eg3d.read_model(path, fov=20).info)["network"] == "generator"
+
+
+@pytest.mark.parametrize("name, focal", eg3d.PUBLISHED.items())
+def test_published_files_know_their_cameras(tmp_path, name, focal, recwarn):
+    assert focal == (1.025390625 if "cars" in name else 4.2647)
+    path = tiny.write(tmp_path / name)
+    model = eg3d.read_model(path)
+    assert model.generator.config.rendering.avg_camera_focal == focal
+    assert f"radius 1.7 about the origin, looks at (0.0, 0.25, 0.5), focal length {focal:.6g}" in eg3d.summary(model)
+    assert not recwarn.list
+
+
+def test_the_cameras_of_other_files_are_asked_for(tmp_path):
+    path, out = tiny.write(tmp_path / "network.pkl"), str(tmp_path / "checkpoint")
+    with pytest.warns(UserWarning, match="are not known.*4.2647 image sizes; give their field of view by --fov"):
+        assert eg3d.read_model(path).generator.config.rendering.avg_camera_focal == 4.2647
+    eg3d.main(str(path), out=out, fov=50.0)
+    expected = cameras.focal_from_fov(50.0)
+    assert checkpoints.load(out).generator.config.rendering.avg_camera_focal == pytest.approx(expected, abs=1e-12)
+    for fov in (0.0, 180.0, float("nan")):
+        with pytest.raises(ValueError, match=f"{path}: fov is {fov}, expected degrees above 0 and below 180"):
+            eg3d.read_model(path, fov=fov)
+
+
+def test_every_error_names_the_file(tmp_path):
+    misfit = tiny.record()
+    misfit.get("rendering_kwargs")["box_warp"] = None
+    paths = [tiny.write(tmp_path / "attribute.pkl", misfit), tmp_path / "absent.pkl"]
+    misfit = tiny.record()
+    misfit.child("decoder.net.0").attributes["_parameters"]["bias"] = np.zeros(3, np.float32)
+    paths.append(tiny.write(tmp_path / "tensor.pkl", misfit))
+    for path in paths:
+        with pytest.raises(ValueError, match=f"^{path}"):
+            eg3d.main(str(path), out=str(tmp_path / "out"))
 
 
 def test_the_command_writes_nothing_when_it_refuses(tmp_path):

@@ -10,8 +10,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import tiny
 
 from converters import eg3d, golden, verify
+from dnerf_jax.models.generator import Generator, GeneratorConfig
+from dnerf_jax.models.model import Model
+from dnerf_jax.networks.superresolution import PRESETS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -138,6 +142,80 @@ def test_the_command_says_what_is_wrong_with_a_case(tmp_path, name, words):
         np.savez(tmp_path / f"{stem}.npz")
     with pytest.raises(ValueError, match=words):
         verify.main(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        *(
+            (name, odd)
+            for name in ("parameters", "init_kwargs", "rendering_kwargs")
+            for odd in (None, [], 3, {"x": "y"})
+        ),
+        *((("init_kwargs", "z_dim"), odd) for odd in (None, "512", -1, 2**60, True)),
+        *((("parameters", "decoder.net.0.weight"), odd) for odd in (None, [2**40, 2**40], [-1], ["a"], [[]], [1])),
+        *((("rendering_kwargs", "superresolution_module"), odd) for odd in (None, 3, "other.Module")),
+        *((("rendering_kwargs", "depth_resolution"), odd) for odd in (None, 10**9)),
+        *(("plane_axes", odd) for odd in (None, {}, "abc", [[[1]]], [[["a"] * 3] * 3] * 3)),
+        *(("neural_rendering_resolution", odd) for odd in (None, 10**6, "16")),
+        *(("truncation_psi", odd) for odd in (None, "0.7")),
+        *(("truncation_cutoff", odd) for odd in ("14", [], -1)),
+        *(("noise_mode", odd) for odd in (None, "random", ["const"])),
+    ],
+)
+def test_damaged_cases_are_refused_by_name(tmp_path, place, value):
+    case = _tiny_case()
+    table, key = (case, place) if isinstance(place, str) else (case[place[0]], place[1])
+    table[key] = value
+    (tmp_path / "case.json").write_text(json.dumps(case))
+    np.savez(tmp_path / "case.npz", **_tiny_inputs())
+    with pytest.raises(ValueError, match=f"^{tmp_path / 'case.json'}"):
+        verify.verify(tmp_path / "case.json")
+
+
+@pytest.mark.parametrize("name, shape", [("z", (1, 5)), ("c", (2, 25)), ("ws", (1, 4, 7)), ("u_fine", (3,)), ("z", ())])
+def test_inputs_of_other_shapes_are_refused_by_name(tmp_path, name, shape):
+    (tmp_path / "case.json").write_text(json.dumps(_tiny_case()))
+    np.savez(tmp_path / "case.npz", **_tiny_inputs() | {name: np.zeros(shape, np.float32)})
+    with pytest.raises(
+        ValueError, match=f"^{tmp_path / 'case.json'}: its inputs do not fit its network(.|\n)*array {name}"
+    ):
+        verify.verify(tmp_path / "case.json")
+    whole = (tmp_path / "case.npz").read_bytes()
+    (tmp_path / "case.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=f"{tmp_path / 'case.npz'}"):
+        verify.verify(tmp_path / "case.json")
+
+
+def _tiny_case():
+    """The tiny network with the super-resolution's sizes that recorded cases have."""
+    case = json.loads(json.dumps(tiny.case()))
+    for name in case["parameters"]:
+        if name.startswith("superresolution.") and name.endswith("noise_const"):
+            case["parameters"][name] = [64, 64] if "block0" in name else [128, 128]
+    case["init_kwargs"]["img_resolution"] = 128
+    return case | {"truncation_psi": 0.7, "truncation_cutoff": None, "noise_mode": "const"}
+
+
+def test_the_tiny_case_is_sound():
+    """So that what is changed in it below is what it is refused for."""
+    assert eg3d.convert(golden.record_from(_tiny_case())).generator.config.image_resolution == 128
+
+
+def _tiny_inputs():
+    shapes = {"z": (1, 4), "c": (1, 25), "c_cond": (1, 25), "ws": (1, 4, 6)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+def test_a_checkpoint_of_another_network_is_told_so():
+    with pytest.raises(ValueError, match="another network than the recorded: z_dim is 4, recorded 512; give") as error:
+        verify.verify(GOLDEN / "cars_small.json", _model(z_dim=4))
+    assert str(GOLDEN / "cars_small.json") in str(error.value)
+
+
+def _model(**sizes):
+    config = GeneratorConfig(superresolution=PRESETS["SuperresolutionHybrid2X"], **sizes)
+    return Model(generator=Generator(config, {}))
 
 
 @pytest.mark.slow
