@@ -38,7 +38,8 @@ PUBLISHED = {
     "afhqcats512-128.pkl": cameras.FOCAL,
     "shapenetcars128-64.pkl": _CARS,
 }
-Fov = Annotated[float, Range(above=0, below=180)]
+_FOV = Range(above=0, below=180)
+Fov = Annotated[float, _FOV]
 
 
 def read_network(path: str | os.PathLike, network: str = "G_ema") -> Record:
@@ -88,10 +89,11 @@ def read_model(
 
     Raises ValueError, always naming the file, where `read_network` or `convert` do.
     """
+    focal = focal_length(path, fov)
     name, record = _find(path, network)
     origin = provenance(path, name, license)
     with naming(path):
-        model = convert(record, info=origin, focal=focal_length(path, fov))
+        model = convert(record, info=origin, focal=focal)
     if fov is None and pathlib.Path(path).name not in PUBLISHED:
         warnings.warn(
             f"the cameras that {path} was trained with are not known, and taken to have the focal length of EG3D's "
@@ -106,8 +108,8 @@ def focal_length(path: str | os.PathLike, fov: float | None = None) -> float:
     """The focal length, in image sizes, of a file's default cameras: see `read_model`."""
     if fov is None:
         return PUBLISHED.get(pathlib.Path(path).name, cameras.FOCAL)
-    if not 0 < fov < 180:
-        raise ValueError(f"fov is {fov}, expected degrees above 0 and below 180")
+    if fov not in _FOV:
+        raise ValueError(f"fov is {fov} degrees, expected {_FOV}")
     return float(cameras.focal_from_fov(fov))
 
 

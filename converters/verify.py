@@ -200,7 +200,7 @@ def _check_network(config: GeneratorConfig, case: Mapping) -> None:
     arguments = case["init_kwargs"]
     own = {name: getattr(config, name) for name in ("z_dim", "c_dim", "w_dim")}
     own |= {"img_resolution": config.image_resolution}
-    others = [f"{name} is {size}, recorded {arguments[name]}" for name, size in own.items() if size != arguments[name]]
+    others = [f"{name} {size} (recorded {arguments[name]})" for name, size in own.items() if size != arguments[name]]
     if others:
         raise ValueError(
             f"the checkpoint is of another network than the recorded: {', '.join(others)}; give the checkpoint that "
