@@ -3,6 +3,7 @@
 A reader raises ValueError and names the file, or accepts what it got; anything else is a fault.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -51,6 +52,11 @@ class Example:
         self.sound = {path: path.read_bytes() for path in self.files}
         for path in self.files:
             self.kind.read(path)  # what is sound is accepted
+        for path in self.files:
+            path.write_bytes(b"rubbish\nrubbish")
+        with contextlib.suppress(ValueError):
+            self.kind.read(self.files[0])
+            raise AssertionError(f"{name}: nothing reads the files that are changed")
 
     def prepare(self, seed: int, index: int) -> pathlib.Path:
         """Writes the case `index` of a seed; the other files are as they were."""
@@ -163,6 +169,11 @@ def _remember(path):
     runs.remember(path.parent, SETTINGS, inputs={"generator": "0" * 16})
 
 
+def _make_dataset(folder):
+    (folder / "000000").mkdir()  # as above
+    _describe(folder / dataset.DESCRIPTION)
+
+
 def _describe(path):
     dataset._describe(SETTINGS, model(), path.parent)
 
@@ -200,7 +211,7 @@ KINDS = {
     "cloud": Kind(_make_cloud, "*.ply", ply.load_cloud),
     "metrics": Kind(_make_metrics, "metrics.jsonl", logs.read_metrics),
     "settings": Kind(_make_run, runs.SETTINGS, _remember),
-    "dataset": Kind(lambda folder: _describe(folder / dataset.DESCRIPTION), dataset.DESCRIPTION, _describe),
+    "dataset": Kind(_make_dataset, dataset.DESCRIPTION, _describe),
     "config": Kind(_make_checkpoint, "config.json", _load_checkpoint),
     "checkpoint": Kind(_make_checkpoint, "*/**/*", _load_checkpoint),
     "json": Kind(lambda folder: files.write_json(folder / "a.json", {"a": [1, {"b": "c"}]}), "a.json", files.read_json),
