@@ -25,6 +25,7 @@ from orbax.checkpoint import v1 as ocp
 from dnerf_jax.io import files, schema
 from dnerf_jax.models import generator, semantic
 from dnerf_jax.models.model import Model, fingerprint
+from dnerf_jax.ops.devices import default_device
 from dnerf_jax.ops.labels import LabelMap
 
 SCHEMA_VERSION = 2
@@ -162,7 +163,7 @@ def _built(make: Callable[[], Any], source: str) -> Any:
 
 def _arrays(folder: pathlib.Path, name: str, template: Any, description: dict[str, Any]) -> Any:
     """Restores one tree as float32 and checks it against its fingerprint."""
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(default_device())
     template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32, sharding=device), template)
     try:
         needed = 4 * sum(leaf.size for leaf in jax.tree.leaves(template))

@@ -45,7 +45,12 @@ class Selected:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def init(config: SemanticConfig, generator_config: GeneratorConfig, key: jax.Array) -> Branch:
-    """A branch with random parameters, on generators of this configuration."""
+    """A branch with random parameters, on generators of this configuration.
+
+    Raises ValueError: the number of classes is 0, which settings of a training leave to the labelled views.
+    """
+    if not config.num_classes:
+        raise ValueError("num_classes is 0, expected that of a label map: a training takes it from its labelled views")
     resolutions = block_resolutions(generator_config.plane_resolution)
     widths = feature_widths(config, generator_config)
     # "last" comes after the hidden features and has the resolution of the finest.

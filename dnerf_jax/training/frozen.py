@@ -103,7 +103,7 @@ def choose(frozen: Frozen, views: jax.Array, *, patch: int | None = None, key: j
         if key is None:
             raise ValueError("Patches lie at random: pass a key.")
         grid = frozen.selected.points.shape[1]
-        corners = jax.random.randint(key, (len(views), 2), 0, grid - patch + 1)
+        corners = jax.random.randint(key, (len(views), 2), 0, grid - patch + 1, jnp.int32)
 
         def crop(array: jax.Array, corner: jax.Array) -> jax.Array:
             scale = array.shape[0] // grid  # labels are finer than rays

@@ -185,7 +185,7 @@ def create_state(settings: Settings, start: Candidate) -> State:
 
 def reconstruction_loss(settings: Settings, model: Model, target: Target, candidate: Candidate) -> jax.Array:
     """How far the rendering of a candidate is from the target, whose image has the neural rendering's size."""
-    loss = jnp.zeros(())
+    loss = jnp.zeros((), jnp.float32)
     camera = scenes.default_camera(model.generator.config, candidate.yaw, candidate.pitch)
     scene = scenes.synthesize(model, candidate.z)
     view = scenes.render(model, scene, camera, resolution=settings.rendering_resolution)

@@ -11,7 +11,7 @@ import jax
 
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
-from dnerf_jax.training import runs
+from dnerf_jax.ops import devices
 
 
 def prepare() -> None:
@@ -65,7 +65,7 @@ def rows_at_once(model: Model, *, views: int = 1) -> int:
     An accelerator is quickest with as many as fit an eighth of its memory; a CPU with few, whose samples stay in its
     caches, or fewer where the process may not even have eight times that.
     """
-    device = runs.default_device()
+    device = devices.default_device()
     memory = memory_limit() / 8
     if device.platform == "cpu":
         memory = min(memory, scenes.MEMORY)
@@ -74,7 +74,7 @@ def rows_at_once(model: Model, *, views: int = 1) -> int:
 
 def memory_limit() -> int:
     """Bytes that this process can have on its device: its memory or, on a CPU, the machine's or container's."""
-    device = runs.default_device()
+    device = devices.default_device()
     known = device.memory_stats() or {} if device.platform != "cpu" else {}
     return known.get("bytes_limit") or min([_machine_memory(), *_container_limits()])
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from dnerf_jax.io import files
+from dnerf_jax.ops.devices import default_device
 from dnerf_jax.ops.messages import some
 
 SETTINGS, CHECKPOINTS = "settings.json", "checkpoints"  # in the folder of a run
@@ -113,12 +113,6 @@ def placed(state: Any) -> Any:
     loaded checkpoint are bound, those that were just made are not, and what a step makes of both is.
     """
     return jax.device_put(state, default_device())
-
-
-def default_device() -> jax.Device:
-    """The device that new arrays are on: the first one, or what `jax.default_device` says."""
-    (device,) = jnp.zeros(()).devices()
-    return device
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -309,3 +309,8 @@ def test_features_in_half_precision_stay_so_and_have_unit_scale():
     (selected,) = semantic.select_features(small(), BlockOutputs(hidden, {"b4": draw(2, 4, 4, IMAGE)}))
     assert selected.dtype == jnp.float16
     np.testing.assert_allclose(np.mean(np.square(selected, dtype=np.float32), axis=(1, 2, 3)), 1, rtol=1e-2)
+
+
+def test_a_branch_needs_classes(tiny_config):
+    with pytest.raises(ValueError, match="num_classes is 0, expected that of a label map"):
+        semantic.abstract(SemanticConfig(), tiny_config)

@@ -9,7 +9,8 @@ import jax
 import pytest
 
 from dnerf_jax.models import scenes
-from dnerf_jax.training import process, runs
+from dnerf_jax.ops import devices
+from dnerf_jax.training import process
 
 NO_LIMIT = 2**63 - 4096  # what version 1 says where none is set
 GIB = 2**30
@@ -127,7 +128,7 @@ def test_rows_on_an_accelerator_follow_its_own_memory(container, tiny_semantic_m
         def memory_stats(self):
             return {"bytes_limit": 40 * GIB}
 
-    monkeypatch.setattr(runs, "default_device", Accelerator)
+    monkeypatch.setattr(devices, "default_device", Accelerator)
     monkeypatch.setattr(scenes, "rows_that_fit", lambda *_, views, memory: memory)
     container("0::/\n", {"memory.max": GIB})
     assert process.memory_limit() == 40 * GIB
