@@ -176,9 +176,9 @@ def _odd(draw: random.Random, depth: int = 2) -> Any:
 
 def _odd_network(draw: random.Random) -> bytes:
     network = tiny.record()
-    records = [record for _, record in network.walk()]
+    records = [*(record for _, record in network.walk()), network, network, network.child("backbone.synthesis")]
     for _ in range(draw.choice((1, 1, 2, 4))):
-        record = draw.choice([*records, network, network, network.child("backbone.synthesis")])
+        record = draw.choice(records)
         table = draw.choice([record.attributes, network.get("rendering_kwargs"), *_tables(record)])
         name = draw.choice([*table, "new"]) if isinstance(table, dict) and table else "new"
         if not isinstance(table, dict):
