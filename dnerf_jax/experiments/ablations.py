@@ -7,7 +7,6 @@ and their scores stay in `out`; what was stopped continues, and tables share row
 """
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +103,7 @@ def score(bench: Bench, row: Row, seed: int, sets: dict[str, str]) -> Scores:
     """Scores of one row and seed on the packs `sets`, trained and scored unless that is done already."""
     folder = run_folder(bench, row, seed)
     path = folder / "scores.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = files.read_json(path, "scores") if path.exists() else {}
     missing = [on for on in sets if on not in found]
     if missing:
         model = trained(bench, row, seed)

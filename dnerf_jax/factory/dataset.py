@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.io import files, ply, png
+from dnerf_jax.io import arrays, files, ply, png
 from dnerf_jax.models import scenes
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.models.model import Model, fingerprint
@@ -37,7 +37,7 @@ from dnerf_jax.viz import pictures
 DESCRIPTION = "dataset.json"
 FRAME = (
     "World frame: x to the image's right in a frontal view, y up, z towards the frontal camera. Lengths are in world "
-    "units: the tri-plane's box has the side box_side, and a unit is metres_per_unit metres (null: unknown). "
+    "units: the tri-plane's box has the side box_side, and a unit is some metres_per_unit metres (null: unknown). "
     "Cameras are OpenCV camera-to-world (x right, y down, z forward); intrinsics are divided by the image size. "
     "depth_z is along the optical axis, distance along the ray."
 )
@@ -79,7 +79,7 @@ def generate(settings: Settings, model: Model, out: Path, *, rows_at_once: int |
         indices = missing[start : start + settings.batch]
         made = render_latents(settings, model, indices, rows_at_once=rows_at_once)
         for index, (z, views) in zip(indices, made, strict=True):
-            write_latent(out / f"{index:06d}", z, views, model.label_map, settings.voxel_size)
+            write_latent(out / f"{index:06d}", z, views, model, settings.voxel_size)
         progress.update(start + len(indices))
     write_sheet(settings, model, out)
 
@@ -108,8 +108,9 @@ def sample(settings: Settings, config: GeneratorConfig, index: int | jax.Array) 
     return z, scenes.default_camera(config, yaw, np.float32(np.radians(settings.pitch)) * pitch)
 
 
-def write_latent(folder: Path, z: np.ndarray, views: View, label_map: LabelMap | None, voxel_size: float) -> None:
+def write_latent(folder: Path, z: np.ndarray, views: View, model: Model, voxel_size: float) -> None:
     """Writes a latent z (z_dim,), its views (V,) and their fused cloud; a folder that is there is replaced."""
+    label_map, scale = model.label_map, model.generator.config.rendering.metres_per_unit
 
     def empty_is_zero(x: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(x), x, 0).astype(np.float32)
@@ -127,7 +128,8 @@ def write_latent(folder: Path, z: np.ndarray, views: View, label_map: LabelMap |
         }
         files.write_json(temporary / "cameras.json", description)
         np.save(temporary / "latent.npy", z)
-        ply.save_cloud(temporary / "cloud.ply", fused_cloud(views, label_map, voxel_size))
+        cloud = fused_cloud(views, label_map, voxel_size)
+        ply.save_cloud(temporary / "cloud.ply", cloud, metres_per_unit=scale)
 
 
 def fused_cloud(views: View, label_map: LabelMap | None, voxel_size: float) -> PointCloud:
@@ -144,7 +146,7 @@ def write_sheet(settings: Settings, model: Model, out: Path, count: int = 8) -> 
             row.append(png.load_image(folder / f"image_{v:02d}.png"))
             if model.label_map is not None and (folder / f"mask_{v:02d}.png").exists():
                 row.append(model.label_map.colorize(png.load_mask(folder / f"mask_{v:02d}.png", model.label_map)))
-            row.append(pictures.depth_picture(np.load(folder / f"depth_z_{v:02d}.npy")))
+            row.append(pictures.depth_picture(arrays.load_array(folder / f"depth_z_{v:02d}.npy")))
         rows.append(row)
     png.save_image(out / "sheet.png", pictures.sheet(rows))
     print(f"{settings.latents} latents x {settings.views} views in {out}")

@@ -30,7 +30,6 @@ from dnerf_jax.ops.labels import LabelMap
 
 SCHEMA_VERSION = 2
 _FIELDS = {"generator": dict, "semantic": dict | None, "label_map": dict | None, "info": dict, "fingerprints": dict}
-_LAYERS = 64  # of a mapping network; what more would take is time only
 # Bytes that arrays may have in memory: so many for a start, and so many for every byte on the disk.
 _ROOM, _RATIO = 16 << 20, 64
 
@@ -133,8 +132,6 @@ def _abstract(description: dict[str, Any], source: str) -> Model:
     determinants = np.linalg.det(np.asarray(axes, np.float64))
     if not (np.abs(determinants) > 1e-6).all():
         raise ValueError(f"{source}: generator.plane_axes {axes!r:.200} have no inverse, so planes cannot be looked up")
-    if config.mapping_layers > _LAYERS:
-        raise ValueError(f"{source}: generator.mapping_layers is {config.mapping_layers}, expected at most {_LAYERS}")
     made, branch = _built(lambda: generator.abstract(config), f"{source}: generator"), None
     if description["semantic"] is not None:
         form = schema.as_dataclass(description["semantic"], semantic.SemanticConfig, f"{source}: semantic")

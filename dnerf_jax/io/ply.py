@@ -37,9 +37,13 @@ _BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": 
 _HEADER_LIMIT = 1 << 20  # Bytes; a header beyond this is no header.
 
 
-def save_cloud(path: str | os.PathLike, cloud: PointCloud) -> None:
-    """Writes a labelled point cloud, binary little-endian, whole or not at all."""
-    comments = ["dnerf_jax labelled point cloud", _FRAME, *_label_comments(cloud.label_map)]
+def save_cloud(path: str | os.PathLike, cloud: PointCloud, *, metres_per_unit: float | None = None) -> None:
+    """Writes a labelled point cloud, binary little-endian, whole or not at all.
+
+    metres_per_unit: the scale of the world, for a comment of the file; None where it has none.
+    """
+    scale = [] if metres_per_unit is None else [f"metres_per_unit {metres_per_unit:.6g}"]
+    comments = ["dnerf_jax labelled point cloud", _FRAME, *scale, *_label_comments(cloud.label_map)]
     save_vertices(path, _columns(cloud.points, cloud.colors, cloud.labels), comments)
 
 

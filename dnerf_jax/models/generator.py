@@ -20,7 +20,7 @@ from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
 from dnerf_jax.ops import cameras, keys, triplane
-from dnerf_jax.ops.ranges import Count, Natural, Positive
+from dnerf_jax.ops.ranges import Count, Layers, Natural, Positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RenderingConfig:
       disparity_space_sampling: space stratified samples evenly in 1 / distance.
       avg_camera_radius, avg_camera_pivot: default cameras circle the origin at this radius and look at the pivot.
       avg_camera_focal: their focal length, in image sizes.
-      metres_per_unit: the scale of the world, or None where the generator has none.
+      metres_per_unit: the scale of the world, its mean where scenes differ, or None where the generator has none.
     """
 
     depth_resolution: Count = 48
@@ -73,7 +73,7 @@ class GeneratorConfig:
     z_dim: Count = 512
     c_dim: Natural = 25
     w_dim: Count = 512
-    mapping_layers: Count = 2
+    mapping_layers: Layers = 2
     plane_resolution: Count = 256
     plane_channels: Count = 32
     channel_base: Count = 32768

@@ -6,8 +6,11 @@ from typing import Any
 
 
 def some(items: Iterable[Any], limit: int = 8, *, separator: str = ", ") -> str:
-    """The first items joined, and how many there are where that is not all: "a, b, ... (9 in all)"."""
-    names = [str(item) for item in items]
+    """The first items joined, and how many there are where that is not all: "a, b, ... (9 in all)".
+
+    Items may come from a stranger's file: of each only so much is shown as fits two lines.
+    """
+    names = [f"{item!s:.240}" for item in items]
     return separator.join(names[:limit] + [f"... ({len(names)} in all)"] * (len(names) > limit))
 
 

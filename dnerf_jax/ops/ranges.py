@@ -39,6 +39,7 @@ class Range:
 
 Natural = Annotated[int, Range(least=0)]
 Count = Annotated[int, Range(least=1)]
+Layers = Annotated[int, Range(least=1, most=64)]  # of a network: what more would take is time only
 Classes = Annotated[int, Range(least=0, most=255)]  # the id 255 means ignore
 Seed = Annotated[int, Range(least=0, most=2**31 - 1)]
 Positive = Annotated[float, Range(above=0)]

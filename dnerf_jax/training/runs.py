@@ -194,12 +194,12 @@ def require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], *
     """Raises ValueError, naming every difference, unless what was made in `folder` so far has the new settings."""
     names = sorted((old.keys() | new.keys()) - set(except_for))
     changed = [
-        f"{name} was {old.get(name)!r:.200} and is {new.get(name)!r:.200}"
+        f"{name:.60} was {old.get(name)!r:.80} and is {new.get(name)!r:.80}"
         for name in names
         if old.get(name) != new.get(name)
     ]
     if changed:
         raise ValueError(
-            f"{folder} was made with other settings or inputs: {'; '.join(changed)}. "
+            f"{folder} was made with other settings or inputs: {some(changed, separator='; ')}. "
             "Continue with the old ones, name another folder, or delete this one."
         )

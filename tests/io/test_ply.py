@@ -115,6 +115,12 @@ def test_ply_round_trip(tmp_path, label_map):
     assert ("comment label 1 255 0 0 upper half" in header) == (label_map is not None)
 
 
+def test_a_cloud_says_the_scale_of_its_world(tmp_path):
+    cloud = PointCloud(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8), np.zeros(1, np.uint8), None)
+    ply.save_cloud(tmp_path / "cloud.ply", cloud, metres_per_unit=0.55)
+    assert "metres_per_unit 0.55" in ply.load_vertices(tmp_path / "cloud.ply")[1]
+
+
 def test_ply_without_colours_or_with_odd_values_is_refused_by_name(tmp_path):
     path = tmp_path / "a.ply"
     ply.save_cloud(path, random_cloud(3))

@@ -65,8 +65,15 @@ def write_shard(
 
 
 def read_shard(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Maps a shard's arrays into memory, read-only, by name."""
-    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(pathlib.Path(path).glob("*.npy"))}
+    """Maps a shard's arrays into memory, read-only, by name. Raises ValueError, naming the file: one is damaged."""
+    return {file.stem: _mapped(file) for file in sorted(pathlib.Path(path).glob("*.npy"))}
+
+
+def _mapped(file: pathlib.Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{file} is damaged ({error!s:.200}): delete its folder, and it is rendered anew") from error
 
 
 class Shards:
