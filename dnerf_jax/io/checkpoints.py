@@ -51,7 +51,7 @@ def save(path: str | os.PathLike, model: Model, *, dtype: str = "float32", repla
     for name, tree in trees.items():
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
             raise ValueError(f"The {name} arrays are not all finite as {dtype}; save them as float32, or train anew.")
-    description = {
+    description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "dtype": str(dtype),
         "generator": dataclasses.asdict(model.generator.config),
@@ -77,10 +77,10 @@ def load(path: str | os.PathLike) -> Model:
     description = _description(folder / "config.json")
     model = _abstract(description, f"{folder / 'config.json'}")
     variables = _arrays(folder, "generator", model.generator.variables, description)
-    model = model.replace(generator=dataclasses.replace(model.generator, variables=variables))
+    model = dataclasses.replace(model, generator=dataclasses.replace(model.generator, variables=variables))
     if model.semantic is not None:
         params = _arrays(folder, "semantic", model.semantic.params, description)
-        model = model.replace(semantic=dataclasses.replace(model.semantic, params=params))
+        model = dataclasses.replace(model, semantic=dataclasses.replace(model.semantic, params=params))
     return model
 
 

@@ -87,7 +87,7 @@ def parse_json(text: str, *, kind: type = dict) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON ({error})") from error
     if not isinstance(value, kind):
-        names = {dict: "an object", list: "a list"}
+        names: dict[Any, str] = {dict: "an object", list: "a list"}
         found = names.get(type(value), f"the {type(value).__name__} {value!r:.50}")
         raise ValueError(f"it holds {found}, expected {names.get(kind, kind.__name__)}")
     level = [value]

@@ -211,7 +211,10 @@ AXES = [[[1, 0, 0], [0, 1, 0], [0, 0, 1]]] * 3
             "generator cannot be restored.*bytes are expected, and the files have",
         ),
         (set_in("generator", "mapping_layers", to=3), "generator cannot be restored"),
-        (set_in("generator", "mapping_layers", to=10**6), "mapping_layers is 1000000, expected at least 1 and at most 64"),
+        (
+            set_in("generator", "mapping_layers", to=10**6),
+            "mapping_layers is 1000000, expected at least 1 and at most 64",
+        ),
         (set_in("generator", "plane_resolution", to=3), "no network can be built of these sizes"),
         (lambda d: d["generator"].pop("plane_axes"), "lacks the field 'plane_axes'"),
         (set_in("generator", "plane_axes", to=None), "plane_axes must be"),
