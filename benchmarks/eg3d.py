@@ -25,6 +25,7 @@ from dnerf_jax.models.semantic import SemanticConfig
 from dnerf_jax.networks.superresolution import PRESETS
 from dnerf_jax.ops import cameras
 from dnerf_jax.ops.cameras import Camera
+from dnerf_jax.ops.ranges import Count
 from dnerf_jax.training import process
 
 RENDERING = RenderingConfig(avg_camera_pivot=(0.0, 0.0, 0.2))
@@ -52,7 +53,7 @@ COLUMNS = {
 
 
 def main(
-    eg3d: str = "", size: str = "512-128", json: str = "", repeats: int = 5, dtype: str = "float32"
+    eg3d: str = "", size: str = "512-128", json: str = "", repeats: Count = 5, dtype: str = "float32"
 ) -> dict[str, Any]:
     """Times every stage of EG3D.
 
@@ -64,8 +65,6 @@ def main(
     """
     if size not in SIZES:
         raise ValueError(f"--size is {size!r}: there are {', '.join(SIZES)}.")
-    if repeats < 1:
-        raise ValueError(f"--repeats is {repeats}: a median needs at least one timed call.")
     measure.require_dtype(dtype)
     if eg3d and not (Path(eg3d) / "eg3d" / "training" / "triplane.py").exists():
         raise ValueError(f"--eg3d is {eg3d!r}: expected a checkout of the public EG3D, with eg3d/training/triplane.py.")

@@ -19,6 +19,7 @@ from dnerf_jax.models import generator, scenes, semantic
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops.cameras import Camera
+from dnerf_jax.ops.ranges import Count
 from dnerf_jax.training import process
 
 COLUMNS = {
@@ -39,7 +40,7 @@ def main(
     views: str = "1,4,16",
     batches: str = "1,2",
     dtype: str = "float32",
-    repeats: int = 5,
+    repeats: Count = 5,
     json: str = "",
 ) -> dict[str, Any]:
     """Times the making of labelled views.

@@ -22,6 +22,7 @@ from dnerf_jax.networks.decoders import softplus
 from dnerf_jax.networks.semantic_head import SemanticHead
 from dnerf_jax.networks.stylegan2 import block_resolutions
 from dnerf_jax.ops import triplane
+from dnerf_jax.ops.ranges import Count
 from dnerf_jax.training import process
 
 COLUMNS = {
@@ -41,7 +42,7 @@ COLUMNS = {
 }
 
 
-def main(json: str = "", rays: int = 128, samples: int = 48, repeats: int = 5) -> dict[str, Any]:
+def main(json: str = "", rays: Count = 128, samples: Count = 48, repeats: Count = 5) -> dict[str, Any]:
     """Compares the enhanced tri-plane's two forms, for both kinds of features.
 
     json: file for the numbers
@@ -49,8 +50,6 @@ def main(json: str = "", rays: int = 128, samples: int = 48, repeats: int = 5) -
     samples: samples of every ray
     repeats: timed calls of each
     """
-    if min(rays, samples, repeats) < 1:
-        raise ValueError(f"--rays {rays}, --samples {samples}, --repeats {repeats}: all must be at least 1.")
     process.prepare()
     sizes = {"rays": f"{rays} x {rays}", "samples": samples, "dtype": "float32", "batch": 1, "repeats": repeats}
     return compare(GeneratorConfig(), sizes, rays, samples, repeats, json)

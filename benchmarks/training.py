@@ -17,6 +17,7 @@ from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
+from dnerf_jax.ops.ranges import Count
 from dnerf_jax.training import branch, frozen, inversion, process
 from dnerf_jax.training.inversion import Target
 from dnerf_jax.training.pretraining import plan, stages
@@ -33,7 +34,7 @@ COLUMNS = {
 }
 
 
-def main(checkpoint: str = "heads", repeats: int = 5, json: str = "") -> dict[str, Any]:
+def main(checkpoint: str = "heads", repeats: Count = 5, json: str = "") -> dict[str, Any]:
     """Times training steps.
 
     checkpoint: the generator whose branch is trained, and which is inverted

@@ -38,6 +38,14 @@ def test_what_a_door_takes_is_described(name):
             assert cli._description(main, parameter.name) != f"see {main.__module__}", parameter.name
 
 
+@pytest.mark.parametrize("name", DOORS)
+def test_numbers_of_a_door_have_ranges(name):
+    main = importlib.import_module(name).main
+    for parameter in inspect.signature(main, eval_str=True).parameters.values():
+        if cli._kind(parameter) in (int, float):
+            assert "Range(" in repr(parameter.annotation), f"{parameter.name}: see dnerf_jax/ops/ranges.py"
+
+
 def no_model(*_):
     """Stands for the load of a checkpoint, which must not happen before the folder is looked at."""
     raise AssertionError("a model was loaded first")

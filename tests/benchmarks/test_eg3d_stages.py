@@ -41,7 +41,6 @@ def test_stages_follow_each_other_and_are_written(small, known_machine, tiny_con
     ("arguments", "message"),
     [
         ({"size": "256-64"}, "--size is '256-64': there are 512-128, 512-64, 128-64"),
-        ({"repeats": 0}, "--repeats is 0"),
         ({"eg3d": "nowhere"}, "expected a checkout of the public EG3D, with eg3d/training/triplane.py"),
     ],
 )

@@ -17,8 +17,3 @@ def test_both_forms_agree_and_are_compared(known_machine, tiny_config, tmp_path)
         assert row["speedup_forward"] == row["direct_s"] / row["ours_s"] > 0 and row["speedup_backward"] > 0
     # Of three scales of 16, 16 and 8 channels, 6, 6 and 3 lie on every plane.
     assert rows[0]["memory_ratio"] == pytest.approx(64 / 15)
-
-
-def test_sizes_must_be_positive():
-    with pytest.raises(ValueError, match="--rays 128, --samples 0, --repeats 5: all must be at least 1"):
-        semantic.main(samples=0)

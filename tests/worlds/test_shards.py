@@ -1,6 +1,12 @@
 """Shards of the heads world, and its door: the same identities however they are cut, whole files or none."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,13 +32,6 @@ def test_the_door_writes_posed_labelled_renders(tmp_path):
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}_depth.npy"), view.depth_z)
         np.testing.assert_array_equal(np.float32(cameras[name]["cam2world"]), cam2world)
         assert cameras[name]["metres_per_unit"] == head.metres_per_unit
-
-
-@pytest.mark.parametrize("name", ["num", "views", "resolution"])
-def test_the_door_refuses_nothing_at_all(tmp_path, name):
-    with pytest.raises(ValueError, match=f"--{name} is 0, expected at least 1"):
-        door.main(str(tmp_path / "out"), **{name: 0})
-    assert not (tmp_path / "out").exists()
 
 
 def test_shards_hold_the_same_identities_however_cut(tmp_path):
@@ -88,3 +87,35 @@ def test_counts_below_one_are_refused(tmp_path, name):
     counts = {"identities": 1, "views": 1, "resolution": 8, "processes": 1} | {name: 0}
     with pytest.raises(ValueError, match=f"the number of {name} is 0, expected at least 1"):
         shards.render_shards(tmp_path, 0, **counts)
+
+
+WORKERS = """
+import concurrent.futures, multiprocessing, os, time
+from dnerf_jax.worlds.heads import shards
+
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawn, shards._follow_the_command) as workers:
+        print(workers.submit(os.getpid).result(), flush=True)
+        workers.submit(time.sleep, 600).result()
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_command_that_started_them(tmp_path):
+    (tmp_path / "command.py").write_text(WORKERS)
+    with subprocess.Popen([sys.executable, tmp_path / "command.py"], stdout=subprocess.PIPE, text=True) as command:
+        worker = int(command.stdout.readline())
+        os.kill(worker, signal.SIGINT)  # as a terminal does; the worker stays
+        time.sleep(0.2)
+        os.kill(worker, 0)
+        command.kill()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and Path(f"/proc/{worker}").exists() and not is_zombie(worker):
+        time.sleep(0.1)
+    assert time.monotonic() < deadline
+
+
+def is_zombie(process):
+    """Whether a process has ended, and only its parent has not asked how."""
+    return " Z " in Path(f"/proc/{process}/stat").read_text()

@@ -15,6 +15,8 @@ import concurrent.futures
 import multiprocessing
 import os
 import pathlib
+import signal
+import threading
 import time
 from collections.abc import Sequence
 
@@ -103,7 +105,8 @@ def render_shards(
 ) -> Shards:
     """Renders the shards that are missing in `folder`, in several processes, and opens all of them.
 
-    Prints a line for every shard, with the rate and the time that is left. Raises ValueError for counts below 1.
+    Prints a line for every shard, with the rate and the time that is left. Nobody else may render into the folder
+    meanwhile. Raises ValueError for counts below 1.
     """
     counts = {"identities": identities, "views": views, "resolution": resolution, "processes": processes}
     for name, value in counts.items():
@@ -114,24 +117,44 @@ def render_shards(
         count = min(SHARD, identities - start)
         name = f"shard_{start:06d}_{count}_{views}x{resolution}_seed{seed}"
         paths[start] = pathlib.Path(folder) / name, count
+    files.remove_partials(folder)
     missing = {start: entry for start, entry in paths.items() if not entry[0].exists()}
     if missing:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the processes are the parallelism
         begun, done, total = time.monotonic(), 0, sum(count for _, count in missing.values())
         spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(processes, spawn) as workers:
+        with concurrent.futures.ProcessPoolExecutor(processes, spawn, _follow_the_command) as workers:
             pending = {
                 workers.submit(write_shard, path, seed, start, count, views, resolution): (path, count)
                 for start, (path, count) in missing.items()
             }
-            for job in concurrent.futures.as_completed(pending):
-                path, count = pending[job]
-                job.result()
-                done += count
-                rate = done / (time.monotonic() - begun)
-                print(
-                    f"{path.name}: {rate:.2f} identities/s, {rate * views:.1f} views/s, "
-                    f"{(total - done) / rate / 60:.1f} min left",
-                    flush=True,
-                )
+            try:
+                for job in concurrent.futures.as_completed(pending):
+                    path, count = pending[job]
+                    job.result()
+                    done += count
+                    rate = done / (time.monotonic() - begun)
+                    print(
+                        f"{path.name}: {rate:.2f} identities/s, {rate * views:.1f} views/s, "
+                        f"{(total - done) / rate / 60:.1f} min left",
+                        flush=True,
+                    )
+            except BaseException:  # an interrupt, too, need not wait for shards that are half rendered
+                workers.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
     return Shards([path for path, _ in paths.values()])
+
+
+def _follow_the_command() -> None:
+    """Makes a worker end with the process that started it, and leave it to that one to say what Ctrl-C means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end() -> None:
+        if parent is not None:
+            parent.join()  # until it is gone, killed or not
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
