@@ -70,10 +70,10 @@ BOMBS = {
 def test_small_files_cannot_ask_for_much(tmp_path, name):
     path = tmp_path / "network.pkl"
     path.write_bytes(BOMBS[name])
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ValueError, match=f"{path} (was not read|is truncated|holds)"):
         pickles.read(path)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10  # KiB
 
 
@@ -144,7 +144,7 @@ def test_sizes_are_those_of_the_tensors():
     network = tiny.record()
     network.attributes["w_dim"] = network.attributes["z_dim"] = 16384
     network.child("backbone.mapping").attributes["num_layers"] = 64
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ValueError, match=r"missing: backbone.mapping.fc10.bias \[16384\]"):
         eg3d.convert(network)
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
