@@ -107,8 +107,8 @@ def choose(frozen: Frozen, views: jax.Array, *, patch: int | None = None, key: j
 
         def crop(array: jax.Array, corner: jax.Array) -> jax.Array:
             scale = array.shape[0] // grid  # labels are finer than rays
-            start = (*(scale * corner), *(0,) * (array.ndim - 2))
-            return jax.lax.dynamic_slice(array, start, (scale * patch,) * 2 + array.shape[2:])
+            start = jnp.zeros(array.ndim, jnp.int32).at[:2].set(scale * corner)
+            return jax.lax.dynamic_slice(array, list(start), (scale * patch,) * 2 + array.shape[2:])
 
         selected, masks = jax.tree.map(lambda x: jax.vmap(crop)(x, corners), (selected, masks))
     return frozen.replace(latent=frozen.latent[views], selected=selected, masks=masks)

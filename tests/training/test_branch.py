@@ -71,6 +71,17 @@ def test_a_finished_run_is_returned_and_nothing_computed_again(
     jax.tree.map(np.testing.assert_array_equal, again.semantic.params, load(straight).semantic.params)
 
 
+def test_a_seed_is_the_same_run_whatever_the_flags(branch_settings, straight, loaded, tiny_assets, tmp_path):
+    with jax.enable_x64(True):
+        wide = branch.train(branch_settings, loaded, packs.load(tiny_assets / "heads_train"), tmp_path)
+
+    def same(found, expected):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+
+    jax.tree.map(same, wide.semantic.params, load(straight).semantic.params)
+
+
 def test_corrected_labels_are_another_input(branch_settings, straight, loaded, tiny_assets):
     pack = packs.load(tiny_assets / "heads_train")
     for change in ({"masks": np.where(pack.masks == 1, 2, pack.masks)}, {"truncation_psi": 0.5}):
