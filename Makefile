@@ -34,7 +34,7 @@ install: $(INSTALLED)
 # The stamp is written last: an installation that was interrupted starts anew, a finished one is not repeated.
 $(INSTALLED): requirements.lock setup.py .ci/make_venv.py
 	$(PYTHON) .ci/make_venv.py $(VENV)
-	@echo "installing requirements.lock into $(VENV): once, about two minutes"
+	@echo "installing requirements.lock into $(VENV): once, about a minute"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

@@ -50,7 +50,7 @@ _CONFIG_HELP = "a file with get_config(), or the name of one that comes with dne
 _OVERRIDE = re.compile(r"--?(no)?config\.(\w[\w.]*)(=.*)?", re.DOTALL)
 _INTERRUPTED = 130  # the exit status of what Ctrl-C ended, by custom of shells
 _DISK_FULL = rf"{os.strerror(errno.ENOSPC)}|^\d+ requested and \d+ written"
-_AGAIN = "give the same command again to go on from what was saved"
+_AGAIN = "give the same command again: it goes on from what was saved, if anything was"
 
 
 def door(main: Callable[..., Any]) -> None:

@@ -14,7 +14,7 @@ def main(checkpoint: str, out: str, annotations: str = "") -> None:
     out: folder for scores.json and the pictures
     annotations: a labelled pack of your own; by default the embedded single views and video
     """
-    with folders.claimed(out) as folder:
+    with folders.claimed(out, known_by="scores.json") as folder:
         process.prepare()
         model = checkpoints.load(checkpoint)
         chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED

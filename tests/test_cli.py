@@ -160,7 +160,7 @@ def test_a_packaged_configuration_is_found_by_name(run):
         ([LITTLE, WORKDIR, "--config.steps=many"], "config.steps must be int, not 'many' (str)"),
         ([LITTLE, WORKDIR, "--config.steps=-1"], "config.steps is -1, expected at least 0"),
         ([LITTLE, WORKDIR, "--config.clamp=0"], "config.clamp is 0, expected at least 1"),
-        ([LITTLE, WORKDIR, "--config.optimizer.rate=nan"], "config.optimizer.rate must be float, not 'nan'"),
+        ([LITTLE, WORKDIR, "--config.optimizer.rate=nan"], "config.optimizer.rate is nan, expected a finite number"),
         ([LITTLE, WORKDIR, "--config.optimizer.rate=1e999"], "config.optimizer.rate is inf, expected a finite number"),
         ([LITTLE, WORKDIR, "--views=0"], "--views is 0, expected at least 1"),
         ([LITTLE, "--workdir="], "--workdir is empty: give a name"),
@@ -218,7 +218,10 @@ def test_a_bug_keeps_its_traceback(run, workdir, message):
 
 def test_ctrl_c_says_how_to_go_on(run):
     code, _, complaint = run(LITTLE, "--workdir=interrupt")
-    assert (code, complaint) == (130, "\ninterrupted: give the same command again to go on from what was saved\n")
+    assert (code, complaint) == (
+        130,
+        "\ninterrupted: give the same command again: it goes on from what was saved, if anything was\n",
+    )
 
 
 def test_a_warning_is_one_line(run):

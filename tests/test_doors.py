@@ -60,6 +60,9 @@ def no_model(*_):
         ("generate", {"config": None, "checkpoint": "heads"}, "dataset.json"),
         ("reproduce", {"table": "4"}, "settings.json"),
         ("demo", {}, "training"),
+        ("evaluate", {"checkpoint": "heads"}, "scores.json"),
+        ("heldout", {}, "heldout.json"),
+        ("worlds.heads.__main__", {}, "cameras.json"),
     ],
 )
 def test_a_folder_is_looked_at_before_any_work(name, others, known_by, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ many there are.
 import dataclasses
 import functools
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from dnerf_jax.models.scenes import View
 from dnerf_jax.ops import images, points
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.messages import some
 from dnerf_jax.ops.points import PointCloud
 from dnerf_jax.ops.ranges import Angle, Count, HalfTurn, Positive, Seed, Truncation
 from dnerf_jax.training import logs, runs
@@ -74,6 +76,8 @@ def generate(settings: Settings, model: Model, out: Path, *, rows_at_once: int |
     _describe(settings, model, out)
     names = set(_file_names(settings, model))
     missing = [i for i in range(settings.latents) if not _has(out / f"{i:06d}", names)]
+    if surplus := [path.name for path in _latents(out) if int(path.name) >= settings.latents]:
+        warnings.warn(f"{out} also has latents beyond these {settings.latents}: {some(surplus)}", stacklevel=2)
     progress = logs.Progress(len(missing))
     for start in range(0, len(missing), settings.batch):
         indices = missing[start : start + settings.batch]
@@ -141,15 +145,29 @@ def write_sheet(settings: Settings, model: Model, out: Path, count: int = 8) -> 
     """Writes sheet.png: the first latents, a row each; every view's image, mask and depth."""
     rows = []
     for index in range(min(count, settings.latents)):
-        folder, row = out / f"{index:06d}", []
-        for v in range(settings.views):
-            row.append(png.load_image(folder / f"image_{v:02d}.png"))
-            if model.label_map is not None and (folder / f"mask_{v:02d}.png").exists():
-                row.append(model.label_map.colorize(png.load_mask(folder / f"mask_{v:02d}.png", model.label_map)))
-            row.append(pictures.depth_picture(arrays.load_array(folder / f"depth_z_{v:02d}.npy")))
-        rows.append(row)
+        folder = out / f"{index:06d}"
+        try:
+            rows.append(_row(folder, settings.views, model.label_map))
+        except ValueError as error:
+            raise ValueError(f"{error}. Delete {folder} and give the command again: it is made anew.") from error
     png.save_image(out / "sheet.png", pictures.sheet(rows))
     print(f"{settings.latents} latents x {settings.views} views in {out}")
+
+
+def _row(folder: Path, views: int, label_map: LabelMap | None) -> list[np.ndarray]:
+    """The pictures of a latent's views, side by side: image, mask, depth."""
+    row = []
+    for v in range(views):
+        row.append(png.load_image(folder / f"image_{v:02d}.png"))
+        if label_map is not None and (folder / f"mask_{v:02d}.png").exists():
+            row.append(label_map.colorize(png.load_mask(folder / f"mask_{v:02d}.png", label_map)))
+        row.append(pictures.depth_picture(arrays.load_array(folder / f"depth_z_{v:02d}.npy")))
+    return row
+
+
+def _latents(out: Path) -> list[Path]:
+    """The folders of latents that a dataset has."""
+    return sorted(path for path in out.glob("[0-9]*") if path.name.isdecimal())
 
 
 def _file_names(settings: Settings, model: Model) -> list[str]:
@@ -161,7 +179,10 @@ def _file_names(settings: Settings, model: Model) -> list[str]:
 
 
 def _has(folder: Path, names: set[str]) -> bool:
-    return folder.is_dir() and names <= set(os.listdir(folder))
+    """Whether the folder of a latent has all its files, and none that a disk without space left empty."""
+    return (
+        folder.is_dir() and names <= set(os.listdir(folder)) and all((folder / name).stat().st_size for name in names)
+    )
 
 
 def _describe(settings: Settings, model: Model, out: Path) -> None:
@@ -169,14 +190,14 @@ def _describe(settings: Settings, model: Model, out: Path) -> None:
     origin = {"fingerprint": model.fingerprint, "semantic_fingerprint": None}
     if model.semantic is not None:
         origin["semantic_fingerprint"] = fingerprint(model.semantic.params)
-    new = runs.as_json(settings) | origin
+    new = runs.as_json(settings) | _named(origin)
     # Where no latent is, there is nothing yet that the settings could contradict.
-    if (out / DESCRIPTION).exists() and any(out.glob("[0-9]*")):
+    if (out / DESCRIPTION).exists() and _latents(out):
         found = files.read_json(out / DESCRIPTION, "the description of a dataset")
         parts = found.get("settings"), found.get("checkpoint")
         if not all(isinstance(part, dict) for part in parts):
             raise ValueError(f"{out / DESCRIPTION} lacks settings or checkpoint: restore it, or name another folder")
-        old = found["settings"] | {name: found["checkpoint"].get(name) for name in origin}
+        old = found["settings"] | _named({name: found["checkpoint"].get(name) for name in origin})
         runs.require_same(out, old, new, except_for=("latents", "batch"))
     description = {
         "schema_version": 1,
@@ -190,6 +211,11 @@ def _describe(settings: Settings, model: Model, out: Path) -> None:
     files.write_json(out / DESCRIPTION, description, indent=2)
     if model.semantic is not None and model.label_map is not None:
         png.save_label_map(out / "labelmap.json", model.label_map)
+
+
+def _named(origin: dict[str, str | None]) -> dict[str, str | None]:
+    """Fingerprints by what they are of."""
+    return {"generator": origin["fingerprint"], "semantic branch": origin["semantic_fingerprint"]}
 
 
 def _of_sample(settings: Settings) -> Settings:

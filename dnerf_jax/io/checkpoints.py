@@ -94,8 +94,12 @@ def _folder(path: str | os.PathLike) -> pathlib.Path:
     folder = files.located(path, "config.json")
     if os.path.isfile(folder / "config.json"):  # which, unlike Path's, raises nothing
         return folder
+    if os.path.isfile(folder / "model" / "config.json"):
+        raise ValueError(f"{folder} is the folder of a run: its checkpoint is {folder / 'model'}")
     if os.path.isdir(folder):
-        raise ValueError(f"{folder} is no checkpoint: it has no config.json. Pass the folder that save() wrote.")
+        raise ValueError(
+            f"{folder} is no checkpoint: it has no config.json. Pass a folder that was trained or converted."
+        )
     embedded = files.embedded_names("config.json")
     raise ValueError(f"There is no checkpoint {str(path)!r}: no such folder, and embedded are {embedded}.")
 
@@ -172,7 +176,7 @@ def _arrays(folder: pathlib.Path, name: str, template: Any, description: dict[st
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{folder / name} cannot be restored: its arrays are damaged or not those of its config.json "
-            f"({reason:.300}). Copy the checkpoint again, or convert or train it anew."
+            f"({reason:.150}). Copy the checkpoint again, or convert or train it anew."
         ) from error
     expected = description["fingerprints"].get(name)
     if fingerprint(tree) != expected:

@@ -7,6 +7,7 @@ override "steps=400" or "semantic.hidden=32" changes one field. The library itse
 import ast
 import dataclasses
 import inspect
+import math
 import re
 import runpy
 import textwrap
@@ -24,7 +25,7 @@ from dnerf_jax.ops.messages import did_you_mean, some
 _ROOT = Path(__file__).parent.parent
 # The packaged configurations: installed within the package, in a checkout beside it.
 _CONFIGS = next((folder for folder in (_ROOT / "configs", _ROOT.parent / "configs") if folder.is_dir()), _ROOT)
-_WORDS = {"none": None, "true": True, "false": False}
+_WORDS = {"none": None, "true": True, "false": False, "nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def known() -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+import PIL
 from PIL import Image, ImageOps
 
 from dnerf_jax.io import files
@@ -152,8 +153,13 @@ def _decoded(path: str | os.PathLike, what: str, decode: Callable[[Image.Image],
                 if image.width * image.height > PIXELS:
                     raise ValueError(f"{size}, at most {PIXELS // 10**6} million are read: make it smaller")
                 return decode(image)
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"{path} cannot be read as {what}: it is of another kind, expected PNG or the like") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} cannot be read as {what}: it has far too many pixels, make it smaller") from error
     except Exception as error:  # decoders raise anything on broken files: struct.error, zlib.error, IndexError, ...
-        raise ValueError(f"{path} cannot be read as {what}: {str(error) or type(error).__name__}") from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as {what}: {reason}") from error
 
 
 def _as_seen(image: Image.Image, white: bool) -> np.ndarray:

@@ -35,7 +35,10 @@ def as_dataclass(config: Mapping[str, Any], cls: type, path: str = "config") -> 
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             had = ", ".join(config) or "nothing"
             raise ValueError(f"{path} lacks the field {name!r}, which {cls.__name__} needs; it has {had}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ValueError as error:  # of fields that do not fit each other
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _convert(value: Any, hint: Any, path: str) -> Any:

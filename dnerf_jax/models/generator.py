@@ -19,7 +19,7 @@ from flax import struct
 from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
-from dnerf_jax.ops import cameras, keys, triplane
+from dnerf_jax.ops import cameras, checks, keys, triplane
 from dnerf_jax.ops.ranges import Count, Layers, Natural, Positive
 
 
@@ -50,6 +50,15 @@ class RenderingConfig:
     avg_camera_pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
     avg_camera_focal: Positive = cameras.FOCAL
     metres_per_unit: Positive | None = None
+
+    def __post_init__(self) -> None:
+        limits = self.ray_start, self.ray_end
+        numbers = not any(isinstance(limit, str) for limit in limits)
+        if limits != ("auto", "auto") and not (numbers and self.ray_start < self.ray_end):  # type: ignore[operator]
+            raise ValueError(
+                f"ray_start is {limits[0]!r}, ray_end {limits[1]!r}: both must be 'auto', or both numbers, the smaller "
+                "first"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +98,11 @@ class GeneratorConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     superresolution: SuperresolutionConfig = SuperresolutionConfig()
     rendering: RenderingConfig = RenderingConfig()
+
+    def __post_init__(self) -> None:
+        size = self.plane_resolution
+        if size < 4 or size & (size - 1):
+            raise ValueError(f"plane_resolution is {size}, expected a power of two from 4: blocks double it")
 
     @property
     def image_resolution(self) -> int:
@@ -171,9 +185,12 @@ def map_latents(
       truncation_cutoff: only the first so many latents are truncated; None for all.
     """
     config = generator.config
+    if jnp.issubdtype(getattr(z, "dtype", jnp.float32), jax.dtypes.prng_key):
+        raise ValueError(f"z is a random key: draw latents with it, jax.random.normal(key, ({config.z_dim},))")
     z = jnp.asarray(z, jnp.float32)
     if z.shape[-1:] != (config.z_dim,) or not z.size:
         raise ValueError(f"z must have {config.z_dim} numbers in its last axis, and not be empty; got shape {z.shape}.")
+    checks.finite("z", z)
     batch = z.shape[:-1]
     z = z.reshape((-1, config.z_dim))
     if config.c_dim:

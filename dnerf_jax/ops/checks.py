@@ -49,15 +49,20 @@ def positive(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {numbers[~((numbers > 0) & (numbers < np.inf))][0]:g}, expected a positive number")
 
 
+def finite(name: str, value: Any) -> None:
+    """Numbers are finite."""
+    numbers = known(value)
+    if numbers is not None and not np.isfinite(numbers).all():
+        raise ValueError(f"{name} of shape {numbers.shape} has numbers that are not finite, expected none")
+
+
 def angle(name: str, value: Any, largest: float) -> None:
     """Angles are within plus and minus `largest` radians."""
     angles = known(value)
     if angles is not None and not (np.abs(angles) <= largest + 1e-3).all():
         worst = angles[~(np.abs(angles) <= largest + 1e-3)][0]
-        raise ValueError(
-            f"{name} is {worst:g}, expected radians from {-largest:.3f} to {largest:.3f}: degrees become radians by "
-            f"jnp.radians({worst:g})"
-        )
+        remedy = f": degrees become radians by jnp.radians({worst:g})" if np.isfinite(worst) else ""
+        raise ValueError(f"{name} is {worst:g}, expected radians from {-largest:.3f} to {largest:.3f}{remedy}")
 
 
 def focal(name: str, value: Any) -> None:

@@ -24,7 +24,7 @@ from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.models.semantic import Branch, Selected, SemanticConfig
 from dnerf_jax.ops import losses
 from dnerf_jax.ops.labels import LabelMap
-from dnerf_jax.ops.ranges import Count, Fraction, Natural, NotNegative, Positive, Seed
+from dnerf_jax.ops.ranges import Count, Fraction, NotNegative, Positive, Seed
 from dnerf_jax.training import logs, runs
 from dnerf_jax.training.frozen import Frozen, choose, freeze, frozen_bytes
 
@@ -53,7 +53,7 @@ class Settings:
     seed: Seed
     annotations: str
     semantic: SemanticConfig
-    steps: Natural
+    steps: Count
     views_per_step: Count
     patch: Count | None
     coarse_dropout: Fraction

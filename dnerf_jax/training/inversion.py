@@ -130,7 +130,7 @@ def run(settings: Settings, model: Model, target: Target, workdir: Path) -> None
     """
     inputs = {"generator": model.fingerprint, "target": fingerprint({"image": target.image, "mask": target.mask})}
     if target.mask is not None and model.semantic is not None:
-        inputs["semantic"] = fingerprint(model.semantic.params)
+        inputs["semantic branch"] = fingerprint(model.semantic.params)
     runs.remember(workdir, settings, inputs=inputs)
     with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=SAVE_EVERY) as saved:
         write(workdir, model, target, invert(settings, model, target, saved=saved))

@@ -16,6 +16,7 @@ Started again with the same command it continues after its last checkpoint with 
 
 import dataclasses
 import json
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -193,13 +194,15 @@ def as_json(settings: Any) -> dict[str, Any]:
 def require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], *, except_for: Collection[str]) -> None:
     """Raises ValueError, naming every difference, unless what was made in `folder` so far has the new settings."""
     names = sorted((old.keys() | new.keys()) - set(except_for))
-    changed = [
-        f"{name:.60} was {old.get(name)!r:.80} and is {new.get(name)!r:.80}"
-        for name in names
-        if old.get(name) != new.get(name)
-    ]
+    changed = [_changed(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
     if changed:
         raise ValueError(
             f"{folder} was made with other settings or inputs: {some(changed, separator='; ')}. "
             "Continue with the old ones, name another folder, or delete this one."
         )
+
+
+def _changed(name: str, old: Any, new: Any) -> str:
+    if any(re.fullmatch(r"[0-9a-f]{16}", str(value)) for value in (old, new)):
+        return f"the {name:.60} changed (fingerprint {old!r:.80}, now {new!r:.80})"
+    return f"{name:.60} was {old!r:.80} and is {new!r:.80}"

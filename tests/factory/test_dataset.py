@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -151,10 +152,20 @@ def test_a_stopped_run_continues_with_what_is_missing(settings, tiny_model, tmp_
     monkeypatch.setattr(dataset, "_file_names", lambda *_: ["image"])
     monkeypatch.setattr(dataset, "write_sheet", lambda *_: None)
     dataset.generate(settings, tiny_model, tmp_path)
-    for index in (0, 2):  # a file of 1 has been deleted
-        (tmp_path / f"{index:06d}" / "image").touch()
+    for index in (0, 2):
+        (tmp_path / f"{index:06d}" / "image").write_text("pixels")
+    (tmp_path / "000001" / "image").touch()  # the disk was full
     dataset.generate(dataclasses.replace(settings, latents=6, batch=2), tiny_model, tmp_path, rows_at_once=4)
     assert rendered == [([0, 1, 2], None), ([1, 3], 4), ([4, 5], 4)]
+
+
+def test_surplus_latents_and_damaged_pictures_are_named(settings, made, model, tmp_path):
+    shutil.copytree(made, tmp_path / "copy")
+    with pytest.warns(UserWarning, match="copy also has latents beyond these 2: 000002"):
+        dataset.generate(dataclasses.replace(settings, latents=2), model, tmp_path / "copy")
+    (tmp_path / "copy" / "000001" / "image_00.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"image_00.png cannot be read.*Delete .*000001 and give the command again"):
+        dataset.generate(settings, model, tmp_path / "copy")
 
 
 def test_finished_latents_are_not_touched(settings, made, model, monkeypatch):
@@ -167,7 +178,9 @@ def test_finished_latents_are_not_touched(settings, made, model, monkeypatch):
 def test_a_folder_of_other_settings_or_another_checkpoint_is_refused(settings, made, tiny_model, model):
     with pytest.raises(ValueError, match="other settings or inputs: yaw was 30.0 and is 10.0"):
         dataset.generate(dataclasses.replace(settings, yaw=10.0), model, made)
-    with pytest.raises(ValueError, match=r"other settings or inputs: .*semantic_fingerprint was '\w+' and is None"):
+    with pytest.raises(
+        ValueError, match=r"other settings or inputs: .*the semantic branch changed \(fingerprint '\w+', now None"
+    ):
         dataset.generate(settings, tiny_model, made)
     assert (made / "labelmap.json").exists()
 

@@ -215,7 +215,7 @@ AXES = [[[1, 0, 0], [0, 1, 0], [0, 0, 1]]] * 3
             set_in("generator", "mapping_layers", to=10**6),
             "mapping_layers is 1000000, expected at least 1 and at most 64",
         ),
-        (set_in("generator", "plane_resolution", to=3), "no network can be built of these sizes"),
+        (set_in("generator", "plane_resolution", to=3), "plane_resolution is 3, expected a power of two"),
         (lambda d: d["generator"].pop("plane_axes"), "lacks the field 'plane_axes'"),
         (set_in("generator", "plane_axes", to=None), "plane_axes must be"),
         (set_in("generator", "plane_axes", to=[]), r"plane_axes are \(\), expected 3 x 3"),
@@ -296,6 +296,12 @@ def test_a_configuration_that_is_no_json_object_is_refused(content, copy):
 def test_the_embedded_heads_are_metric(tmp_path):
     rendering = json.loads((files.ASSETS / "heads" / "config.json").read_text())["generator"]["rendering"]
     assert 0.5 < rendering["metres_per_unit"] < 0.6
+
+
+def test_the_folder_of_a_run_names_its_checkpoint(tmp_path, tiny_model):
+    checkpoints.save(tmp_path / "run" / "model", tiny_model)
+    with pytest.raises(ValueError, match=r"run is the folder of a run: its checkpoint is .*run/model"):
+        checkpoints.load(tmp_path / "run")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "removed", "flipped"])

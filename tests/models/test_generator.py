@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dnerf_jax.models import generator
-from dnerf_jax.models.generator import Generator, GeneratorConfig
+from dnerf_jax.models.generator import Generator, GeneratorConfig, RenderingConfig
 from dnerf_jax.networks.superresolution import SuperresolutionConfig
 from dnerf_jax.ops import triplane
 
@@ -150,3 +150,23 @@ def test_a_generator_is_a_pytree_with_a_static_configuration(tiny_model):
     leaves, structure = jax.tree.flatten(made)
     assert len(leaves) == len(jax.tree.leaves(made.variables))
     assert isinstance(jax.tree.unflatten(structure, leaves), Generator)
+
+
+@pytest.mark.parametrize("limits", [(3.0, 3.0), (4.0, 3.15), ("auto", 3.0), (1.0, "auto")])
+def test_rays_begin_before_they_end(limits):
+    with pytest.raises(ValueError, match="both must be 'auto', or both numbers, the smaller first"):
+        RenderingConfig(ray_start=limits[0], ray_end=limits[1])
+
+
+@pytest.mark.parametrize("size", [2, 100])
+def test_planes_have_a_size_that_blocks_can_double_to(size):
+    with pytest.raises(ValueError, match=f"plane_resolution is {size}, expected a power of two"):
+        GeneratorConfig(plane_resolution=size)
+
+
+def test_latents_that_are_none_are_refused(tiny_model):
+    made, c = tiny_model.generator, jnp.zeros(25)
+    with pytest.raises(ValueError, match=r"z is a random key: draw latents with it, jax.random.normal\(key, \(8,\)\)"):
+        generator.map_latents(made, jax.random.key(0), c)
+    with pytest.raises(ValueError, match=r"z of shape \(2, 8\) has numbers that are not finite"):
+        generator.map_latents(made, np.full((2, 8), np.nan, np.float32), c)

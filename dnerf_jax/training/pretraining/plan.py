@@ -6,6 +6,7 @@ from typing import Self
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.ops.ranges import Count, Fraction, Natural, NotNegative, Positive, Seed
 from dnerf_jax.training.pretraining.supervision import GuidedSampling
+from dnerf_jax.worlds import heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,16 @@ class Settings:
         return dataclasses.replace(self, seed=0, start_from="", save_every=0, sheet_every=0)
 
     def check(self) -> None:
-        """Raises ValueError if data and generator do not fit each other."""
+        """Raises ValueError if world, data and generator do not fit each other."""
+        for name, value, wanted in (
+            ("z_dim", self.generator.z_dim, heads.Z_DIM),
+            ("c_dim", self.generator.c_dim, 0),
+        ):
+            if value != wanted:
+                raise ValueError(
+                    f"config.generator.{name} is {value}, expected {wanted}: the heads world's latents have "
+                    f"{heads.Z_DIM} numbers and know of no camera."
+                )
         data, size = self.data, self.generator.image_resolution
         if data.resolution != size:
             raise ValueError(

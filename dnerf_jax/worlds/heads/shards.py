@@ -122,6 +122,7 @@ def render_shards(
     if missing:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the processes are the parallelism
         begun, done, total = time.monotonic(), 0, sum(count for _, count in missing.values())
+        print(f"rendering {total:,} identities in {views} views each; the first {SHARD} take minutes", flush=True)
         spawn = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(processes, spawn, _follow_the_command) as workers:
             pending = {

@@ -137,6 +137,8 @@ def test_training_starts_from_a_checkpoint_of_the_same_architecture(pretraining,
     [
         ({"resolution": 32}, "config.data.resolution is 32, the generator's images have 16 pixels"),
         ({"held_out": 5}, "config.data.held_out is 5 of 5 identities"),
+        ({"z_dim": 10}, "config.generator.z_dim is 10, expected 52: the heads world's latents have 52 numbers"),
+        ({"c_dim": 25}, "config.generator.c_dim is 25, expected 0"),
         ({"neural_rendering_resolution": 6}, "config.data.resolution is 16, no multiple of .* resolution of 6"),
     ],
 )
