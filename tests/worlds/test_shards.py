@@ -71,7 +71,8 @@ def test_missing_shards_are_rendered_by_processes_and_opened_together(tmp_path, 
     opened = shards.render_shards(tmp_path, 7, 3, 1, 16, 2)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["shard_000000_2_1x16_seed7", "shard_000002_1_1x16_seed7"]
-    printed = capsys.readouterr().out.splitlines()
+    begun, *printed = capsys.readouterr().out.splitlines()
+    assert begun.startswith("rendering 3 identities in 1 views each")
     assert len(printed) == 2 and all("identities/s" in line and "min left" in line for line in printed)
     assert len(opened) == 3 and opened.intrinsics.shape == (3, 3)
     np.testing.assert_array_equal(opened[2]["z"], shards.identity(7, 2, 1)[0])
