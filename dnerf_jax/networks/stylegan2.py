@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 from flax import struct
 
 from dnerf_jax.ops.convolutions import convolve, convolve_upsampling, upsample
@@ -154,7 +155,7 @@ class SynthesisBlock(nn.Module):
     up: bool = True
     first: bool = False
     clamp: float | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @property
     def num_convs(self) -> int:
@@ -197,7 +198,7 @@ class Synthesis(nn.Module):
     channel_base: int
     channel_max: int
     clamp: float | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, ws: jax.Array, noise_mode: str = "const", key: jax.Array | None = None) -> BlockOutputs:

@@ -6,6 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from dnerf_jax.networks.stylegan2 import SynthesisBlock
 from dnerf_jax.ops.ranges import Count, Positive
@@ -60,7 +61,7 @@ class Superresolution(nn.Module):
     """
 
     config: SuperresolutionConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, features: jax.Array, w: jax.Array, key: jax.Array | None = None) -> jax.Array:

@@ -137,7 +137,7 @@ def from_density(
         index = np.arange(start, min(start + chunk, grid.size))
         points = axis[np.stack(np.unravel_index(index, (resolution,) * 3), axis=-1)]
         grid[index] = _evaluate(density, points, chunk, "density", ())
-    lowest, highest = float(grid.min()), float(grid.max())
+    lowest, highest = float(np.min(grid)), float(np.max(grid))
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise ValueError("the density has values that are not finite, expected raw density everywhere in the box")
     if highest <= level:
