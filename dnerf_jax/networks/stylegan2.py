@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.typing import DTypeLike
 from flax import struct
+from jax.typing import DTypeLike
 
 from dnerf_jax.ops.convolutions import convolve, convolve_upsampling, upsample
 
