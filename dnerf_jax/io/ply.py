@@ -73,7 +73,8 @@ def load_cloud(path: str | os.PathLike) -> PointCloud:
         label or _LABEL: np.where(np.isnan(labels), LabelMap.IGNORE, labels)
     }
     for name, values in bytes_of.items():
-        if not ((values >= 0) & (values <= 255) & (values == np.round(values))).all():
+        wide = values.astype(np.float64)  # where 255 is a number of all types
+        if not ((wide >= 0) & (wide <= 255) & (wide == np.round(wide))).all():
             raise ValueError(f"{path}: the property {name} has values that are not integers 0 to 255")
     red, green, blue, labels = (values.astype(np.uint8) for values in bytes_of.values())
     with np.errstate(over="ignore"):  # beyond float32 is not finite, which is said below
