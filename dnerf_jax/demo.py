@@ -16,7 +16,7 @@ def main(workdir: str = "out/demo", seed: Seed = 0) -> None:
     """
     settings = cli.load_settings("heads", branch.Settings, [f"seed={seed}"])
     plan = cli.load_settings("generate", dataset.Settings, [f"seed={seed}", "latents=4"])
-    with folders.claimed(workdir, known_by=demo.TRAINING) as folder:
+    with folders.claimed(workdir, known_by=[demo.TRAINING]) as folder:
         process.prepare()
         demo.run(settings, plan, folder)
 

@@ -14,11 +14,10 @@ def main(checkpoint: str, out: str, annotations: str = "") -> None:
     out: folder for scores.json and the pictures
     annotations: a labelled pack of your own; by default the embedded single views and video
     """
-    with folders.claimed(out, known_by="scores.json") as folder:
+    chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED
+    with folders.claimed(out, known_by=["scores.json", *(f"{name}.png" for name in chosen)]) as folder:
         process.prepare()
-        model = checkpoints.load(checkpoint)
-        chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED
-        scores = {}
+        model, scores = checkpoints.load(checkpoint), {}
         for name, pack in chosen.items():
             print(f"checking the labelled views {pack}", flush=True)
             views, picture = packs.load(pack, model), folder / f"{name}.png"

@@ -12,7 +12,7 @@ def main(config: dataset.Settings, checkpoint: str, out: str) -> None:
     checkpoint: folder of the model, or an embedded name
     out: folder of the dataset; latents that are there are kept
     """
-    with folders.claimed(out, known_by=dataset.DESCRIPTION) as folder:
+    with folders.claimed(out, known_by=[dataset.DESCRIPTION]) as folder:
         process.prepare()
         model = checkpoints.load(checkpoint)
         dataset.generate(config, model, folder, rows_at_once=process.rows_at_once(model, views=config.batch))

@@ -13,7 +13,7 @@ def main(out: str, checkpoint: str = "heads", count: Count = 90) -> None:
     checkpoint: the generator
     count: how many latents, one view each
     """
-    with folders.claimed(out, known_by="heldout.json") as folder:
+    with folders.claimed(out, known_by=["heldout.json", "heldout.jpg"]) as folder:
         process.prepare()
         scores = heldout.score_unseen(checkpoints.load(checkpoint), count, picture=folder / "heldout.jpg")
         files.write_json(folder / "heldout.json", scores)

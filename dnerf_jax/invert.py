@@ -13,7 +13,7 @@ def main(config: inversion.Settings, out: str, image: str = "", mask: str = "", 
     mask: index PNG with the checkpoint's label ids
     checkpoint: folder of the model, or an embedded name; a mask needs one with a semantic branch
     """
-    with folders.claimed(out, known_by=runs.SETTINGS) as folder:
+    with folders.claimed(out, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
         model = checkpoints.load(checkpoint)
         inversion.run(config, model, inversion.read_target(model, image, mask), folder)

@@ -11,7 +11,7 @@ def main(config: fitting.Settings, workdir: str) -> None:
 
     workdir: folder of the run; a run that is there is continued
     """
-    with folders.claimed(workdir, known_by=runs.SETTINGS) as folder:
+    with folders.claimed(workdir, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
         fitting.fit(config, folder)
 

@@ -28,7 +28,7 @@ def main(
             "other tables need datasets that are not here."
         )
     wanted = ablations.require_rows(table, rows)
-    with folders.claimed(out, known_by=runs.SETTINGS) as folder:
+    with folders.claimed(out, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
         model, base = checkpoints.load(checkpoint), cli.load_settings("heads", branch.Settings)
         # What is kept in `out` is of one generator and one configuration.

@@ -11,7 +11,7 @@ def main(config: branch.Settings, workdir: str, checkpoint: str = "heads") -> No
     workdir: folder of the run; a run that is there is continued
     checkpoint: the generator, a folder or an embedded name
     """
-    with folders.claimed(workdir, known_by=runs.SETTINGS) as folder:
+    with folders.claimed(workdir, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
         model = checkpoints.load(checkpoint)
         print(f"checking the labelled views {config.annotations}", flush=True)

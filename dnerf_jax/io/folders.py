@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 try:
@@ -18,23 +18,24 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def claimed(path: str | os.PathLike, *, known_by: str | None = None) -> Iterator[pathlib.Path]:
+def claimed(path: str | os.PathLike, *, known_by: Sequence[str] = ()) -> Iterator[pathlib.Path]:
     """The folder `path`, made where it is missing, which no other process can claim until the block ends.
 
     What a killed process left half-written there is removed. A folder that was made and then stayed empty goes again.
 
     Args:
-      known_by: a file that every folder of this kind has: one with content but without it is somebody else's.
+      known_by: files of which every folder of this kind has one, as soon as it has anything: a folder with content but
+        none of them is somebody else's.
 
     Raises ValueError: `path` is a file, cannot be written into, is claimed by another process, or is somebody else's.
     """
     path = pathlib.Path(path)
     made = _make(path)
     content = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
-    if known_by and content and known_by not in content:
+    if known_by and content and not set(known_by) & set(content):
         raise ValueError(
-            f"{path} has content ({some(content, 4)}), but no {known_by}: it was not made by this command. Name a new "
-            "folder."
+            f"{path} has content ({some(content, 4)}), but no {some(known_by, separator=' or ')}: it was not made by "
+            "this command. Name a new folder."
         )
     try:
         lock = _lock(path)

@@ -61,8 +61,8 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path):
 
 def test_a_folder_with_content_of_others_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(ValueError, match=r"has content \(thesis.tex\), but no dataset.json"):
-        folders.claimed(tmp_path, known_by="dataset.json").__enter__()
+    with pytest.raises(ValueError, match=r"has content \(thesis.tex\), but no dataset.json or scores.json"):
+        folders.claimed(tmp_path, known_by=["dataset.json", "scores.json"]).__enter__()
     (tmp_path / "dataset.json").write_text("{}")
-    with folders.claimed(tmp_path, known_by="dataset.json"):
+    with folders.claimed(tmp_path, known_by=["dataset.json", "scores.json"]):
         pass

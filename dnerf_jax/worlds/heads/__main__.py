@@ -20,7 +20,7 @@ def main(out: str, num: Count = 8, views: Count = 3, seed: Natural = 0, resoluti
     seed: of the identities; the same give the same pictures
     resolution: pixels along each side
     """
-    with folders.claimed(out, known_by="cameras.json") as folder:
+    with folders.claimed(out, known_by=["cameras.json", "00000_00_image.png"]) as folder:
         write(folder, num, views, seed, resolution)
     print(f"{num} identities x {views} views in {folder}")
 
