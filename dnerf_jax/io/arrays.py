@@ -91,7 +91,7 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.nd
         with archive.open(entry) as handle:
             return _array(handle, entry.file_size)
     except (ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"the array {name!r:.100} is damaged: {error}") from error
+        raise ValueError(f"the array {name!r:.100} is damaged: {error!s:.200}") from error
 
 
 def _array(handle: BinaryIO, size: int) -> np.ndarray:

@@ -127,3 +127,12 @@ def test_single_arrays_that_lie_are_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"latent\.npy cannot be read as arrays"):
             arrays.load_array(path)
+
+
+def test_a_message_stays_short_whatever_a_damaged_name_is(tmp_path):
+    content = bytearray(packed(z=npy(np.zeros(30_000, np.float32))))
+    content[26:28] = struct.pack("<H", 65535)  # the length of the name in front of the first entry
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="the array 'z' is damaged") as error:
+        arrays.load_arrays(tmp_path / "a.npz")
+    assert len(str(error.value)) < 1000
