@@ -83,6 +83,8 @@ def door(main: Callable[..., Any]) -> None:
             named = {option.name: _checked(option, flags.FLAGS[option.name].value, overrides) for option in options}
             status = main(*_values(places, argv[1:]), **named)
             sys.stdout.flush()
+        except BrokenPipeError:
+            _end_unheard()
         except KeyboardInterrupt:
             sys.stdout.flush()
             print(f"\ninterrupted: {_AGAIN}", file=sys.stderr)
@@ -100,9 +102,6 @@ def door(main: Callable[..., Any]) -> None:
 def _what_to_do(error: Exception) -> str | None:
     """The message for an error that is no bug, None for one that may be."""
     text, known = str(error), isinstance(error, ValueError | FloatingPointError | ImportError)
-    if isinstance(error, BrokenPipeError):  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return "what reads the output has ended"
     # Orbax and XLA wrap what the system says in errors of their own, and NumPy leaves it away.
     if getattr(error, "errno", None) == errno.ENOSPC or re.search(_DISK_FULL, text):
         return f"the disk is full ({text.splitlines()[0]:.300}): free some space, then {_AGAIN}"
@@ -213,8 +212,14 @@ def _parse(
                 raise ValueError(f"--{option.name} is missing: {flag.help}{known}")
     except (flags.Error, ValueError) as error:
         _refuse(_with_hint(str(error), settings))
-    except SystemExit:
-        sys.exit(0)  # after --help, for which absl exits with 1
+    except BrokenPipeError:
+        _end_unheard()
+    except SystemExit:  # after --help, for which absl exits with 1
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _end_unheard()
+        sys.exit(0)
     if len(rest) > len(places) + 1 and not any(place.kind is place.VAR_POSITIONAL for place in places):
         _refuse(
             f"unexpected argument {rest[len(places) + 1]!r}: options are written --name=value, and fields of the "
@@ -258,3 +263,9 @@ def _refuse(message: str) -> typing.NoReturn:
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _end_unheard() -> typing.NoReturn:
+    """Ends where whoever reads the output, `| head` say, has read enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)

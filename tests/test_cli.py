@@ -64,6 +64,8 @@ def main(config: Settings, workdir: str, views: Count = 3, quick: bool = False, 
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
     if workdir == "interrupt":
         raise KeyboardInterrupt
+    if workdir == "talk":
+        print("words " * 100_000)
     if workdir == "warn":
         warnings.warn("something is odd")
     if workdir == "raise":
@@ -237,6 +239,18 @@ def test_help_lists_the_fields_of_the_configuration(run):
     assert "--config.optimizer.rate=0.5: float\n      how fast." in output
     assert "--config.clamp=None: int (at least 1) or None\n      of what is done." in output
     assert "--config.steps: int (at least 0)" in run("--help")[1]  # no packaged configuration is of this door
+
+
+def test_what_nobody_reads_ends_quietly(run, tmp_path):
+    run("--help")  # which also writes the door
+    for arguments in (["--help", LITTLE], [LITTLE, "--workdir=talk"]):
+        command = [sys.executable, "door.py", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as door:
+            door.stdout.close()
+            assert (door.stderr.read(), door.wait()) == ("", 1)
 
 
 def test_help_lists_the_flags_of_the_door(run):

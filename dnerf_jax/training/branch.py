@@ -40,13 +40,15 @@ class Settings:
       seed: of what is drawn at random: initial parameters, views, patches, dropout.
       annotations: folder of the labelled pack, or the name of an embedded one.
       semantic: the branch; its number of classes may be left to the pack.
-      steps, views_per_step: length and batch.
+      steps: of Adam.
+      views_per_step: how many views a step learns from, drawn without repetition.
       patch: side of the square patches that a step renders of its views, in pixels of the neural rendering, each at a
         random place; None is whole views.
       coarse_dropout: share of the channels of scales up to COARSE that a step leaves out, drawn for every latent: such
         features tell latents apart rather than places, and a few labelled latents are easily learned by heart.
       class_balance: exponent of the rarity by which a class counts more; 0 is the paper's plain mean over pixels.
-      learning_rate, final_learning_rate: one cosine (Adam, equalised weights).
+      learning_rate: of Adam at the first step (weights are equalised).
+      final_learning_rate: at the last step; a cosine leads there.
       save_every: steps between checkpoints.
     """
 
