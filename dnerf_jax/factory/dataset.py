@@ -78,13 +78,14 @@ def generate(settings: Settings, model: Model, out: Path, *, rows_at_once: int |
     missing = [i for i in range(settings.latents) if not _has(out / f"{i:06d}", names)]
     if surplus := [path.name for path in _latents(out) if int(path.name) >= settings.latents]:
         warnings.warn(f"{out} also has latents beyond these {settings.latents}: {some(surplus)}", stacklevel=2)
-    progress = logs.Progress(len(missing))
+    done = settings.latents - len(missing)
+    progress = logs.Progress(settings.latents, start=done, unit="latent")
     for start in range(0, len(missing), settings.batch):
         indices = missing[start : start + settings.batch]
         made = render_latents(settings, model, indices, rows_at_once=rows_at_once)
         for index, (z, views) in zip(indices, made, strict=True):
             write_latent(out / f"{index:06d}", z, views, model, settings.voxel_size)
-        progress.update(start + len(indices))
+        progress.update(done + start + len(indices))
     write_sheet(settings, model, out)
 
 

@@ -95,6 +95,7 @@ class Progress:
       total: the last step.
       start: the step that the run continues after.
       every: seconds between lines.
+      unit: what a step is called.
       stream: where to print; None is stdout.
       clock: seconds as a function.
     """
@@ -105,10 +106,11 @@ class Progress:
         *,
         start: int = 0,
         every: float = 5.0,
+        unit: str = "step",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.total, self.every, self.stream, self.clock = total, every, stream, clock
+        self.total, self.every, self.unit, self.stream, self.clock = total, every, unit, stream, clock
         # The rate is that of the last lines printed: it follows a machine that is busy at times, and the
         # first step, which compiles, does not count.
         self._marks: collections.deque[tuple[float, int]] = collections.deque(maxlen=12)
@@ -120,12 +122,12 @@ class Progress:
         last = step >= self.total
         if self._marks and now - self._marks[-1][0] < self.every and not last:
             return
-        parts = [f"step {step}/{self.total}"]
+        parts = [f"{self.unit} {step}/{self.total}"]
         parts += [f"{name} {float(value):.4g}" for name, value in (metrics or {}).items()]
         now = self.clock()
         if self._marks and now > self._marks[0][0] and step > self._marks[0][1]:
             rate = (step - self._marks[0][1]) / (now - self._marks[0][0])
-            parts.append(f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step")
+            parts.append(f"{rate:.3g} {self.unit}s/s" if rate >= 1 else f"{1 / rate:.3g} s/{self.unit}")
             if not last:
                 parts.append(f"{duration((self.total - step) / rate)} left")
         self._marks.append((now, step))

@@ -59,6 +59,15 @@ def test_progress_says_rate_and_time_left():
     assert len(lines) == 41
 
 
+def test_progress_counts_what_it_is_told():
+    now, stream = [0.0], io.StringIO()
+    progress = logs.Progress(3, every=0.0, unit="latent", stream=stream, clock=lambda: now[0])
+    for step in (1, 3):
+        now[0] += 10
+        progress.update(step)
+    assert stream.getvalue().splitlines() == ["latent 1/3", "latent 3/3  5 s/latent"]
+
+
 @pytest.mark.parametrize("seconds, text", [(40.4, "40 s"), (119, "2 min"), (3599, "1 h 0 min"), (11400, "3 h 10 min")])
 def test_durations(seconds, text):
     assert logs.duration(seconds) == text
