@@ -116,9 +116,8 @@ def config_from(network: Record, *, focal: float = cameras.FOCAL) -> GeneratorCo
         decoder_lr_mul=rate,
         neural_rendering_resolution=problems.size(own, "neural_rendering_resolution", "the network"),
         plane_axes=_plane_axes(parts["renderer"], problems),
-        c_scale=problems.number(
-            options, "c_scale", _OPTIONS, 0
-        ),  # as in EG3D: without it, the camera counts for nothing
+        # As in EG3D: without the scale, the camera counts for nothing.
+        c_scale=problems.number(options, "c_scale", _OPTIONS, 0),
         c_gen_conditioning_zero=problems.switch(options, "c_gen_conditioning_zero", _OPTIONS),
         superresolution=_superresolution(parts["superresolution"], options, problems),
         rendering=_rendering(options, focal, problems),
@@ -219,8 +218,9 @@ def _rendering(options: dict, focal: float, problems: Problems) -> RenderingConf
 
 
 def _limits(options: dict, problems: Problems) -> tuple[float, float]:
-    """Where rays begin and end, as distances."""
+    """Where rays begin and end, as distances; plain ones where a problem is noted."""
+    before = len(problems)
     start, end = (problems.number(options, name, _OPTIONS, allowed=POSITIVE) for name in ("ray_start", "ray_end"))
-    if start >= end and not problems:
+    if start >= end and len(problems) == before:
         problems.append(f"ray_start of {_OPTIONS} is {start}, and ray_end {end}, expected more than that")
-    return start, end
+    return (start, end) if start < end else (1.0, 2.0)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from dnerf_jax.ops.messages import some
-from dnerf_jax.ops.ranges import Range
+from dnerf_jax.ops.ranges import Layers, Range
 
 from .refusals import shown
 
 SIZES = Range(least=1, most=16384)
-LAYERS = Range(least=1, most=64)
+(LAYERS,) = Layers.__metadata__
 SAMPLES = Range(least=1, most=4096)
 FINE = Range(least=0, most=4096)
 NUMBERS = Range(least=-(10**6), most=10**6)

@@ -126,12 +126,18 @@ def _is_required(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty
 
 
+def _hint(parameter: inspect.Parameter) -> Any:
+    """The annotation of a parameter, None left aside."""
+    hint = parameter.annotation
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+    return hint
+
+
 def _kind(parameter: inspect.Parameter) -> type:
     """The type of a parameter's values, None and ranges left aside."""
-    kind = parameter.annotation
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+    hint = _hint(parameter)
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
 
 
 def _checked(option: inspect.Parameter, value: Any, overrides: Sequence[str]) -> Any:
@@ -140,7 +146,7 @@ def _checked(option: inspect.Parameter, value: Any, overrides: Sequence[str]) ->
         return load_settings(value, option.annotation, overrides)
     if value == "" and _is_required(option):
         raise ValueError(f"--{option.name} is empty: give a name")
-    return schema.require_in_range(value, option.annotation, f"--{option.name}")
+    return value if value is None else schema.require_in_range(value, _hint(option), f"--{option.name}")
 
 
 def _description(main: Callable[..., Any], name: str) -> str:
@@ -253,10 +259,9 @@ def _with_hint(message: str, settings: type | None) -> str:
     unknown = re.search(r"Unknown command line flag '(\w+)'", message)
     if settings is None or not unknown:
         return message
-    fields = re.findall(r"^  --(config\.[\w.]+)", configurations.described_fields(settings), re.MULTILINE)
-    lasts = [field.split(".")[-1] for field in fields]
-    near = difflib.get_close_matches(unknown.group(1), lasts, n=1, cutoff=0.8)
-    return f"{message}; did you mean --{fields[lasts.index(near[0])]}, of the configuration?" if near else message
+    fields = {name.split(".")[-1]: name for name in configurations.field_names(settings)}
+    near = difflib.get_close_matches(unknown.group(1), fields, n=1, cutoff=0.8)
+    return f"{message}; did you mean --config.{fields[near[0]]}, of the configuration?" if near else message
 
 
 def _refuse(message: str) -> typing.NoReturn:

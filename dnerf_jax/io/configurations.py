@@ -107,6 +107,11 @@ def described_fields(cls: type, config: ConfigDict | None = None) -> str:
     return "\n".join(paragraphs)
 
 
+def field_names(cls: type) -> list[str]:
+    """The names of all fields of settings `cls`, nested ones with dots."""
+    return [name for name, *_ in _fields(cls, None)]
+
+
 def _file(name: str) -> Path:
     """The file `name`, or else, of heads, heads.py and configs/heads.py, the packaged configuration heads."""
     file = Path(name)

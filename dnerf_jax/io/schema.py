@@ -88,8 +88,6 @@ def require_in_range(value: Any, hint: Any, path: str) -> Any:
 
     Raises OutOfRange, a ValueError: it is not.
     """
-    if typing.get_origin(hint) in (typing.Union, types.UnionType) and value is not None:
-        (hint,) = [choice for choice in typing.get_args(hint) if choice is not types.NoneType]
     for allowed in getattr(hint, "__metadata__", ()):
         if value not in allowed:
             raise OutOfRange(f"{path} is {value}, expected {allowed}")

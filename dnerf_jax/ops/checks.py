@@ -95,8 +95,7 @@ def pose(cam2world: Any) -> None:
     matrix = known(cam2world)
     if matrix is None or not matrix.size:
         return
-    if not np.isfinite(matrix).all():
-        raise ValueError("The camera's cam2world holds numbers that are not finite.")
+    finite("cam2world", matrix)
     rotation = matrix[..., :3, :3]
     deviation = np.abs(np.swapaxes(rotation, -1, -2) @ rotation - np.eye(3)).max()
     if deviation > 1e-3:
@@ -117,8 +116,7 @@ def intrinsics(k: Any) -> None:
     every = known(k)
     if every is None or not every.size:
         return
-    if not np.isfinite(every).all():
-        raise ValueError("The camera's intrinsics hold numbers that are not finite.")
+    finite("intrinsics", every)
     for one in np.unique(every.reshape(-1, 9), axis=0).reshape(-1, 3, 3):
         focals = one[[0, 1], [0, 1]]
         if np.abs([*(one[2] - [0, 0, 1]), one[1, 0]]).max() > 1e-6:

@@ -1,8 +1,8 @@
 """Images in [-1, 1], as networks make them, and in bytes, as files and people have them.
 
 Byte b stands for the value b / 127.5 - 1, so black is -1 and white is 1. What composites colours by hand has them in
-[0, 1]: where that could be meant, `to_uint8` asks. Both ways are NumPy on the host, where files
-are read and pictures drawn; under `jit` they would refuse their argument.
+[0, 1]: where that could be meant, `to_uint8` asks. Both ways are NumPy on the host, where files are read and pictures
+drawn; under `jit` they would refuse their argument.
 """
 
 from typing import Any

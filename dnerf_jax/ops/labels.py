@@ -145,15 +145,6 @@ class LabelMap:
         return json.dumps({"classes": classes, "ignore": self.IGNORE}, indent=1, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> "LabelMap":
-        """The label map of JSON text like `to_json`'s; raises ValueError on text that is no JSON, or as `from_data`."""
-        try:
-            data = json.loads(text)
-        except RecursionError:
-            raise ValueError("the JSON of a label map is nested too deep") from None
-        return cls.from_data(data)
-
-    @classmethod
     def from_data(cls, data: Any) -> "LabelMap":
         """The label map of what `to_json` writes; ids must be 0, 1, ... without gaps, in any order.
 

@@ -166,6 +166,20 @@ def test_all_misfitting_attributes_are_listed():
         assert line in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "limits, words",
+    [
+        ({"ray_start": 5.0}, "ray_start of rendering_kwargs is 5.0, and ray_end 2.5"),
+        ({"ray_start": 2.25, "ray_end": None}, "ray_end of rendering_kwargs is None, expected a number"),
+    ],
+)
+def test_ray_limits_that_do_not_fit_are_a_problem_among_others(limits, words):
+    network = tiny.record()
+    network.get("rendering_kwargs").update(limits, white_back=3)
+    with pytest.raises(ValueError, match=rf"(?s)can be converted.*{words}.*white_back of rendering_kwargs is 3"):
+        eg3d.config_from(network)
+
+
 def test_an_unknown_superresolution_is_refused():
     network = tiny.record()
     network.child("superresolution").class_name = "SuperresolutionHybrid16X"

@@ -112,7 +112,7 @@ def test_json_round_trip():
     data = json.loads(LABELS.to_json())
     assert data["ignore"] == 255 and data["classes"][2] == {"id": 2, "name": "hair", "color": [90, 60, 20]}
     data["classes"].reverse()
-    assert LabelMap.from_json(json.dumps(data)) == LABELS
+    assert LabelMap.from_data(data) == LABELS
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,7 @@ def test_bad_json_is_refused(change, message):
     data = json.loads(LABELS.to_json())
     change(data)
     with pytest.raises(ValueError, match=message):
-        LabelMap.from_json(json.dumps(data))
-
-
-def test_json_that_is_nested_without_end_is_refused():
-    with pytest.raises(ValueError, match="nested too deep"):
-        LabelMap.from_json("[" * 200_000)
+        LabelMap.from_data(data)
 
 
 def test_a_world_can_use_labels_without_jax():
