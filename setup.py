@@ -9,6 +9,7 @@ REQUIRES = [
     "clu>=0.0.12",
     "einops>=0.8",
     "flax>=0.12.8",
+    "isal>=1.7",
     "jax>=0.10.2",
     "matplotlib>=3.9",
     "ml-collections>=1.1",
@@ -23,7 +24,17 @@ REQUIRES = [
 WORLDS = ["embreex>=4.4"]
 # Marching cubes, and meshes in other formats than PLY.
 MESHES = ["scikit-image>=0.25", "trimesh>=4.5"]
+# What datasets are read by and exported to.
+EXPORT = ["pycocotools>=2.0.8", "trimesh>=4.5"]
+TFDS = ["tensorflow-datasets>=4.9.9", "array-record>=0.5"]
+GRAIN = ["grain>=0.2.10"]
+HF = ["datasets>=4.0"]
+# Where datasets are made: on clusters.
+RAY = ["ray>=2.60"]
+SLURM = ["submitit>=1.5.2"]
 NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
+
+TEST = ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", *WORLDS, *MESHES, *NOTEBOOKS]
 
 EXTRAS = {
     "gpu": ["jax[cuda12]>=0.10.2"],
@@ -32,9 +43,27 @@ EXTRAS = {
     "worlds-export": [*WORLDS, "anny>=0.6", "torch>=2.6"],
     "convert": [],  # converters/ reads PyTorch's files without PyTorch
     "notebooks": NOTEBOOKS,
-    "tfds": ["tensorflow-datasets>=4.9"],
     "meshes": MESHES,
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", *WORLDS, *MESHES, *NOTEBOOKS],
+    "export": EXPORT,
+    "tfds": TFDS,
+    "grain": GRAIN,
+    "hf": HF,
+    "ray": RAY,
+    "slurm": SLURM,
+    "test": TEST,
+    # The libraries of every form that a dataset has, a gigabyte: what make test-all needs.
+    "test-all": [
+        *TEST,
+        *EXPORT,
+        *TFDS,
+        *GRAIN,
+        *HF,
+        *RAY,
+        *SLURM,
+        "webdataset>=1.0",
+        "pycolmap>=4.0",
+        "mlcroissant>=1.1",
+    ],
 }
 
 # Folders at the top of the repository, but parts of the package where it is installed: their own names are too common.

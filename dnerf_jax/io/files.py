@@ -189,7 +189,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, value: Any, *, indent: int = 1) -> None:
     """Writes a JSON file in ASCII, whole or not at all; numbers that are not finite, which JSON lacks, as null."""
-    write_text(path, json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n")
+    write_text(path, to_json(value, indent=indent))
+
+
+def to_json(value: Any, *, indent: int = 1) -> str:
+    """What `write_json` writes."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

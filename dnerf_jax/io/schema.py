@@ -1,13 +1,19 @@
-"""Plain dictionaries to frozen dataclasses, checked: how settings and files of settings enter the library."""
+"""Plain dictionaries to frozen dataclasses, checked: how settings and files of settings enter the library.
+
+And back again, so that what was made with some settings is not continued with others.
+"""
 
 import dataclasses
+import json
 import math
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
-from dnerf_jax.ops.messages import did_you_mean
+from dnerf_jax.ops.messages import did_you_mean, some
 
 
 def as_dataclass(config: Mapping[str, Any], cls: type, path: str = "config") -> Any:
@@ -117,3 +123,25 @@ def _convert_tuple(value: tuple, arguments: tuple, path: str) -> tuple:
         raise ValueError(f"{path} must have {len(arguments)} entries, not {len(value)}: {value!r:.200}")
     pairs = zip(value, arguments, strict=True)
     return tuple(_convert(entry, hint, f"{path}[{index}]") for index, (entry, hint) in enumerate(pairs))
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """Settings, a dataclass, as they come out of a JSON file."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], *, except_for: Collection[str]) -> None:
+    """Raises ValueError, naming every difference, unless what was made in `folder` so far has the new settings."""
+    names = sorted((old.keys() | new.keys()) - set(except_for))
+    changed = [_changed(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
+    if changed:
+        raise ValueError(
+            f"{folder} was made with other settings or inputs: {some(changed, separator='; ')}. "
+            "Continue with the old ones, name another folder, or delete this one."
+        )
+
+
+def _changed(name: str, old: Any, new: Any) -> str:
+    if any(re.fullmatch(r"[0-9a-f]{16}", str(value)) for value in (old, new)):
+        return f"the {name:.60} changed (fingerprint {old!r:.80}, now {new!r:.80})"
+    return f"{name:.60} was {old!r:.80} and is {new!r:.80}"

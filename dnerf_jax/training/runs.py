@@ -14,11 +14,8 @@ Started again with the same command it continues after its last checkpoint with 
             checkpoints.save(step, state, force=step == total)
 """
 
-import dataclasses
-import json
-import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from dnerf_jax.io import files
+from dnerf_jax.io import files, schema
 from dnerf_jax.ops.devices import default_device
 from dnerf_jax.ops.messages import some
 
@@ -170,13 +167,13 @@ def remember(
       ValueError: another field differs from the one that the run was started with; all are named.
     """
     file = Path(workdir) / SETTINGS
-    new = as_json(settings) | dict(inputs or {})
+    new = schema.as_json(settings) | dict(inputs or {})
     if file.exists() and any(Path(workdir).glob(made)):
         old = files.read_json(file, "the settings of a run")
         # Earlier versions noted fewer inputs: what is not known of a run cannot contradict it.
         unknown = set(inputs or {}) - old.keys()
         grown = [name for name in may_grow if isinstance(old.get(name), int) and old[name] < new[name]]
-        require_same(file.parent, old, new, except_for={*unknown, *may_change, *grown})
+        schema.require_same(file.parent, old, new, except_for={*unknown, *may_change, *grown})
         for name in grown:
             warnings.warn(
                 f"{name} was {old[name]} and is {new[name]}: the run goes on as if it had been meant to be so long, "
@@ -184,25 +181,3 @@ def remember(
                 stacklevel=2,
             )
     files.write_json(file, new, indent=2)
-
-
-def as_json(settings: Any) -> dict[str, Any]:
-    """Settings, a dataclass, as they come out of a JSON file."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
-
-
-def require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], *, except_for: Collection[str]) -> None:
-    """Raises ValueError, naming every difference, unless what was made in `folder` so far has the new settings."""
-    names = sorted((old.keys() | new.keys()) - set(except_for))
-    changed = [_changed(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
-    if changed:
-        raise ValueError(
-            f"{folder} was made with other settings or inputs: {some(changed, separator='; ')}. "
-            "Continue with the old ones, name another folder, or delete this one."
-        )
-
-
-def _changed(name: str, old: Any, new: Any) -> str:
-    if any(re.fullmatch(r"[0-9a-f]{16}", str(value)) for value in (old, new)):
-        return f"the {name:.60} changed (fingerprint {old!r:.80}, now {new!r:.80})"
-    return f"{name:.60} was {old!r:.80} and is {new!r:.80}"

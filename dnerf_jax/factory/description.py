@@ -1,0 +1,118 @@
+"""dataset.json: what a dataset is, for whoever opens the folder, and for the run that continues it."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnerf_jax.factory import record
+from dnerf_jax.factory.plan import Plan, num_shards, split_sizes
+from dnerf_jax.factory.record import Form
+from dnerf_jax.io import files, png, schema
+
+if TYPE_CHECKING:
+    from dnerf_jax.models.generator import GeneratorConfig  # which needs JAX, as a reader does not
+    from dnerf_jax.ops.labels import LabelMap
+
+NAME = "dataset.json"  # by which a folder is known to be a dataset
+LABEL_MAP = "labelmap.json"
+SCHEMA_VERSION = 2
+FRAME = (
+    "World frame: x to the image's right in a frontal view, y up, z towards the frontal camera. Lengths are in world "
+    "units: the tri-plane's box has the side box_side, and a unit is some metres_per_unit metres (null: unknown). "
+    "Cameras are OpenCV camera-to-world (x right, y down, z forward); intrinsics are divided by the image size. "
+    "depth_z is along the optical axis, distance along the ray."
+)
+_FIELDS = {"schema_version": int, "plan": dict, "checkpoint": dict, "forms": dict, "image_resolution": int}
+# Fields of the plan that may differ when a run continues: these may grow.
+_GROWS = ("num_identities",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A dataset.json, read.
+
+    Attributes:
+      plan: of the dataset.
+      forms: of its views' modalities, by name.
+      checkpoint: fingerprints of the generator and of the branch, and the model's info (licence, origin).
+      image_resolution: R.
+      content: all of the file.
+    """
+
+    plan: Plan
+    forms: Mapping[str, Form]
+    checkpoint: Mapping[str, Any]
+    image_resolution: int
+    content: Mapping[str, Any]
+
+
+def write(
+    plan: Plan,
+    config: "GeneratorConfig",
+    label_map: "LabelMap | None",
+    origin: Mapping[str, Any],
+    out: Path,
+    *,
+    begun: bool,
+) -> None:
+    """Writes dataset.json and labelmap.json; files that say the same already stay as they are.
+
+    origin: see `provenance.origin`. begun: whether there are shards, which another plan or checkpoint would contradict.
+
+    Raises ValueError: it does.
+    """
+    content, path = describe(plan, config, origin), out / NAME
+    if begun and path.exists():
+        old, new = (_inputs(found) for found in (read(out).content, content))
+        grown = [name for name in _GROWS if old[name] < new[name]]
+        schema.require_same(out, old, new, except_for=grown)
+    if not path.exists() or files.read_text(path) != files.to_json(content, indent=2):
+        files.write_json(path, content, indent=2)
+    if "mask" in plan.modalities and label_map is not None and not (out / LABEL_MAP).exists():
+        png.save_label_map(out / LABEL_MAP, label_map)
+
+
+def describe(plan: Plan, config: "GeneratorConfig", origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of dataset.json."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "plan": schema.as_json(plan),
+        "identities": split_sizes(plan),
+        "views": plan.num_views,
+        "shards": num_shards(plan),
+        "checkpoint": dict(origin),
+        "forms": {name: dataclasses.asdict(form) for name, form in record.forms(plan, config).items()},
+        "image_resolution": config.image_resolution,
+        "frame": FRAME,
+        "box_side": config.rendering.box_warp,
+        "metres_per_unit": config.rendering.metres_per_unit,
+    }
+
+
+def read(out: Path) -> Description:
+    """The dataset.json of a folder. Raises ValueError: there is none, it is damaged, or of another version."""
+    path = out / NAME
+    if not path.exists():
+        raise ValueError(f"{out} is no dataset: it has no {NAME}. Name the folder that dnerf_jax.generate wrote")
+    content = files.read_json(path, "the description of a dataset")
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(content.get(name), kind)]
+    if wrong or content["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} lacks {wrong}: restore it"
+            if wrong
+            else f"{path} has schema version {content['schema_version']}, expected {SCHEMA_VERSION}: it was made by "
+            "another version of dnerf_jax; make the dataset anew"
+        )
+    plan = schema.as_dataclass(content["plan"], Plan, f"{path}: plan")
+    forms = {name: schema.as_dataclass(form, Form, f"{path}: forms.{name}") for name, form in content["forms"].items()}
+    if tuple(forms) != plan.view_modalities:
+        raise ValueError(f"{path}: forms are of {list(forms)}, the plan has {list(plan.view_modalities)}: restore it")
+    return Description(plan, forms, content["checkpoint"], content["image_resolution"], content)
+
+
+def _inputs(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dataset depends on, by name."""
+    origin = content["checkpoint"]
+    named = {"generator": origin.get("fingerprint"), "semantic branch": origin.get("semantic_fingerprint")}
+    return dict(content["plan"]) | named
