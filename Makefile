@@ -1,24 +1,30 @@
 # make demo    train the semantic branch on the embedded labelled views, score it, write pictures to out/demo/
 # make test    lint, formatting, types, and all tests
 # make check   the same with the quick tests alone: about a minute
+# make test-all  make test, and the tests of everything that datasets are read by and made on (Ray, Hugging Face, TFDS,
+#                COLMAP, ...), for which it installs requirements-all.lock, another gigabyte; CI runs this
 # All first make .venv and install requirements.lock into it, once. Another Python: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 INSTALLED := $(VENV)/.installed
+INSTALLED_ALL := $(VENV)/.installed-all
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format install lock clean
+.PHONY: demo test test-all check lint format install lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m dnerf_jax.demo
 
 test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not forms" $(PYTEST_ARGS)
+
+test-all: $(INSTALLED_ALL) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=0 --durations-min=2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not forms" --durations=0 --durations-min=2 $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check --quiet .
@@ -39,11 +45,17 @@ $(INSTALLED): requirements.lock setup.py .ci/make_venv.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# Exact versions for every supported Python in one file; needs uv (pip install uv).
+$(INSTALLED_ALL): $(INSTALLED) requirements-all.lock
+	@echo "installing requirements-all.lock into $(VENV): once, some minutes"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-all.lock
+	@touch $@
+
+# Exact versions for every supported Python in one file; needs uv (pip install uv). dateutil 4 would hold others back.
+COMPILE := echo "python-dateutil<3" | uv pip compile setup.py --universal --python-version 3.11 --no-annotate \
+	--fork-strategy requires-python --custom-compile-command "make lock" --upgrade --constraint /dev/stdin
 lock:
-	uv pip compile setup.py --extra test --universal --python-version 3.11 --fork-strategy requires-python \
-		--no-annotate --custom-compile-command "make lock" \
-		--upgrade --output-file requirements.lock
+	$(COMPILE) --extra test-all --output-file requirements-all.lock
+	$(COMPILE) --extra test --constraint requirements-all.lock --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .ruff_cache .mypy_cache build *.egg-info

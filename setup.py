@@ -24,6 +24,9 @@ REQUIRES = [
 WORLDS = ["embreex>=4.4"]
 # Marching cubes, and meshes in other formats than PLY.
 MESHES = ["scikit-image>=0.25", "trimesh>=4.5"]
+NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
+TEST = ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", *WORLDS, *MESHES, *NOTEBOOKS]
+
 # What datasets are read by and exported to.
 EXPORT = ["pycocotools>=2.0.8", "trimesh>=4.5"]
 TFDS = ["tensorflow-datasets>=4.9.9", "array-record>=0.5"]
@@ -32,9 +35,6 @@ HF = ["datasets>=4.0"]
 # Where datasets are made: on clusters.
 RAY = ["ray>=2.60"]
 SLURM = ["submitit>=1.5.2"]
-NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
-
-TEST = ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", *WORLDS, *MESHES, *NOTEBOOKS]
 
 EXTRAS = {
     "gpu": ["jax[cuda12]>=0.10.2"],

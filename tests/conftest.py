@@ -19,6 +19,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from dnerf_jax import cli  # noqa: E402
+from dnerf_jax.factory import description, provenance  # noqa: E402
+from dnerf_jax.factory.plan import VIEWS, Cloud, Plan, shards  # noqa: E402
+from dnerf_jax.factory.work import Job, Worker  # noqa: E402
 from dnerf_jax.io import checkpoints, packs  # noqa: E402
 from dnerf_jax.io.packs import Annotations  # noqa: E402
 from dnerf_jax.models import generator as eg3d  # noqa: E402
@@ -212,6 +215,39 @@ def tiny_assets(tiny_model: Model, tiny_pack: Annotations, tmp_path_factory: pyt
     packs.save(folder / "heads_test", tiny_pack[6:])
     packs.save(folder / "heads_video", tiny_pack[6:])
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_plan() -> Plan:
+    """Six identities in two views each, with all that a dataset can have but meshes; three shards."""
+    return Plan(
+        num_identities=6,
+        views_per_identity=2,
+        splits=(("train", 2), ("test", 1)),
+        modalities=(*VIEWS, "points"),
+        shard_size=2,
+        cloud=Cloud(num_points=16, voxel_size=0.01),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_semantic_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny model with a branch."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "model"
+    checkpoints.save(folder, tiny_semantic_model)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny_plan: Plan, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the dataset of that plan and that model. Nobody changes it: copy it first."""
+    out = tmp_path_factory.mktemp("dataset") / "tiny"
+    worker = Worker(Job(tiny_plan, str(tiny_checkpoint), str(out)))
+    model = worker.model
+    description.write(tiny_plan, model.generator.config, model.label_map, provenance.origin(model), out, begun=False)
+    for shard in shards(tiny_plan):
+        worker.make(shard)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ ORDERS = "Return Raise Write Read Make Compute Draw Count Turn Check Say Give Lo
 
 # Heavy or optional packages, imported inside the functions that need them: all else works without.
 OPTIONAL = {"torch", "anny", "embreex", "tensorflow", "tensorflow_datasets", "tensorboard", "matplotlib", "skimage"}
-OPTIONAL |= {"trimesh"}
+OPTIONAL |= {"trimesh", "pycocotools", "array_record", "grain", "datasets", "ray", "submitit", "webdataset", "pycolmap"}
 
 
 def parse(path: Path) -> ast.Module:
@@ -239,11 +239,13 @@ def test_configurations_state_their_command(path):
     assert isinstance(cli.load_config(path), ConfigDict)
 
 
-def test_lock_pins_every_requirement_and_names_no_place():
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+@pytest.mark.parametrize(
+    ("name", "end"), [("requirements.lock", "# What datasets are read by"), ("requirements-all.lock", "EXTRAS = {")]
+)
+def test_locks_pin_every_requirement_and_name_no_place(name, end):
+    lines = (ROOT / name).read_text().splitlines()
     lines = [line for line in lines if not line.startswith("#")]
     assert all(re.match(r"^[a-z0-9.-]+==[^ ;/]+( ; .+)?$", line) for line in lines)
     locked = {re.split("==", line)[0] for line in lines}
-    required = (ROOT / "setup.py").read_text().split("EXTRAS = {")[0]
-    wanted = re.findall(r'"([a-z][a-z-]*)>=[0-9.]+"', required)
-    assert len(wanted) >= 13 and not set(wanted) - locked
+    wanted = re.findall(r'"([a-z][a-z-]*)>=[0-9.]+"', (ROOT / "setup.py").read_text().split(end)[0])
+    assert len(wanted) >= 18 and not set(wanted) - locked
