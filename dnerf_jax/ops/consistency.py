@@ -1,18 +1,96 @@
-"""How consistent the frames of a video are: what warping by exact depth finds, and spatiotemporal line textures.
+"""How consistent the views of a scene are: what warping by depth finds, and spatiotemporal line textures.
 
-Frames (T, H, W, ...) show a still scene from a moving camera (T). With the scene's distance along every ray, a pixel of
-one frame can be found in the next, and what the two say about it compared. The distance is in world units, infinite
-where a frame is empty (0 is taken for empty too, as files have it). A line texture (paper, figure S10) stacks the same
-row of every frame: whatever is fixed in 3D draws smooth curves, what flickers is ragged.
+V views (V, H, W, ...), or the frames T of a video, show a still scene from cameras (V). With the scene's distance along
+every ray, a pixel of one view can be found in another, and what the two say about it compared: of all pairs of views in
+`confusion`, of each frame and the next in `warped_agreement`. The distance is in world units, infinite where a view is
+empty (0 is taken for empty too, as files have it). A line texture (paper, figure S10) stacks the same row of every
+frame: whatever is fixed in 3D draws smooth curves, what flickers is ragged.
+
+The nearest pixel lies up to half a pixel beside the point, so at the borders of classes even exact labels disagree.
 """
 
-import jax.numpy as jnp
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
 import numpy as np
 from jax.typing import ArrayLike
 
-from dnerf_jax.ops import cameras, metrics
+from dnerf_jax.ops import cameras, metrics, warping
+from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.messages import some
 
-OCCLUDED = 0.01  # relative; a point whose distance in the next frame differs by more is hidden there
+ANGLES = (10, 20, 40, 60)  # degrees, the bounds between ranges
+
+
+def confusion(
+    masks: ArrayLike,
+    distance: ArrayLike,
+    camera: cameras.Camera,
+    num_classes: int,
+    *,
+    angles: Sequence[float] = ANGLES,
+) -> np.ndarray:
+    """Counts what two views call the surface points that both see: int64 (A, C, C), by the angle between the cameras.
+
+    Each of the V views is compared with each other one: its labels are in the rows, those of the other view's nearest
+    pixels in the columns. Counts of many scenes are added, and `shares` taken from the sum.
+
+    Args:
+      masks: (V, H, W) class ids; points that either view ignores (255) do not count.
+      distance: (V, H, W) along the ray, in world units; infinite or 0 where empty.
+      camera: the V cameras of one scene.
+      num_classes: C.
+      angles: degrees, ascending; A = len(angles) + 1. Pair by pair the angle between the optical axes, to a thousandth
+        of a degree, counts from one bound up to below the next; the first are below all, the last beyond.
+
+    Raises ValueError: shapes do not fit, cameras are none, or masks have ids that are no class.
+    """
+    masks = np.asarray(masks)
+    if unknown := sorted(set(np.unique(masks).tolist()) - {*range(num_classes), LabelMap.IGNORE}):
+        raise ValueError(f"masks have the ids [{some(unknown, 12)}], expected 0 to {num_classes - 1} or 255 (ignore)")
+    views = range(len(masks))
+    pairs = [(first, second) for first in views for second in views if first != second]
+    axes = np.asarray(camera.spread().cam2world, np.float64)[:, :3, 2]
+    counts = np.zeros((len(angles) + 1, num_classes, num_classes), np.int64)
+    for pair, (here, there) in zip(pairs, _seen_twice(masks, distance, camera, pairs), strict=True):
+        cosine = np.sum(axes[pair[0]] * axes[pair[1]])
+        place = np.searchsorted(angles, np.round(np.degrees(np.arccos(np.clip(cosine, -1, 1))), 3), side="right")
+        known = (here != LabelMap.IGNORE) & (there != LabelMap.IGNORE)
+        both = here[known].astype(np.int64) * num_classes + there[known]
+        counts[place] += np.bincount(both, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return counts
+
+
+def shares(counts: np.ndarray, names: Sequence[str], *, angles: Sequence[float] = ANGLES) -> dict[str, Any]:
+    """Turns the counts of `confusion` into shares in [0, 1], all plain Python numbers ready for JSON.
+
+    - "agreement": the share of the points that both views call the same; None where nothing was compared.
+    - "pixels": how many were compared.
+    - "per_class": by name, of the points that one view gives the class, the share that the other gives it too; None for
+      a class that occurs nowhere.
+    - "by_angle": for each range of angles {"from", "to", "agreement", "pixels"}, in degrees.
+
+    Raises ValueError if the counts do not fit names and angles.
+    """
+    counts = np.asarray(counts)
+    if counts.shape != (expected := (len(angles) + 1, len(names), len(names))):
+        raise ValueError(f"counts have shape {counts.shape}, expected {expected}: angles, and names twice")
+
+    def share(same: np.ndarray, of: np.ndarray) -> float | None:
+        return int(same) / int(of) if of else None
+
+    both = counts.sum(axis=0)
+    bounds = zip([0, *angles], [*angles, 180], counts, strict=True)
+    return {
+        "agreement": share(np.trace(both), both.sum()),
+        "pixels": int(both.sum()),
+        "per_class": {name: share(both[c, c], both[c].sum()) for c, name in enumerate(names)},
+        "by_angle": [
+            {"from": low, "to": high, "agreement": share(np.trace(of), of.sum()), "pixels": int(of.sum())}
+            for low, high, of in bounds
+        ],
+    }
 
 
 def warped_agreement(masks: ArrayLike, distance: ArrayLike, camera: cameras.Camera) -> tuple[float, int]:
@@ -28,7 +106,7 @@ def warped_agreement(masks: ArrayLike, distance: ArrayLike, camera: cameras.Came
     Returns:
       The share in [0, 1], NaN if no point is seen twice, and how many were compared.
     """
-    here, there = _seen_twice(np.asarray(masks), distance, camera)
+    here, there = _in_next(np.asarray(masks), distance, camera)
     return (float(np.mean(here == there)) if len(here) else float("nan")), len(here)
 
 
@@ -38,7 +116,7 @@ def warped_psnr(images: ArrayLike, distance: ArrayLike, camera: cameras.Camera, 
     As `warped_agreement`, of images (T, H, W, C) in a range of width `peak`; NaN if no point is seen twice. The nearest
     pixel lies up to half a pixel beside the point, so even exact renders have a finite value; compare with theirs.
     """
-    here, there = _seen_twice(np.asarray(images, np.float32), distance, camera)
+    here, there = _in_next(np.asarray(images, np.float32), distance, camera)
     return float(metrics.psnr(here[None], there[None], peak=peak)) if len(here) else float("nan")
 
 
@@ -47,23 +125,33 @@ def line_texture(frames: ArrayLike, row: int) -> np.ndarray:
     return np.asarray(frames)[:, row]
 
 
-def _seen_twice(frames: np.ndarray, distance: ArrayLike, camera: cameras.Camera) -> tuple[np.ndarray, np.ndarray]:
-    """The values (n, ...) of frames at pixels whose surface the next frame sees too, and those of its pixels there."""
-    distance = np.asarray(distance, np.float32)
-    size = distance.shape[-1]
-    rays = cameras.rays(camera, size)
-    solid = np.isfinite(distance) & (distance > 0)
-    points = np.asarray(rays.origins + np.where(solid, distance, 0)[..., None] * rays.directions)
-    first, second = [frames[:0, 0, 0]], [frames[:0, 0, 0]]
-    for t in range(len(frames) - 1):
-        seen = points[t][solid[t]]
-        uv = np.asarray(cameras.project(camera[t + 1], jnp.asarray(seen))[0])
-        column, row = np.floor(uv * size).astype(int).T
-        inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
-        row, column = row.clip(0, size - 1), column.clip(0, size - 1)
-        there = np.linalg.norm(seen - np.asarray(camera.cam2world[t + 1])[:3, 3], axis=-1)
-        visible = inside & solid[t + 1, row, column]
-        visible &= np.abs(distance[t + 1, row, column] - there) < OCCLUDED * there
-        first.append(frames[t][solid[t]][visible])
-        second.append(frames[t + 1, row, column][visible])
-    return np.concatenate(first), np.concatenate(second)
+def _in_next(values: np.ndarray, distance: ArrayLike, camera: cameras.Camera) -> tuple[np.ndarray, np.ndarray]:
+    """What all frames (T, H, W, ...) but the last show, and what the next one shows of the same points: (n, ...)."""
+    nothing = (values[:0, 0, 0], values[:0, 0, 0])
+    pairs = [nothing, *_seen_twice(values, distance, camera, itertools.pairwise(range(len(values))))]
+    here, there = zip(*pairs, strict=True)
+    return np.concatenate(here), np.concatenate(there)
+
+
+def _seen_twice(
+    values: np.ndarray, distance: ArrayLike, camera: cameras.Camera, pairs: Iterable[tuple[int, int]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of each pair of views, the values (n, ...) of the first at pixels whose surface the second sees too, and those of
+    its pixels there."""
+    matrices = warping.matrices(camera)
+    distance = np.asarray(distance)
+    if distance.shape[:-2] != camera.batch_shape or values.shape[: distance.ndim] != distance.shape:
+        raise ValueError(
+            f"the views have shape {values.shape}, distance {distance.shape}, cameras {camera.batch_shape}: expected"
+            " (V, H, W, ...), (V, H, W), (V,)"
+        )
+    depth = warping.depth_along_axis(distance, matrices)
+    solid = np.isfinite(depth) & (depth > 0)
+    points, poses = warping.lift_some(depth, matrices, solid), list(zip(*matrices, strict=True))
+    flat, flat_depth = values.reshape(len(values), -1, *values.shape[3:]), depth.reshape(len(depth), -1)
+    for first, second in pairs:
+        index, pixel, z = warping.find(points[first], poses[second], distance.shape[-2:])
+        there = flat_depth[second, pixel]
+        there = np.where(there > 0, there, np.inf)
+        visible = np.abs(there - z) < warping.TOLERANCE * z
+        yield values[first][solid[first]][index[visible]], flat[second, pixel[visible]]
