@@ -68,18 +68,19 @@ class Dataset(Sequence[Record]):
 
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         """Record number `index`. Raises IndexError: there is none; ValueError: its files are damaged."""
-        name, place = self._locate(index)
-        sample, file = self._sample(name, place)
-        with self._lock:
-            members = self._members(file, sample)
+        shard, members = self._read(index)
         own = files.parse_json(members[record.JSON].decode())
         found: Record = {"key": own["key"], "identity": own["identity"], "view": own["view"]}
         for modality, form in self.forms.items():
             try:
                 found[modality] = record.restored(form, record.decode(form, members[form.suffix]))
             except ValueError as error:
-                raise ValueError(f"{file.name}: {own['key']}.{form.suffix}: {error}") from error
+                raise ValueError(f"{shard}: {own['key']}.{form.suffix}: {error}") from error
         return found | {entry: np.asarray(own[entry], np.float32) for entry in ("z", "cam2world", "intrinsics")}
+
+    def files(self, index: int) -> dict[str, bytes]:
+        """The files of record number `index` as they are in the shard, by suffix (see `factory.record`)."""
+        return self._read(index)[1]
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r}, {self.split or 'all splits'}: {len(self):,} views of {list(self.forms)})"
@@ -168,6 +169,12 @@ class Dataset(Sequence[Record]):
         with self._lock:
             sidecar, file = self._open(name)
         return sidecar["samples"][place], file
+
+    def _read(self, index: int) -> tuple[str, dict[str, bytes]]:
+        """The shard of a record, and those of its files that are wanted."""
+        sample, file = self._sample(*self._locate(index))
+        with self._lock:
+            return file.name, self._members(file, sample)
 
     def _members(self, file: BinaryIO, sample: dict[str, Any]) -> dict[str, bytes]:
         """The files of a record that are wanted."""
