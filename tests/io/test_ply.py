@@ -1,128 +1,99 @@
-"""PLY files: what we write is what the format says, what others write is read, what is broken is refused."""
+"""Clouds and meshes in PLY files: there and back, what other tools make of ours, and what is no cloud or mesh."""
 
 import numpy as np
 import pytest
 
-from dnerf_jax.io import ply
+from dnerf_jax.io import ply, ply_format
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.meshes import Mesh
 from dnerf_jax.ops.points import PointCloud
 
 LABELS = LabelMap(("background", "upper half", "lower"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)))
-COLUMNS = {"x": np.array([1.5, -2.0, 0.25], np.float32), "label": np.array([0, 7, 255], np.uint8)}
-HEADER = b"ply\nformat binary_little_endian 1.0\nelement vertex 3\nproperty float x\nproperty uchar label\nend_header\n"
-BODY = np.rec.fromarrays(list(COLUMNS.values()), dtype=[("x", "<f4"), ("label", "u1")]).tobytes()
 
 
-def random_cloud(count, **options):
+def random_cloud(count, *, described=False, **options):
     rng = np.random.default_rng(0)
     points = rng.uniform(-0.5, 0.5, (count, 3))
+    if described:
+        normals = rng.standard_normal((count, 3))
+        options["normals"] = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+        options["confidence"] = rng.uniform(0, 1, count)
     return PointCloud(points, rng.integers(0, 256, (count, 3)), rng.integers(0, 3, count), **options)
 
 
-def assert_columns(columns, expected=COLUMNS):
-    assert list(columns) == list(expected)
-    for name in expected:
-        np.testing.assert_array_equal(columns[name], expected[name])
+def assert_same(a, b):
+    assert type(a) is type(b) and a.label_map == b.label_map
+    for name, values in vars(a).items():
+        if name != "label_map":
+            np.testing.assert_array_equal(values, getattr(b, name))
 
 
-def test_bytes_are_as_the_format_says(tmp_path):
-    path = tmp_path / "a.ply"
-    ply.save_vertices(path, COLUMNS, ["one", "two words"])
-    commented = HEADER.replace(b"element", b"comment one\ncomment two words\nelement")
-    assert path.read_bytes() == commented + BODY
-    columns, comments = ply.load_vertices(path)
-    assert_columns(columns)
-    assert columns["x"].dtype == np.float32 and columns["label"].dtype == np.uint8
-    assert comments == ["one", "two words"]
-
-
-def test_files_of_other_tools_are_read(tmp_path):
-    path = tmp_path / "a.ply"
-    big = np.rec.fromarrays(
-        [COLUMNS["label"], COLUMNS["x"].astype(float), np.zeros(3)],
-        dtype=[("label", ">i2"), ("x", ">f8"), ("quality", ">f4")],
-    )
-    path.write_bytes(
-        b"ply\r\nformat binary_big_endian 1.0\r\nobj_info made elsewhere\r\nelement vertex 3\r\n"
-        b"property short label\r\nproperty double x\r\nproperty float32 quality\r\n"
-        b"element face 1\r\nproperty list uchar int vertex_indices\r\nend_header\r\n"
-        + big.tobytes()
-        + b"\x03"
-        + bytes(12)
-    )
-    columns, _ = ply.load_vertices(path)
-    assert_columns(columns, {"label": COLUMNS["label"], "x": COLUMNS["x"], "quality": np.zeros(3)})
-    path.write_bytes(HEADER.replace(b"binary_little_endian", b"ascii") + b"1.5 0\n-2 7\n2.5e-1 255\n")
-    assert_columns(ply.load_vertices(path)[0])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"PK\x03\x04 something else", "does not begin"),
-        (b"", "does not begin"),
-        (HEADER[:60], "no line `end_header`"),
-        (HEADER + BODY[:-1], "3 rows of vertex, of 5 bytes each, are stated, but 14 bytes follow"),
-        (HEADER.replace(b"vertex 3", b"vertex 99999999999999"), "but 0 bytes follow"),
-        (HEADER.replace(b"vertex 3", b"face 3") + BODY, "elements are .'face'., expected `vertex`"),
-        (HEADER.replace(b"element", b"element face 2\nproperty list uchar int indices\nelement") + BODY, "are lists"),
-        (
-            HEADER.replace(b"element", b"element grid %s\nproperty float a\nelement" % (b"9" * 40)) + BODY,
-            "rows of grid",
-        ),
-        (HEADER.replace(b"vertex 3", b"vertex " + b"9" * 5000) + BODY, "integer string conversion"),
-        (HEADER.replace(b"vertex 3", b"vertex three") + BODY, "not understood.*three"),
-        (HEADER.replace(b"uchar label", b"half label") + BODY, "not understood.*half"),
-        (HEADER.replace(b"uchar label", b"list uchar int label") + BODY, "lists: .'label'"),
-        (HEADER.replace(b"uchar label", b"uchar x") + BODY, "names of their own"),
-        (HEADER.replace(b"binary_little_endian", b"binary"), "its format is binary, expected one of"),
-        (HEADER.replace(b"binary_little_endian", b"ascii") + b"1.5 0\n-2\n", "vertex 1 of 3 has 1 values"),
-        (HEADER.replace(b"binary_little_endian", b"ascii") + b"1.5 0\n-2 a\n3 4\n", "could not convert"),
-        (None, "No such file"),
-    ],
-)
-def test_broken_files_are_refused_by_name(tmp_path, content, message):
-    path = tmp_path / "broken.ply"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=message) as caught:
-        ply.load_vertices(path)
-    assert str(path) in str(caught.value)
-
-
-def test_columns_that_do_not_fit_are_not_written(tmp_path):
-    path = tmp_path / "a.ply"
-    with pytest.raises(ValueError, match="f8"):
-        ply.save_vertices(path, {"x": np.zeros(3)}, [])
-    with pytest.raises(ValueError, match="lengths"):
-        ply.save_vertices(path, {"x": COLUMNS["x"], "label": COLUMNS["label"][:2]}, [])
-    with pytest.raises(ValueError, match="one line"):
-        ply.save_vertices(path, COLUMNS, ["a\nelement vertex 9"])
-    assert not path.exists()
-
-
+@pytest.mark.parametrize("described", [False, True])
 @pytest.mark.parametrize("label_map", [LABELS, None])
-def test_ply_round_trip(tmp_path, label_map):
-    cloud = random_cloud(100, label_map=label_map)
+def test_clouds_come_back(tmp_path, label_map, described):
+    cloud = random_cloud(100, label_map=label_map, described=described)
     ply.save_cloud(tmp_path / "a.ply", cloud)
-    loaded = ply.load_cloud(tmp_path / "a.ply")
-    np.testing.assert_array_equal(loaded.points, cloud.points)
-    np.testing.assert_array_equal(loaded.colors, cloud.colors)
-    np.testing.assert_array_equal(loaded.labels, cloud.labels)
-    assert loaded.label_map == label_map
-    header = (tmp_path / "a.ply").read_bytes().split(b"end_header")[0].decode()
+    data = (tmp_path / "a.ply").read_bytes()
+    assert data == ply.encode_cloud(random_cloud(100, label_map=label_map, described=described))
+    assert_same(ply.load_cloud(tmp_path / "a.ply"), cloud)
+    assert_same(ply.decode_cloud(data), cloud)
+    header = data.split(b"end_header")[0].decode()
     assert "comment frame world" in header
     assert ("comment label 1 255 0 0 upper half" in header) == (label_map is not None)
+    names = [line.split()[2] for line in header.splitlines() if line.startswith("property")]
+    known = ["nx", "ny", "nz"], ["confidence"]
+    assert names == ["x", "y", "z", *known[0][: 3 * described], "red", "green", "blue", "label", *known[1][:described]]
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_meshes_come_back(tmp_path, described):
+    rng = np.random.default_rng(0)
+    known = {"colors": rng.integers(0, 256, (5, 3), np.uint8), "labels": np.arange(5, dtype=np.uint8) % 3}
+    faces = np.array([[0, 1, 2], [2, 1, 3], [4, 0, 2]])
+    mesh = Mesh(
+        rng.uniform(-1, 1, (5, 3)), faces, **known if described else {}, label_map=LABELS if described else None
+    )
+    ply.save_mesh(tmp_path / "a.ply", mesh, metres_per_unit=0.55)
+    assert_same(ply.load_mesh(tmp_path / "a.ply"), mesh)
+    data = (tmp_path / "a.ply").read_bytes()
+    assert_same(ply.decode_mesh(data), mesh)
+    assert data == ply.encode_mesh(mesh, metres_per_unit=0.55) != ply.encode_mesh(mesh)
+    with pytest.raises(ValueError, match=r"^shard 3 cannot be read .* cut off"):
+        ply.decode_mesh(data[:-1], source="shard 3")
+    with pytest.raises(ValueError, match=r"a\.ply cannot be read .* expected `face`"):
+        ply.save_cloud(tmp_path / "a.ply", random_cloud(3))
+        ply.load_mesh(tmp_path / "a.ply")
+
+
+def test_what_cannot_be_used_of_other_tools_is_left_out_and_said(tmp_path):
+    cloud = random_cloud(3, described=True)
+    data = ply.encode_cloud(cloud)
+    columns = ply_format.decode(data).columns
+    columns["nx"], columns["confidence"] = columns["nx"].copy(), columns["confidence"] * 100
+    columns["nx"][1] = np.nan
+    with pytest.warns(UserWarning) as warned:
+        loaded = ply.decode_cloud(ply_format.encode(columns, []), source="theirs")
+    assert loaded.normals is None and loaded.confidence is None
+    assert {str(warning.message).split(" has values of ")[1].split(" that")[0] for warning in warned} == {
+        "nx, ny, nz",
+        "confidence",
+    }
+    named = data.replace(b"float confidence", b"float scalar_Confidence")
+    np.testing.assert_array_equal(ply.decode_cloud(named).confidence, cloud.confidence)
 
 
 def test_a_cloud_says_the_scale_of_its_world(tmp_path):
     cloud = PointCloud(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8), np.zeros(1, np.uint8), None)
     ply.save_cloud(tmp_path / "cloud.ply", cloud, metres_per_unit=0.55)
-    assert "metres_per_unit 0.55" in ply.load_vertices(tmp_path / "cloud.ply")[1]
+    assert "metres_per_unit 0.55" in ply_format.decode((tmp_path / "cloud.ply").read_bytes()).comments
 
 
 def test_ply_without_colours_or_with_odd_values_is_refused_by_name(tmp_path):
     path = tmp_path / "a.ply"
+    with pytest.raises(ValueError, match=r"a\.ply cannot be read as a PLY file: .*No such file"):
+        ply.load_cloud(path)
+    with pytest.raises(ValueError, match="it is no file"):
+        ply.load_cloud(tmp_path)
     ply.save_cloud(path, random_cloud(3))
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"uchar red", b"uchar alpha"))
@@ -237,13 +208,3 @@ def test_what_other_tools_make_of_our_clouds_is_read(header, kind, line_end, tmp
     np.testing.assert_array_equal(loaded.colors, cloud.colors)
     np.testing.assert_array_equal(loaded.labels, expected)
     assert loaded.label_map is None
-
-
-@pytest.mark.parametrize("kind", ["binary_little_endian", "ascii"])
-def test_vertices_need_not_come_first(kind, tmp_path):
-    before = b"element camera 2\nproperty float focal\nproperty short id\nelement vertex"
-    text = HEADER.replace(b"element vertex", before).replace(b"binary_little_endian", kind.encode())
-    cameras = np.zeros(2, [("focal", "<f4"), ("id", "<i2")]).tobytes()
-    body = b"4.2 0\n1.5 1\n1.5 0\n-2 7\n0.25 255\n" if kind == "ascii" else cameras + BODY
-    (tmp_path / "a.ply").write_bytes(text + body)
-    assert_columns(ply.load_vertices(tmp_path / "a.ply")[0])
