@@ -1,8 +1,9 @@
 """Labelled meshes in files: PLY, which keeps the labels, and OBJ and GLB, which every viewer opens.
 
-The suffix says which. Colours of vertices are kept in all three. Labels have a place in PLY only; in the others the
-vertices can be painted in the classes' colours instead (`label_map.colorize(mesh.labels)` as `colors`). The world
-frame, y up and the front towards z, is glTF's own, so nothing is turned.
+The suffix says which. Colours of vertices are kept in all three. PLY and GLB have the labels too: in GLB they are the
+vertices' attribute `_LABEL`, of floats, which few programs show. In all the vertices can be painted in the colours of
+the classes instead (`label_map.colorize(mesh.labels)` as `colors`). The world frame, y up and the front towards z, is
+glTF's own, so nothing is turned.
 """
 
 import os
@@ -17,23 +18,32 @@ from dnerf_jax.ops.meshes import Mesh
 SUFFIXES = (".ply", ".obj", ".glb")
 
 
-def save(path: str | os.PathLike, mesh: Mesh) -> None:
+def save(path: str | os.PathLike, mesh: Mesh, *, metres_per_unit: float | None = None) -> None:
     """Writes a mesh as its suffix says, in capitals or not; whole or not at all.
 
-    Raises ValueError on other suffixes; ImportError for .obj and .glb without trimesh.
+    metres_per_unit: the scale of the world, for a comment of PLY files. Raises ValueError on other suffixes;
+    ImportError for .obj and .glb without trimesh.
     """
     path = pathlib.Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} has the suffix {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
-    if suffix == ".ply":
-        ply.save_mesh(path, mesh)
-        return
-    opaque = None if mesh.colors is None else np.pad(mesh.colors, ((0, 0), (0, 1)), constant_values=255)
-    other = _trimesh().Trimesh(mesh.vertices, mesh.faces, vertex_colors=opaque, process=False)
-    exported = other.export(file_type=suffix[1:], include_normals=True)
+    data = encode(mesh, path.suffix.lower(), metres_per_unit=metres_per_unit)
     with files.atomic_file(path) as temporary:
-        temporary.write_bytes(exported.encode("utf-8") if isinstance(exported, str) else exported)
+        temporary.write_bytes(data)
+
+
+def encode(mesh: Mesh, suffix: str, *, metres_per_unit: float | None = None) -> bytes:
+    """The file of a mesh: its bytes depend on the mesh alone. `suffix` is one of SUFFIXES; see `save`."""
+    if suffix == ".ply":
+        return ply.encode_mesh(mesh, metres_per_unit=metres_per_unit)
+    opaque = None if mesh.colors is None else np.pad(mesh.colors, ((0, 0), (0, 1)), constant_values=255)
+    other = _trimesh().Trimesh(
+        mesh.vertices, mesh.faces, vertex_colors=opaque, vertex_normals=mesh.normals, process=False
+    )
+    if mesh.labels is not None and suffix == ".glb":
+        other.vertex_attributes["_LABEL"] = mesh.labels.astype(np.float32)
+    exported = other.export(file_type=suffix[1:], include_normals=True)
+    return exported.encode("utf-8") if isinstance(exported, str) else exported
 
 
 def _trimesh() -> ModuleType:

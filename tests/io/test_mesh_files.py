@@ -32,6 +32,10 @@ def test_others_read_what_we_write(tmp_path, suffix):
     assert normals[suffix] in path.read_bytes()
     assert loaded.is_watertight and loaded.volume == pytest.approx(1 / 6)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == mesh_files.encode(TETRAHEDRON, suffix)
+    if suffix == ".glb":
+        np.testing.assert_array_equal(np.ravel(loaded.vertex_attributes["_LABEL"]), IDS)
+        assert TETRAHEDRON.normals.tobytes() in path.read_bytes()
 
 
 @pytest.mark.parametrize("suffix", mesh_files.SUFFIXES)
