@@ -71,6 +71,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"dnerf_jax.{_NAMES[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"dnerf_jax.{_MODULES[name]}.{name}")
+    if name == "factory":  # a folder, whose own names are few
+        return importlib.import_module("dnerf_jax.factory")
     if name in _FORMER:
         return importlib.import_module(f"dnerf_jax.{_FORMER[name]}")
     raise AttributeError(f"module 'dnerf_jax' has no attribute {name!r}")

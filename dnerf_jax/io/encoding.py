@@ -50,6 +50,7 @@ def encode_png(image: np.ndarray, *, palette: np.ndarray | None = None) -> bytes
 def decode_png(data: bytes) -> np.ndarray:
     """The picture of a PNG as `encode_png` wrote it; palettes are left aside. Raises ValueError: it is none."""
     try:
+        _require_whole(data)
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.mode not in _MODES or image.width * image.height > png.PIXELS:
                 raise ValueError(f"it is {image.width} x {image.height} of mode {image.mode}")
@@ -79,6 +80,19 @@ def decode_npy(data: bytes) -> np.ndarray:
         return np.frombuffer(data, dtype, count, buffer.tell()).reshape(shape, order="F" if fortran else "C")
     except (ValueError, EOFError) as error:
         raise ValueError(f"the NPY is damaged: {error!s:.200}") from error
+
+
+def _require_whole(data: bytes) -> None:
+    """Raises ValueError: a chunk of the PNG is cut or changed, which Pillow takes for a picture all the same."""
+    start, name = len(_SIGNATURE), b""
+    while start < len(data):
+        length, name = struct.unpack(">I4s", data[start : start + 8].ljust(8, b"\xff"))
+        end = start + 12 + length
+        if zlib.crc32(data[start + 4 : end - 4]).to_bytes(4) != data[end - 4 : end]:
+            raise ValueError("a chunk does not have its checksum")
+        start = end
+    if name != b"IEND":
+        raise ValueError("it has no end")
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

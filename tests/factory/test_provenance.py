@@ -1,0 +1,31 @@
+"""Provenance: fingerprints of checkpoint and stack change with what bytes depend on."""
+
+import os
+
+from dnerf_jax.factory import provenance
+
+
+def test_a_stack_is_named_by_all_that_bytes_depend_on(monkeypatch):
+    found = provenance.stack()
+    assert found["versions"]["jax"] and found["platform"] == "cpu" and found["device"]
+    assert found == provenance.stack() and len(found["fingerprint"]) == 16
+    monkeypatch.setenv("NPROC", "1" if found["threads"] != 1 else "2")
+    other = provenance.stack()
+    assert other["threads"] != found["threads"] and other["fingerprint"] != found["fingerprint"]
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", "") + " --xla_cpu_enable_fast_math=false")
+    assert provenance.stack()["fingerprint"] not in (found["fingerprint"], other["fingerprint"])
+
+
+def test_threads_are_those_that_xla_takes(monkeypatch):
+    monkeypatch.setenv("NPROC", "3")
+    assert provenance.threads() == 3
+    for wrong in ("", "0", "many"):
+        monkeypatch.setenv("NPROC", wrong)
+        assert provenance.threads() == len(os.sched_getaffinity(0))
+
+
+def test_an_origin_tells_generator_and_branch(tiny_model, tiny_semantic_model):
+    plain, labelled = provenance.origin(tiny_model), provenance.origin(tiny_semantic_model)
+    assert plain["fingerprint"] == labelled["fingerprint"] == tiny_model.fingerprint
+    assert plain["semantic_fingerprint"] is None and len(labelled["semantic_fingerprint"]) == 16
+    assert plain["license"] == "none"
