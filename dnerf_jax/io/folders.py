@@ -18,7 +18,7 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def claimed(path: str | os.PathLike, *, known_by: Sequence[str] = ()) -> Iterator[pathlib.Path]:
+def claimed(path: str | os.PathLike, *, known_by: Sequence[str] = (), wait: bool = False) -> Iterator[pathlib.Path]:
     """The folder `path`, made where it is missing, which no other process can claim until the block ends.
 
     What a killed process left half-written there is removed. A folder that was made and then stayed empty goes again.
@@ -26,6 +26,7 @@ def claimed(path: str | os.PathLike, *, known_by: Sequence[str] = ()) -> Iterato
     Args:
       known_by: files of which every folder of this kind has one, as soon as it has anything: a folder with content but
         none of them is somebody else's.
+      wait: until whoever has it gives it back; for folders that several share, and claim for moments.
 
     Raises ValueError: `path` is a file, cannot be written into, is claimed by another process, or is somebody else's.
     """
@@ -38,7 +39,7 @@ def claimed(path: str | os.PathLike, *, known_by: Sequence[str] = ()) -> Iterato
             "this command. Name a new folder."
         )
     try:
-        lock = _lock(path)
+        lock = _lock(path, wait)
         try:
             files.remove_partials(path)
             yield path
@@ -64,7 +65,7 @@ def _make(path: pathlib.Path) -> bool:
     return True
 
 
-def _lock(path: pathlib.Path) -> IO[str] | None:
+def _lock(path: pathlib.Path, wait: bool) -> IO[str] | None:
     """An open file that is locked as long as it is open, also if the process is killed.
 
     Raises ValueError: another process has it.
@@ -72,9 +73,10 @@ def _lock(path: pathlib.Path) -> IO[str] | None:
     if fcntl is None:
         return None
     while True:
+        path.mkdir(parents=True, exist_ok=True)  # whoever had it before may have left nothing in it
         lock = open(path / LOCK, "a+")  # noqa: SIM115
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             lock.seek(0)
             process = lock.read(20) or "unknown"

@@ -92,11 +92,11 @@ def test_counts_below_one_are_refused(tmp_path, name):
 
 WORKERS = """
 import concurrent.futures, multiprocessing, os, time
-from dnerf_jax.worlds.heads import shards
+from dnerf_jax.io.workers import follow_the_command
 
 if __name__ == "__main__":
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawn, shards._follow_the_command) as workers:
+    with concurrent.futures.ProcessPoolExecutor(1, spawn, follow_the_command) as workers:
         print(workers.submit(os.getpid).result(), flush=True)
         workers.submit(time.sleep, 600).result()
 """

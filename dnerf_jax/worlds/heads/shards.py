@@ -15,14 +15,12 @@ import concurrent.futures
 import multiprocessing
 import os
 import pathlib
-import signal
-import threading
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from dnerf_jax.io import files
+from dnerf_jax.io import files, workers
 from dnerf_jax.worlds import heads, streams
 from dnerf_jax.worlds.views import render
 
@@ -124,9 +122,9 @@ def render_shards(
         begun, done, total = time.monotonic(), 0, sum(count for _, count in missing.values())
         print(f"rendering {total:,} identities in {views} views each; the first {SHARD} take minutes", flush=True)
         spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(processes, spawn, _follow_the_command) as workers:
+        with concurrent.futures.ProcessPoolExecutor(processes, spawn, workers.follow_the_command) as pool:
             pending = {
-                workers.submit(write_shard, path, seed, start, count, views, resolution): (path, count)
+                pool.submit(write_shard, path, seed, start, count, views, resolution): (path, count)
                 for start, (path, count) in missing.items()
             }
             try:
@@ -141,21 +139,8 @@ def render_shards(
                         flush=True,
                     )
             except BaseException:  # an interrupt, too, need not wait for shards that are half rendered
-                workers.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
                 for process in multiprocessing.active_children():
                     process.terminate()
                 raise
     return Shards([path for path, _ in paths.values()])
-
-
-def _follow_the_command() -> None:
-    """Makes a worker end with the process that started it, and leave it to that one to say what Ctrl-C means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def end() -> None:
-        if parent is not None:
-            parent.join()  # until it is gone, killed or not
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()

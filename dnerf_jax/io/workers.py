@@ -1,0 +1,44 @@
+"""Worker processes, and which process is which: workers that end with their command, processes known by more than ids.
+
+An id is given anew once its process is gone; with the time of its start, and the machine (and container) whose ids
+these are, it is of one process for ever.
+"""
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+
+
+def follow_the_command() -> None:
+    """Makes a worker end with the process that started it, and leave it to that one to say what Ctrl-C means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end() -> None:
+        if parent is not None:
+            parent.join()  # until it is gone, killed or not
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def begun_at(process: int) -> int | None:
+    """When a process began, in ticks since this machine did; None: it is gone, or the system does not say."""
+    try:
+        # The name comes before, in brackets, and may hold any character.
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+@functools.cache
+def machine() -> str | None:
+    """Whose process ids these are: this boot of this machine, and the container; None if the system does not say."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
