@@ -1,28 +1,48 @@
 """Scores a semantic branch on labelled views: python -m dnerf_jax.evaluate --checkpoint DIR --out DIR"""
 
 from pathlib import Path
+from typing import Annotated
 
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints, folders, packs
+from dnerf_jax.ops.ranges import HalfTurn, Natural, Range, Truncation
 from dnerf_jax.training import process, scoring
 
 
-def main(checkpoint: str, out: str, annotations: str = "") -> None:
-    """Scores a checkpoint with a semantic branch.
+def main(
+    checkpoint: str,
+    out: str,
+    annotations: str = "",
+    scenes: Natural = 12,
+    views: Annotated[int, Range(least=2)] = 6,
+    yaw: HalfTurn = 30.0,
+    truncation_psi: Truncation = 1.0,
+) -> None:
+    """Scores a checkpoint with a semantic branch, and measures how consistent its labels are in 3D.
 
     checkpoint: folder of the model
     out: folder for scores.json and the pictures
     annotations: a labelled pack of your own; by default the embedded single views and video
+    scenes: random scenes of the model whose views are compared with one another; 0 leaves this out
+    views: random cameras of each of these
+    yaw: degrees to either side of frontal, where these cameras are
+    truncation_psi: of these scenes' latents; 1 leaves them as they are
     """
     chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED
     with folders.claimed(out, known_by=["scores.json", *(f"{name}.png" for name in chosen)]) as folder:
         process.prepare()
-        model, scores = checkpoints.load(checkpoint), {}
+        model, scores, agreement = checkpoints.load(checkpoint), {}, None
+        rows = process.rows_at_once(model)
         for name, pack in chosen.items():
             print(f"checking the labelled views {pack}", flush=True)
-            views, picture = packs.load(pack, model), folder / f"{name}.png"
-            scores[name] = scoring.score_pack(model, views, picture=picture, rows_at_once=process.rows_at_once(model))
-        scoring.write(scores, folder)
+            of_pack, picture = packs.load(pack, model), folder / f"{name}.png"
+            scores[name] = scoring.score_pack(model, of_pack, picture=picture, rows_at_once=rows)
+        if scenes:
+            print(f"comparing {views} views of each of {scenes} scenes", flush=True)
+            agreement = scoring.measure_consistency(
+                model, scenes_seen=scenes, views=views, yaw=yaw, truncation_psi=truncation_psi, rows_at_once=rows
+            )
+        scoring.write(scores, folder, agreement=agreement)
 
 
 if __name__ == "__main__":

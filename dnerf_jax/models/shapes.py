@@ -2,7 +2,9 @@
 
     mesh = extract_mesh(model, scene)                  # then io.mesh_files.save("head.glb", mesh)
 
-Colours are those of the neural rendering, which super-resolution has not touched; labels are the raw semantic map's.
+Colours are those of the neural rendering, which super-resolution has not touched; labels are the raw semantic map's, or
+those of masks: `meshes.with_labels_of_views`. What no view in training showed, such as the back of a head that was seen
+from the front, is some surface all the same: generators mirror the face there.
 """
 
 import jax

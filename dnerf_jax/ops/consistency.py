@@ -151,7 +151,5 @@ def _seen_twice(
     flat, flat_depth = values.reshape(len(values), -1, *values.shape[3:]), depth.reshape(len(depth), -1)
     for first, second in pairs:
         index, pixel, z = warping.find(points[first], poses[second], distance.shape[-2:])
-        there = flat_depth[second, pixel]
-        there = np.where(there > 0, there, np.inf)
-        visible = np.abs(there - z) < warping.TOLERANCE * z
+        visible = warping.same_depth(flat_depth[second, pixel], z)
         yield values[first][solid[first]][index[visible]], flat[second, pixel[visible]]

@@ -70,6 +70,14 @@ def find(points: np.ndarray, camera: Matrices, size: tuple[int, int]) -> tuple[n
     return inside, (row[inside] * size[1] + column[inside]).astype(np.int64), z[inside]
 
 
+def same_depth(seen: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Whether a view that sees depths (n,) at some pixels sees the points of depths z (n,) there, by TOLERANCE.
+
+    Empty pixels, of infinite or no depth, show no point.
+    """
+    return np.abs(np.where(seen > 0, seen, np.inf) - z) < TOLERANCE * z
+
+
 def see_through(
     points: Sequence[np.ndarray], depth_z: np.ndarray, camera: Matrices, *, tolerance: float = TOLERANCE
 ) -> list[np.ndarray]:

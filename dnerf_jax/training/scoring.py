@@ -1,4 +1,4 @@
-"""How well a semantic branch labels views whose labels are known.
+"""How well a semantic branch labels views whose labels are known, and how consistently any others.
 
 The latents and cameras of a pack are known, so what is measured is the branch (and the backbone's fit), not an
 inversion.
@@ -15,12 +15,13 @@ from dnerf_jax.io import files, png
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
-from dnerf_jax.ops import images, metrics
+from dnerf_jax.ops import consistency, images, metrics
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.viz import pictures
 
 # The embedded packs under the names of the paper's table 1.
 EMBEDDED = {"single": "heads_test", "video": "heads_video"}
+CONSISTENCY = "consistency in 3D"  # beside the names of packs
 
 
 def score_pack(
@@ -63,27 +64,91 @@ def score_pack(
     return metrics.scores(counts, label_map.names) | {"views": len(pack), "psnr": float(np.mean(psnr))}
 
 
+def measure_consistency(
+    model: Model,
+    *,
+    scenes_seen: int = 12,
+    views: int = 6,
+    yaw: float = 30.0,
+    truncation_psi: float = 1.0,
+    rows_at_once: int | None = None,
+) -> dict[str, Any]:
+    """How consistent the labels of a model's own scenes are in 3D: what `consistency.shares` has, and of what views.
+
+    Every scene is of a latent of its own, seen from random cameras of the generator's orbit within +-yaw degrees of
+    frontal, and labels are warped by the rendered depth: they need not be right to agree. The latents are the same for
+    all models with such latents.
+
+    Args:
+      rows_at_once: see `scenes.render`.
+
+    Raises ValueError: the model has no semantic branch.
+    """
+    label_map, config = _require_branch(model), model.generator.config
+    counts: Any = 0
+    for index in range(scenes_seen):
+        of_latent, of_cameras = jax.random.split(jax.random.fold_in(jax.random.key(0), index))
+        z = jax.random.normal(of_latent, (config.z_dim,), "float32")
+        turned = jax.random.uniform(of_cameras, (views,), "float32", minval=-1.0, maxval=1.0)
+        camera = scenes.default_camera(config, turned * np.float32(np.radians(yaw)))
+        scene = _synthesize(model, z, truncation_psi=truncation_psi)
+        seen = [_render(model, scene, camera[v], rows_at_once=rows_at_once) for v in range(views)]
+        masks, distance = (
+            np.stack([np.asarray(x) for x in part]) for part in zip(*((s.mask, s.distance) for s in seen), strict=True)
+        )
+        counts = counts + consistency.confusion(masks, distance, camera, label_map.num_classes)
+    return consistency.shares(counts, label_map.names) | {"scenes": scenes_seen, "views": views, "yaw": yaw}
+
+
 def require_labels(model: Model, pack: Annotations) -> LabelMap:
     """The label map that a model and a pack share. Raises ValueError: the model has none, or another."""
-    if model.semantic is None or model.label_map is None:
-        raise ValueError("This checkpoint has no semantic branch: train one with dnerf_jax.train first.")
-    if model.label_map.names != pack.label_map.names:
+    label_map = _require_branch(model)
+    if label_map.names != pack.label_map.names:
         raise ValueError(
-            f"The checkpoint predicts {model.label_map.names}, the pack {pack.name!r} has {pack.label_map.names}: "
+            f"The checkpoint predicts {label_map.names}, the pack {pack.name!r} has {pack.label_map.names}: "
             "evaluate on a pack with the label map that the branch was trained on."
         )
     return pack.label_map
 
 
-def write(scores: dict[str, dict[str, Any]], out: Path) -> None:
-    """Writes the scores of packs by name to scores.json in the folder `out`, and prints a line per pack."""
-    files.write_json(out / "scores.json", scores, indent=2)
+def write(scores: dict[str, dict[str, Any]], out: Path, *, agreement: dict[str, Any] | None = None) -> None:
+    """Writes the scores of packs by name to scores.json in the folder `out`, and prints a line per pack.
+
+    agreement: of views of the model's own scenes, as `measure_consistency` has it: written as "consistency in 3D".
+    """
+    files.write_json(out / "scores.json", scores | ({CONSISTENCY: agreement} if agreement else {}), indent=2)
     for name, score in scores.items():
         print(
             f"{name:8s} mIoU {score['miou']:.4f} ({score['classes_seen']} of {len(score['per_class'])} classes)  "
             f"accuracy {score['accuracy']:.4f}  "
             f"image PSNR {score['psnr']:.2f} dB  ({score['views']} views)"
         )
+    if agreement:
+        print("\n".join(describe_consistency(agreement)))
+
+
+def describe_consistency(agreement: dict[str, Any], *, worst: int = 3) -> list[str]:
+    """Lines about what `consistency.shares` has: over all, of the worst classes, and by the angle between the views."""
+    if agreement["agreement"] is None:
+        return [f"{CONSISTENCY}: no point is seen twice"]
+    # Surface is called background at outlines only, by few pixels.
+    classes = list(agreement["per_class"].items())[1:]
+    known = sorted((share, name) for name, share in classes if share is not None)
+    angles = [
+        f"{of['from']}-{of['to']} degrees {of['agreement']:.4f}"
+        for of in agreement["by_angle"]
+        if of["agreement"] is not None
+    ]
+    return [
+        f"{CONSISTENCY}: two views agree on {agreement['agreement']:.4f} of the {agreement['pixels']:,} points they share",
+        f"  least on {', '.join(f'{name} {share:.3f}' for share, name in known[:worst])}; {', '.join(angles)}",
+    ]
+
+
+def _require_branch(model: Model) -> LabelMap:
+    if model.semantic is None or model.label_map is None:
+        raise ValueError("This checkpoint has no semantic branch: train one with dnerf_jax.train first.")
+    return model.label_map
 
 
 _synthesize, _render = jax.jit(scenes.synthesize), jax.jit(scenes.render, static_argnames="rows_at_once")
