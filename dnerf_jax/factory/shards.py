@@ -12,6 +12,7 @@ Hugging Face as a stream, and with its offsets random access.
 
 import hashlib
 import json
+import os
 import pathlib
 import tarfile
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ FOLDERS = {"points": "clouds", "mesh": "meshes"}
 SCHEMA_VERSION = 1
 _SIDECAR = {"schema_version": int, "shard": str, "split": str, "sha256": str, "bytes": int, "stack": dict}
 _SIDECAR |= {"identities": list, "drops": list, "samples": list}
+_END = b"\n]}\n"  # of a sidecar
 
 
 class Tar:
@@ -58,10 +60,10 @@ def is_done(plan: Plan, shard: Shard, out: pathlib.Path) -> bool:
     """Whether a shard is there, with all its tars of the right sizes, and for these identities."""
     for folder in folders(plan):
         try:
-            sidecar, size = read_sidecar(out, shard.name, folder), tar_path(out, shard.name, folder).stat().st_size
+            head, size = read_head(out, shard.name, folder), tar_path(out, shard.name, folder).stat().st_size
         except (ValueError, OSError):
             return False
-        if size != sidecar["bytes"] or sidecar["identities"] != list(shard.identities):
+        if size != head["bytes"] or head["identities"] != list(shard.identities):
             return False
     return True
 
@@ -69,8 +71,25 @@ def is_done(plan: Plan, shard: Shard, out: pathlib.Path) -> bool:
 def read_sidecar(out: pathlib.Path, name: str, folder: str = VIEWS) -> dict[str, Any]:
     """The sidecar of a shard. Raises ValueError: it is missing, damaged, or another shard's."""
     path = sidecar_path(out, name, folder)
-    sidecar = files.read_json(path, "the sidecar of a shard")
-    wrong = [key for key, kind in _SIDECAR.items() if not isinstance(sidecar.get(key), kind)]
+    return _checked(files.read_json(path, "the sidecar of a shard"), path, name, _SIDECAR)
+
+
+def read_head(out: pathlib.Path, name: str, folder: str = VIEWS) -> dict[str, Any]:
+    """The sidecar of a shard without its samples, for whom it need not be read whole. Raises ValueError as above."""
+    path = sidecar_path(out, name, folder)
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(files.TEXT_LIMIT)
+            file.seek(-len(_END), os.SEEK_END)
+            whole = line.endswith(b",\n") and file.read() == _END
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    head = files.parse_json(line.decode(errors="replace")[:-2] + "}") if whole else {}
+    return _checked(head, path, name, {key: kind for key, kind in _SIDECAR.items() if key != "samples"})
+
+
+def _checked(sidecar: dict[str, Any], path: pathlib.Path, name: str, fields: Mapping[str, type]) -> dict[str, Any]:
+    wrong = [key for key, kind in fields.items() if not isinstance(sidecar.get(key), kind)]
     if wrong or sidecar["shard"] != name or sidecar["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"{path} is not the sidecar of the shard {name}: "
@@ -121,4 +140,4 @@ def sidecar_text(
         "drops": drops,
     }
     lines = ",\n".join(json.dumps(sample, separators=(",", ":")) for sample in samples)
-    return f'{json.dumps(head)[:-1]},\n"samples": [\n{lines}\n]}}\n'
+    return f'{json.dumps(head)[:-1]},\n"samples": [\n{lines}{_END.decode()}'
