@@ -36,6 +36,14 @@ FORMS = {
     "coco": Form("COCO: panoptic PNGs and JSON, and instances as run lengths", "coco"),
     "cvat": Form('CVAT "segmentation mask 1.1": class and object masks in colours', "cvat"),
     "folder": Form("plain files with metadata.jsonl: Hugging Face imagefolder, or by hand", "folder"),
+    "nerfstudio": Form("nerfstudio and instant-ngp: a folder with transforms.json for every identity", "nerfstudio"),
+    "colmap": Form("COLMAP, Gaussian splatting: a text model for every identity", "colmap"),
+    "points_ply": Form("clouds as PLY: CloudCompare, MeshLab, Open3D", "objects", "write_points"),
+    "kitti": Form("clouds as SemanticKITTI's scans and labels", "kitti"),
+    "shapenet_part": Form("clouds as ShapeNet-part's objects: code written for PointNet", "shapenet_part"),
+    "mesh_ply": Form("meshes as PLY, with labels: MeshLab, Blender", "objects", "write_meshes"),
+    "mesh_obj": Form("meshes as OBJ, without labels: everything", "objects", "write_obj"),
+    "mesh_glb": Form("meshes as GLB, with labels: Blender, browsers, trimesh", "objects", "write_glb"),
 }
 
 
