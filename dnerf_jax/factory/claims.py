@@ -95,7 +95,7 @@ class Claims:
         try:
             said, written = _read(path)
             here = said.get("machine") is not None and said["machine"] == workers.machine()
-            if here and workers.begun_at(said["process"]) != said["begun_at"]:
+            if here and workers.begun_at(said.get("process")) != said.get("begun_at"):
                 return True
             # Times are of the clock that stamps files here, a file server's perhaps.
             clock = self.folder / _CLOCK
