@@ -1,11 +1,10 @@
-"""Rendered identities into a shard: files of its views, its clouds and meshes, and what the sidecars say of them."""
+"""Identities into a shard: files of their views, clouds and meshes, and what the sidecars say of them."""
 
 import contextlib
 import dataclasses
 import hashlib
 import pathlib
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,20 @@ from dnerf_jax.models.model import Model
 from dnerf_jax.ops import points
 
 
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """An identity as files.
+
+    views: for each of its samples, what the sidecar says of it but where its files are, and these files by suffix.
+    objects: the same of its clouds and meshes, by kind. drops: its draws that were dropped, as sidecars have them.
+    """
+
+    identity: int
+    views: list[tuple[dict[str, Any], dict[str, bytes]]]
+    objects: dict[str, tuple[dict[str, Any], dict[str, bytes]]]
+    drops: list[dict[str, Any]]
+
+
 def write(
     plan: Plan,
     model: Model,
@@ -34,6 +47,21 @@ def write(
 
     made: its identities, in order, as they are rendered; none is kept.
     """
+
+    def encoded() -> Iterator[Encoded]:
+        for rendered, dropped in made:
+            views = [encode_view(plan, model, forms, shard, rendered, v) for v in range(plan.views_per_identity)]
+            objects = {kind: encode_object(kind, plan, model, rendered) for kind in FOLDERS if kind in plan.modalities}
+            with_places = {kind: object_sample(kind, rendered, data) for kind, data in objects.items()}
+            yield Encoded(rendered.identity, views, with_places, [dataclasses.asdict(drop) for drop in dropped])
+
+    write_encoded(plan, shard, encoded(), out, stack)
+
+
+def write_encoded(
+    plan: Plan, shard: Shard, made: Iterable[Encoded], out: pathlib.Path, stack: Mapping[str, Any]
+) -> None:
+    """As `write`, of identities that are files already."""
     with contextlib.ExitStack() as opened:
         tars, samples = {}, {}
         for folder in shards.folders(plan):
@@ -41,12 +69,12 @@ def write(
             tars[folder] = Tar(opened.enter_context(open(path, "wb")))
             samples[folder] = []
         drops: list[dict[str, Any]] = []
-        for rendered, dropped in made:
-            drops += map(dataclasses.asdict, dropped)
-            _add_views(tars[VIEWS], samples[VIEWS], plan, model, forms, shard, rendered)
-            for kind, folder in FOLDERS.items():
-                if kind in plan.modalities:
-                    _add_object(tars[folder], samples[folder], kind, plan, model, rendered)
+        for identity in made:
+            drops += identity.drops
+            for view in identity.views:
+                samples[VIEWS].append(_add(tars[VIEWS], *view))
+            for kind, found in identity.objects.items():
+                samples[FOLDERS[kind]].append(_add(tars[FOLDERS[kind]], *found))
         if [sample["identity"] for sample in samples[VIEWS][:: plan.views_per_identity]] != list(shard.identities):
             raise ValueError(f"what was rendered are not the identities of the shard {shard.name}")
         sidecars = {folder: shards.sidecar_text(shard, tars[folder], samples[folder], drops, stack) for folder in tars}
@@ -55,33 +83,31 @@ def write(
         files.write_text(shards.sidecar_path(out, shard.name, folder), sidecars[folder])
 
 
-def _add_views(
-    tar: Tar,
-    samples: list[dict[str, Any]],
-    plan: Plan,
-    model: Model,
-    forms: Mapping[str, Form],
-    shard: Shard,
-    rendered: Rendered,
-) -> None:
-    """Adds an identity's views to the tar, and what the sidecar says of them."""
+def _add(tar: Tar, sample: Mapping[str, Any], members: Mapping[str, bytes]) -> dict[str, Any]:
+    """Adds the files of a sample to a tar; returns the sample with where they are."""
+    places = {suffix: tar.add(f"{sample['key']}.{suffix}", data) for suffix, data in members.items()}
+    return {name: places if name == "members" else value for name, value in sample.items()}
+
+
+def encode_view(
+    plan: Plan, model: Model, forms: Mapping[str, Form], shard: Shard, rendered: Rendered, v: int
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """View v of an identity as an entry of `Encoded.views`."""
+    view, key = rendered.views[v], record.key_of(rendered.identity, v)
     palette = None if model.label_map is None else model.label_map.palette
-    for v in range(plan.views_per_identity):
-        view, key = rendered.views[v], record.key_of(rendered.identity, v)
-        numbers = {name: record.stored(form, getattr(view, name)) for name, form in forms.items()}
-        members = {
-            form.suffix: record.encode(form, numbers[name], palette if name == "mask" else None)
-            for name, form in forms.items()
-        }
-        matrices = view.camera.cam2world, view.camera.intrinsics
-        own = record.describe(rendered.identity, v, rendered.attempt, shard.split, rendered.z, *matrices)
-        members[record.JSON] = record.to_json(own)
-        sample = {"key": key, "identity": rendered.identity, "view": v, "attempt": rendered.attempt}
-        sample["members"] = {suffix: tar.add(f"{key}.{suffix}", data) for suffix, data in members.items()}
-        sample["pixels"] = {name: record.pixel_hash(array) for name, array in numbers.items()}
-        if "mask" in numbers and model.label_map is not None:
-            sample["area"] = areas(numbers["mask"], model.label_map.num_classes)
-        samples.append(sample)
+    numbers = {name: record.stored(form, getattr(view, name)) for name, form in forms.items()}
+    members = {
+        form.suffix: record.encode(form, numbers[name], palette if name == "mask" else None)
+        for name, form in forms.items()
+    }
+    matrices = view.camera.cam2world, view.camera.intrinsics
+    own = record.describe(rendered.identity, v, rendered.attempt, shard.split, rendered.z, *matrices)
+    members[record.JSON] = record.to_json(own)
+    sample = {"key": key, "identity": rendered.identity, "view": v, "attempt": rendered.attempt, "members": {}}
+    sample["pixels"] = {name: record.pixel_hash(array) for name, array in numbers.items()}
+    if "mask" in numbers and model.label_map is not None:
+        sample["area"] = areas(numbers["mask"], model.label_map.num_classes)
+    return sample, members
 
 
 def areas(mask: np.ndarray, num_classes: int) -> list[int]:
@@ -89,31 +115,22 @@ def areas(mask: np.ndarray, num_classes: int) -> list[int]:
     return np.bincount(mask.ravel(), minlength=num_classes)[:num_classes].tolist()
 
 
-def _add_object(
-    tar: Tar, samples: list[dict[str, Any]], kind: str, plan: Plan, model: Model, rendered: Rendered
-) -> None:
-    """Adds an identity's cloud or mesh."""
-    key, scale = record.key_of(rendered.identity), model.generator.config.rendering.metres_per_unit
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "object.ply"
-        if kind == "points":
-            cloud = points.from_views(
-                rendered.views,
-                label_map=model.label_map,
-                num_points=plan.cloud.num_points or None,
-                voxel_size=plan.cloud.voxel_size,
-            )
-            ply.save_cloud(path, cloud, metres_per_unit=scale)
-        else:
-            ply.save_mesh(path, shapes.extract_mesh(model, rendered.scene, resolution=plan.mesh_resolution))
-        data = path.read_bytes()
-    suffix = record.OBJECT_SUFFIX[kind]
-    samples.append(
-        {
-            "key": key,
-            "identity": rendered.identity,
-            "attempt": rendered.attempt,
-            "members": {suffix: tar.add(f"{key}.{suffix}", data)},
-            "pixels": {kind: hashlib.sha256(data).hexdigest()[:16]},
-        }
+def encode_object(kind: str, plan: Plan, model: Model, rendered: Rendered) -> bytes:
+    """The file of an identity's cloud ("points") or "mesh"."""
+    scale = model.generator.config.rendering.metres_per_unit
+    if kind == "mesh":
+        return ply.encode_mesh(shapes.extract_mesh(model, rendered.scene, resolution=plan.mesh_resolution))
+    cloud = points.from_views(
+        rendered.views,
+        label_map=model.label_map,
+        num_points=plan.cloud.num_points or None,
+        voxel_size=plan.cloud.voxel_size,
     )
+    return ply.encode_cloud(cloud, metres_per_unit=scale)
+
+
+def object_sample(kind: str, rendered: Rendered, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The file of an identity's object as an entry of `Encoded.objects`."""
+    sample = {"key": record.key_of(rendered.identity), "identity": rendered.identity, "attempt": rendered.attempt}
+    pixels = {kind: hashlib.sha256(data).hexdigest()[:16]}
+    return sample | {"members": {}, "pixels": pixels}, {record.OBJECT_SUFFIX[kind]: data}
