@@ -93,6 +93,23 @@ def shares(counts: np.ndarray, names: Sequence[str], *, angles: Sequence[float] 
     }
 
 
+def describe(found: dict[str, Any], *, worst: int = 3) -> str:
+    """A line for people about what `shares` found: over all, of the worst classes, and by angle.
+
+    Without class 0, the background: surface is called that at outlines only, by few pixels.
+    """
+    if found["agreement"] is None:
+        return "no point is seen by two views"
+    classes = sorted((share, name) for name, share in list(found["per_class"].items())[1:] if share is not None)
+    angles = [(of["from"], of["to"], of["agreement"]) for of in found["by_angle"] if of["pixels"]]
+    parts = [
+        f"two views agree on the labels of {found['agreement']:.4f} of {found['pixels']:,} common points",
+        "least on " + ", ".join(f"{name} {share:.3f}" for share, name in classes[:worst]),
+        "at " + ", ".join(f"{low:g}-{high:g} degrees {share:.4f}" for low, high, share in angles),
+    ]
+    return "; ".join(parts)
+
+
 def warped_agreement(masks: ArrayLike, distance: ArrayLike, camera: cameras.Camera) -> tuple[float, int]:
     """The share of pixels whose label is that of the same surface point in the next frame.
 

@@ -124,25 +124,7 @@ def write(scores: dict[str, dict[str, Any]], out: Path, *, agreement: dict[str, 
             f"image PSNR {score['psnr']:.2f} dB  ({score['views']} views)"
         )
     if agreement:
-        print("\n".join(describe_consistency(agreement)))
-
-
-def describe_consistency(agreement: dict[str, Any], *, worst: int = 3) -> list[str]:
-    """Lines about what `consistency.shares` has: over all, of the worst classes, and by the angle between the views."""
-    if agreement["agreement"] is None:
-        return [f"{CONSISTENCY}: no point is seen twice"]
-    # Surface is called background at outlines only, by few pixels.
-    classes = list(agreement["per_class"].items())[1:]
-    known = sorted((share, name) for name, share in classes if share is not None)
-    angles = [
-        f"{of['from']}-{of['to']} degrees {of['agreement']:.4f}"
-        for of in agreement["by_angle"]
-        if of["agreement"] is not None
-    ]
-    return [
-        f"{CONSISTENCY}: two views agree on {agreement['agreement']:.4f} of the {agreement['pixels']:,} points they share",
-        f"  least on {', '.join(f'{name} {share:.3f}' for share, name in known[:worst])}; {', '.join(angles)}",
-    ]
+        print(f"{CONSISTENCY}: {consistency.describe(agreement)}")
 
 
 def _require_branch(model: Model) -> LabelMap:

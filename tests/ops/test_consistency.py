@@ -1,4 +1,4 @@
-"""Agreement of neighbouring frames under warping by exact distance, on a ball, and line textures."""
+"""Agreement of views and of neighbouring frames under warping by exact distance, on a ball, and line textures."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from ball import ball
 
 from dnerf_jax.ops import consistency
+from dnerf_jax.ops.labels import LabelMap
 
 
 @pytest.mark.slow
@@ -56,6 +57,85 @@ def behind():
     """Distance and cameras of two views that show none of each other's points."""
     views = ball([0.0, 180.0])
     return views.distance, views.camera
+
+
+LABELS = ("background", "left", "right")
+
+
+def count(views, masks=None, **options):
+    return consistency.confusion(views.mask if masks is None else masks, views.distance, views.camera, 3, **options)
+
+
+@pytest.mark.slow
+def test_pairs_of_views_are_counted_by_the_angle_between_them():
+    views = ball([-20.0, -15.0, 10.0])  # 5, 25 and 30 degrees apart
+    counts = count(views)
+    assert counts.dtype == np.int64 and counts.shape == (5, 3, 3)
+    near, far = counts[0].sum(), counts[2].sum()
+    assert counts.sum() == near + far and 0 < near < far < 2 * near  # one pair in the one, two in the other
+    only = [count(views[np.array(pair)]) for pair in ([0, 1], [0, 2], [1, 2])]
+    np.testing.assert_array_equal(counts, sum(only))
+    # A bound belongs to what is above it, however cameras are rounded.
+    apart = count(ball([-20.0, -10.0, 0.0, 10.0]), angles=[10, 20, 30])
+    assert [of.sum() > 0 for of in apart] == [False, True, True, True]
+
+
+def test_labels_that_disagree_are_counted_where_they_do():
+    views = ball([-8.0, 8.0])
+    exact = consistency.shares(count(views), LABELS)
+    assert exact["agreement"] > 0.97 and exact["per_class"]["background"] is None
+    assert [of["agreement"] is not None for of in exact["by_angle"]] == [False, True, False, False, False]
+    assert exact["by_angle"][1] == {"from": 10, "to": 20, "agreement": exact["agreement"], "pixels": exact["pixels"]}
+    # The second view calls all that is left right.
+    masks = views.mask.copy()
+    masks[1] = np.where(masks[1] == 1, 2, masks[1])
+    wrong = count(views, masks)[1]
+    right, left = (count(views)[1][:, c].sum() for c in (2, 1))
+    assert wrong.sum() == right + left == exact["pixels"]
+    assert wrong[1, 1] == 0 and wrong[0].sum() == wrong[:, 0].sum() == 0
+    shares = consistency.shares(count(views, masks), LABELS)
+    assert shares["per_class"]["left"] == 0 and shares["per_class"]["right"] == wrong[2, 2] / wrong[2].sum()
+    assert shares["agreement"] == wrong[2, 2] / wrong.sum()
+
+
+def test_ignored_and_empty_pixels_do_not_count():
+    views = ball([-8.0, 8.0])
+    whole, masks = count(views).sum(), views.mask.copy()
+    masks[0, :32] = LabelMap.IGNORE  # the upper half, of one view
+    assert 0.45 < count(views, masks).sum() / whole < 0.55
+    distance = np.where(np.isfinite(views.distance), views.distance, 0)  # as files have it
+    np.testing.assert_array_equal(consistency.confusion(views.mask, distance, views.camera, 3), count(views))
+    assert count(ball([0.0, 180.0])).sum() == 0 == count(views[:1]).sum()
+
+
+def test_shares_of_a_sum_are_those_of_all_scenes_together():
+    scenes = [count(ball(yaws)) for yaws in ([-8.0, 8.0], [-30.0, 0.0, 20.0])]
+    total = consistency.shares(sum(scenes), LABELS)
+    of_each = [consistency.shares(counts, LABELS) for counts in scenes]
+    assert total["pixels"] == sum(one["pixels"] for one in of_each)
+    same = sum(one["agreement"] * one["pixels"] for one in of_each)
+    assert total["agreement"] == pytest.approx(same / total["pixels"])
+
+
+def test_a_line_says_what_was_found():
+    counts = np.zeros((5, 3, 3), np.int64)
+    counts[0] = [[1, 3, 0], [0, 900, 100], [0, 0, 996]]
+    counts[3, 1, 1] = 1000
+    assert consistency.describe(consistency.shares(counts, LABELS)) == (
+        "two views agree on the labels of 0.9657 of 3,000 common points; least on left 0.950, right 1.000; "
+        "at 0-10 degrees 0.9485, 40-60 degrees 1.0000"
+    )
+    assert consistency.describe(consistency.shares(counts * 0, LABELS)) == "no point is seen by two views"
+
+
+def test_what_does_not_fit_is_refused():
+    views = ball([-8.0, 8.0])
+    with pytest.raises(ValueError, match=r"masks have the ids \[2\], expected 0 to 1 or 255"):
+        consistency.confusion(views.mask, views.distance, views.camera, 2)
+    with pytest.raises(ValueError, match=r"distance \(1, 64, 64\), cameras \(2,\): expected"):
+        consistency.confusion(views.mask, views.distance[:1], views.camera, 3)
+    with pytest.raises(ValueError, match=r"counts have shape \(5, 3, 3\), expected \(5, 2, 2\)"):
+        consistency.shares(np.zeros((5, 3, 3)), ("a", "b"))
 
 
 def test_a_line_texture_is_one_row_of_every_frame():

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ball import LABELS as BALL_LABELS
+from ball import ball as ball_views
 
 from dnerf_jax.ops import meshes
 from dnerf_jax.ops.labels import LabelMap
@@ -181,3 +183,31 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
 def test_meshes_that_are_none_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Mesh(**({"vertices": TETRAHEDRON.vertices, "faces": TETRAHEDRON.faces} | changes))
+
+
+def test_labels_of_views_are_those_of_the_vertices_that_they_see(surface):
+    views = ball_views([-20, 0, 20, 180])
+    x, _, z = surface.vertices.T
+    for chosen, seen, hidden in ((views[:3], z > 0.1, z < -0.12), (views[3:], z < -0.1, z > 0)):
+        mesh = meshes.with_labels_of_views(surface, *front_of(chosen), BALL_LABELS)
+        assert (mesh.labels[hidden] == LabelMap.IGNORE).all() and mesh.label_map is BALL_LABELS
+        # Within a pixel of the border labels may be either.
+        sides = seen & (np.abs(x) > 0.01)
+        np.testing.assert_array_equal(mesh.labels[sides], np.where(x[sides] > 0, 2, 1))
+
+
+def front_of(views):
+    return views.mask, views.depth_z, views.camera
+
+
+def test_the_most_frequent_label_wins_and_background_has_no_vote(surface):
+    views = ball_views([0.0, 0.0, 0.0, 0.0])
+    masks = np.stack([np.full_like(views.mask[0], label) for label in (2, 1, 2, 0)])
+    labels = meshes.with_labels_of_views(surface, masks, *front_of(views)[1:], BALL_LABELS).labels
+    assert set(labels) == {2, LabelMap.IGNORE}
+    nothing = meshes.with_labels_of_views(surface, masks[3:], views.depth_z[3:], views.camera[3:], BALL_LABELS)
+    assert set(nothing.labels) == {LabelMap.IGNORE}
+    with pytest.raises(ValueError, match=r"masks have shape \(3, 64, 64\), depth_z \(4, 64, 64\), cameras \(4,\)"):
+        meshes.with_labels_of_views(surface, masks[:3], *front_of(views)[1:], BALL_LABELS)
+    with pytest.raises(ValueError, match="the masks has the unknown ids"):
+        meshes.with_labels_of_views(surface, masks + np.uint8(9), *front_of(views)[1:], BALL_LABELS)

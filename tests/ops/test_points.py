@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from flax import struct
 
-from dnerf_jax.ops import cameras, points
+from dnerf_jax.ops import cameras, points, warping
+from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.labels import LabelMap
-from dnerf_jax.ops.points import PointCloud
 
 LABELS = LabelMap(("background", "upper half", "lower"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)))
 RADIUS = 0.4
 
 
-@struct.dataclass
-class Surface:
+@struct.dataclass(repr=False)
+class Surface(Batched):
     """What clouds need of a view."""
 
     image: jax.Array
@@ -23,6 +23,12 @@ class Surface:
     depth_z: jax.Array
     opacity: jax.Array
     camera: cameras.Camera
+    normal: jax.Array | None = None
+    confidence: jax.Array | None = None
+
+    @property
+    def batch_shape(self):
+        return self.opacity.shape[:-2]
 
 
 def make_view(image, mask, depth_z, opacity, camera):
@@ -43,12 +49,6 @@ def view_of_ball(yaw, pitch=0.0, resolution=64):
     image = jnp.where(hit[..., None], points / RADIUS, 1.0)
     opacity = hit.astype(jnp.float32)
     return make_view(image=image, mask=mask, depth_z=depth_z, opacity=opacity, camera=camera)
-
-
-def random_cloud(count, seed=0, **options):
-    rng = np.random.default_rng(seed)
-    points = rng.uniform(-0.5, 0.5, (count, 3))
-    return PointCloud(points, rng.integers(0, 256, (count, 3)), rng.integers(0, 3, count), **options)
 
 
 @pytest.mark.slow
@@ -155,82 +155,105 @@ def test_default_jump_keeps_tilted_surfaces():
         assert (len(points.from_view(view)) == 64) == kept
 
 
-def test_fuse_without_voxels_keeps_all_points():
-    a, b = random_cloud(5, 0, label_map=LABELS), random_cloud(7, 1)
-    fused = points.fuse([a, b])
-    assert len(fused) == 12 and fused.label_map == LABELS
-    np.testing.assert_array_equal(fused.points, np.concatenate([a.points, b.points]))
+def stacked(*yaws, **changes):
+    views = [view_of_ball(yaw) for yaw in yaws]
+    made = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *views)
+    return made.replace(**changes)
 
 
-def test_fuse_in_voxels_equals_a_literal_loop():
-    clouds = [random_cloud(400, seed) for seed in range(3)]
-    size = 0.2
-    fused = points.fuse(clouds, voxel_size=size)
-    joined, voxels = points.fuse(clouds), {}
-    for index, point in enumerate(joined.points.astype(np.float64)):
-        voxels.setdefault(tuple(np.floor(point / size).astype(int)), []).append(index)
-    assert len(fused) == len(voxels) < 300
-    for row, voxel in enumerate(sorted(voxels)):
-        members = voxels[voxel]
-        np.testing.assert_allclose(fused.points[row], joined.points[members].mean(0), atol=1e-6)
-        np.testing.assert_allclose(fused.colors[row], joined.colors[members].mean(0), atol=0.51)
-        labels = joined.labels[members].tolist()
-        assert fused.labels[row] == min(set(labels), key=lambda label: (-labels.count(label), label))
+@pytest.fixture(scope="module")
+def three():
+    """Three views of the ball, with its normals, and confidence that grows to the top."""
+    views = stacked(-0.4, 0.0, 0.4)
+    surface = warping.lift(views.depth_z, warping.matrices(views.camera))
+    solid = np.isfinite(views.depth_z)
+    return views.replace(
+        normal=np.where(solid[..., None], surface / RADIUS, 0).astype(np.float32),
+        confidence=np.where(solid, 0.5 + surface[..., 1], 1).astype(np.float32).clip(0, 1),
+    )
 
 
-def test_unknown_labels_do_not_outvote_known_ones():
-    cloud = PointCloud(np.zeros((4, 3)), np.zeros((4, 3), np.uint8), np.array([255, 255, 255, 2]))
-    assert points.fuse([cloud], voxel_size=1.0).labels.tolist() == [2]
-    assert points.fuse([cloud[:3]], voxel_size=1.0).labels.tolist() == [255]
+def test_the_clouds_of_views_have_their_normals_and_confidence(three):
+    cloud = points.from_views(three, label_map=LABELS, voxel_size=0.02)
+    assert cloud.label_map == LABELS and len(cloud) > 500
+    np.testing.assert_allclose(np.linalg.norm(cloud.points, axis=-1), RADIUS, atol=2e-3)
+    np.testing.assert_allclose(cloud.normals, cloud.points / RADIUS, atol=0.01)
+    np.testing.assert_allclose(np.linalg.norm(cloud.normals, axis=-1), 1, atol=1e-6)
+    decided = np.abs(cloud.points[:, 1]) > 0.02
+    np.testing.assert_array_equal(cloud.labels[decided], np.where(cloud.points[:, 1] > 0, 1, 2)[decided])
+    np.testing.assert_allclose(cloud.confidence[decided], 0.5 + cloud.points[decided, 1], atol=1e-3)
+    # Each place once.
+    np.testing.assert_allclose(points.fuse([cloud], voxel_size=0.02).points, cloud.points)
+    alone = points.from_view(three[1])
+    np.testing.assert_allclose(alone.normals, alone.points / RADIUS, atol=1e-5)
 
 
-def test_fuse_refuses_what_makes_no_sense():
-    other = LabelMap(("background", "other"), ((0, 0, 0),) * 2)
-    with pytest.raises(ValueError, match="different label maps"):
-        points.fuse([random_cloud(2, label_map=LABELS), random_cloud(2, label_map=other)])
-    for size in (0.0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="expected a positive length"):
-            points.fuse([random_cloud(2)], voxel_size=size)
-    with pytest.raises(ValueError, match="too small"):
-        points.fuse([random_cloud(9)], voxel_size=1e-9)
-    with pytest.raises(ValueError, match="no clouds"):
-        points.fuse([])
-    assert len(points.fuse([random_cloud(0)], voxel_size=0.1)) == 0
+def test_where_a_view_has_no_normal_points_face_the_camera(three):
+    cloud = points.from_view(three[0].replace(normal=np.zeros_like(three.normal[0])))
+    towards = np.asarray(three.camera.cam2world)[0, :3, 3] - cloud.points
+    np.testing.assert_allclose(cloud.normals, towards / np.linalg.norm(towards, axis=-1, keepdims=True), atol=1e-5)
 
 
-def test_agreement_by_hand():
-    grid = np.stack(np.meshgrid(np.arange(3.0), np.arange(3.0), [0.0]), -1).reshape(-1, 3)
-    a = PointCloud(grid, np.zeros((9, 3), np.uint8), np.array([1] * 6 + [2] * 3))
-    moved = np.concatenate([grid[:8] + np.array([0, 0, 0.1]), [[50, 0, 0]]])
-    b = PointCloud(moved, np.zeros((9, 3), np.uint8), np.array([1] * 5 + [2, 255, 2, 2]))
-    result = points.agreement(a, b, radius=0.5)
-    assert result["median_distance"] == pytest.approx(0.1)
-    assert result["overlap"] == pytest.approx(16 / 18)
-    assert result["label_agreement"] == pytest.approx(6 / 7)  # Of 8 partners one is unknown, one differs.
-    assert points.agreement(b, a, radius=0.5) == pytest.approx(result)
+def test_the_same_views_give_the_same_bytes(three):
+    options = {"voxel_size": 0.02, "num_points": 256}
+    first = points.from_views(three, **options)
+    for views in (jax.tree.map(jnp.asarray, three), jax.tree.map(np.asfortranarray, three)):
+        again = points.from_views(views, **options)
+        for name in ("points", "colors", "labels", "normals", "confidence"):
+            assert getattr(again, name).tobytes() == getattr(first, name).tobytes()
 
 
-def test_agreement_of_clouds_apart_is_none_not_a_number():
-    cloud = random_cloud(20)
-    far = PointCloud(cloud.points + 9, cloud.colors, cloud.labels)
-    nothing = {"median_distance": None, "label_agreement": None, "overlap": 0.0}
-    assert points.agreement(cloud, far) == nothing
-    assert points.agreement(cloud, cloud[:0]) == nothing
-    assert points.agreement(cloud[:0], cloud[:0]) == nothing
-    with pytest.raises(ValueError, match="radius is 0"):
-        points.agreement(cloud, cloud, radius=0)
+def test_exactly_so_many_points_are_spread_evenly(three):
+    every = points.from_views(three, voxel_size=0.02)
+    cloud = points.from_views(three, voxel_size=0.02, num_points=200)
+    assert len(cloud) == 200
+    gaps = np.linalg.norm(every.points[:, None] - cloud.points, axis=-1).min(axis=1)
+    random = every.points[np.random.default_rng(0).choice(len(every), 200, replace=False)]
+    assert gaps.max() < 0.6 * np.linalg.norm(every.points[:, None] - random, axis=-1).min(axis=1).max()
+    np.testing.assert_array_equal(points.from_views(three, voxel_size=0.02, num_points=50).points, cloud.points[:50])
 
 
-@pytest.mark.parametrize(
-    ("points", "colors", "labels", "message"),
-    [
-        (np.zeros((2, 3)), np.zeros((3, 3), int), np.zeros(2, int), r"expected \(N, 3\)"),
-        (np.zeros((2, 2)), np.zeros((2, 3), int), np.zeros(2, int), r"expected \(N, 3\)"),
-        (np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(2, int), "colors have type float64"),
-        (np.zeros((2, 3)), np.zeros((2, 3), int), np.full(2, 256), "labels have type int64"),
-        (np.full((2, 3), np.inf), np.zeros((2, 3), int), np.zeros(2, int), "2 of 2 points are not finite"),
-    ],
-)
-def test_clouds_that_are_none_are_refused(points, colors, labels, message):
-    with pytest.raises(ValueError, match=message):
-        PointCloud(points, colors, labels)
+def test_of_too_few_points_exactly_so_many_are_repeated(three):
+    few = points.from_views(three, voxel_size=0.3)
+    with pytest.warns(UserWarning, match="fewer than 100 voxels of 0.3: its points are repeated; make them smaller"):
+        cloud = points.from_views(three, voxel_size=0.3, num_points=100)
+    assert len(few) < 40 and len(cloud) == 100
+    np.testing.assert_array_equal(cloud.points[len(few) : 2 * len(few)], cloud.points[: len(few)])
+    np.testing.assert_array_equal(np.unique(cloud.points, axis=0), np.unique(few.points, axis=0))
+    empty = three.replace(mask=np.zeros_like(three.mask))
+    assert len(points.from_views(empty, voxel_size=0.3)) == 0
+    with pytest.raises(ValueError, match="3 views show no surface, so there are no 100 points"):
+        points.from_views(empty, voxel_size=0.3, num_points=100)
+
+
+def test_what_floats_before_the_surface_of_other_views_is_dropped(three):
+    depth = np.array(three.depth_z)
+    depth[0, 28:36, 28:36] -= 0.1
+    floating = three.replace(depth_z=depth)
+
+    def far_out(**options):
+        cloud = points.from_views(floating, voxel_size=0.01, **options)
+        return np.sum(np.abs(np.linalg.norm(cloud.points, axis=-1) - RADIUS) > 0.02), len(cloud)
+
+    kept, _ = far_out(tolerance=None)
+    assert kept > 20 and far_out()[0] == 0
+    # Nothing else is.
+    whole, all_views = (points.from_views(three, voxel_size=0.01, tolerance=given) for given in (0.01, None))
+    assert len(whole) == len(all_views)
+
+
+def test_views_may_be_those_of_files(three):
+    empty_is_zero = np.where(np.isfinite(three.depth_z), three.depth_z, 0)
+    files = three.replace(depth_z=empty_is_zero, image=np.asarray(points.images.to_uint8(three.image, span=(-1, 1))))
+    stored, cloud = (points.from_views(views, voxel_size=0.02) for views in (files, three))
+    np.testing.assert_array_equal(stored.points, cloud.points)
+    np.testing.assert_array_equal(stored.colors, cloud.colors)
+
+
+def test_views_that_make_no_cloud_are_refused(three):
+    with pytest.raises(ValueError, match=r"depth_z has shape \(64, 64\), expected \(V, H, W\)"):
+        points.from_views(three[0], voxel_size=0.02)
+    with pytest.raises(ValueError, match="num_points"):
+        points.from_views(three, voxel_size=0.02, num_points=0)
+    with pytest.raises(ValueError, match="voxel_size is 0"):
+        points.from_views(three, voxel_size=0)
