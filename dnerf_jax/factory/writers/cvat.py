@@ -1,10 +1,10 @@
 """CVAT's "segmentation mask 1.1", which is Pascal VOC's layout: class and object masks in colours.
 
-    labelmap.txt                                  names and colours
-    ImageSets/Segmentation/train.txt              the pictures of a split, one a line
-    JPEGImages/00000012_03.png                    the pictures
-    SegmentationClass/00000012_03.png             the classes
-    SegmentationObject/00000012_03.png            the objects, numbered in VOC's colours: one for each class in a picture
+    labelmap.txt                           names and colours
+    ImageSets/Segmentation/train.txt       the pictures of a split, one a line
+    JPEGImages/00000012_03.png             the pictures
+    SegmentationClass/00000012_03.png      the classes
+    SegmentationObject/00000012_03.png     the objects in VOC's colours, one for each class in a picture
 
 Masks are palette PNGs: indices are class ids (numbers of objects), and the palette has the colours of labelmap.txt.
 CVAT wants the background to be called so and to be black. Zip the content of the folder, and upload it.

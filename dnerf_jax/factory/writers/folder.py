@@ -5,10 +5,10 @@
     train/mask/00000012_03.png            class ids
     train/depth_z/00000012_03.png         16 bits, times depth_z_scale in world units
     train/normal/00000012_03.npy
-    labelmap.json, dataset.json           of the source; the latter as source.json
+    labelmap.json, source.json            names and colours of the ids; dataset.json of the source
 
-`load_dataset("imagefolder", data_dir=out)` makes pictures of file_name and of what ends in _file_name, of the modes RGB,
-P and I;16: `np.asarray` of them has the ids and the 16 bits. Arrays are named by normal_path and the like.
+`load_dataset("imagefolder", data_dir=out)` makes pictures of file_name and of all that ends in _file_name, of the modes
+RGB, P and I;16: `np.asarray` of them has the ids and the 16 bits. Arrays are named by normal_path and the like.
 """
 
 import itertools

@@ -38,16 +38,14 @@ def write(dataset: Dataset, out: Path) -> None:
         lengths, size = [], 0
         count = math.ceil(len(range_of(plan, split)) / plan.shard_size)
         for number in range(count):
-            writer = ArrayRecordWriter(
-                str(out / f"{NAME}-{split}.array_record-{number:05d}-of-{count:05d}"), "group_size:1"
-            )
-            length = 0
-            for length, view in enumerate(itertools.islice(members, plan.shard_size * plan.views_per_identity), 1):
+            path = out / f"{NAME}-{split}.array_record-{number:05d}-of-{count:05d}"
+            writer = ArrayRecordWriter(str(path), "group_size:1")
+            lengths.append(0)
+            for view in itertools.islice(members, plan.shard_size * plan.views_per_identity):
                 example = serializer.serialize_example(_example(view))
                 writer.write(example)
-                size += len(example)
+                lengths[-1], size = lengths[-1] + 1, size + len(example)
             writer.close()
-            lengths.append(length)
         infos.append(tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size))
     description = dataset.description
     tfds.folder_dataset.write_metadata(
