@@ -185,6 +185,7 @@ def test_meshes_that_are_none_are_refused(changes, message):
         Mesh(**({"vertices": TETRAHEDRON.vertices, "faces": TETRAHEDRON.faces} | changes))
 
 
+@pytest.mark.slow
 def test_labels_of_views_are_those_of_the_vertices_that_they_see(surface):
     views = ball_views([-20, 0, 20, 180])
     x, _, z = surface.vertices.T
@@ -200,6 +201,7 @@ def front_of(views):
     return views.mask, views.depth_z, views.camera
 
 
+@pytest.mark.slow
 def test_the_most_frequent_label_wins_and_background_has_no_vote(surface):
     views = ball_views([0.0, 0.0, 0.0, 0.0])
     masks = np.stack([np.full_like(views.mask[0], label) for label in (2, 1, 2, 0)])

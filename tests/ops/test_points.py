@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from dnerf_jax.ops import cameras, points, warping
+from dnerf_jax.ops import cameras, images, points, warping
 from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.labels import LabelMap
 
@@ -244,7 +244,7 @@ def test_what_floats_before_the_surface_of_other_views_is_dropped(three):
 
 def test_views_may_be_those_of_files(three):
     empty_is_zero = np.where(np.isfinite(three.depth_z), three.depth_z, 0)
-    files = three.replace(depth_z=empty_is_zero, image=np.asarray(points.images.to_uint8(three.image, span=(-1, 1))))
+    files = three.replace(depth_z=empty_is_zero, image=np.asarray(images.to_uint8(three.image, span=(-1, 1))))
     stored, cloud = (points.from_views(views, voxel_size=0.02) for views in (files, three))
     np.testing.assert_array_equal(stored.points, cloud.points)
     np.testing.assert_array_equal(stored.colors, cloud.colors)

@@ -4,12 +4,15 @@ import dataclasses
 import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from dnerf_jax import evaluate
 from dnerf_jax.io import checkpoints, packs
+from dnerf_jax.models import scenes
+from dnerf_jax.ops import consistency
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.training import scoring
 
@@ -86,18 +89,38 @@ def test_models_that_cannot_be_scored_are_refused(tiny_model, model, own_pack):
         score_pack(model, dataclasses.replace(own_pack, label_map=other))
 
 
+def test_consistency_is_that_of_the_models_own_scenes(model, tiny_model):
+    found = scoring.measure_consistency(model, scenes_seen=2, views=3, yaw=20.0, rows_at_once=8)
+    counts = 0
+    for index in range(2):
+        of_latent, of_cameras = jax.random.split(jax.random.fold_in(jax.random.key(0), index))
+        scene = scoring._synthesize(model, jax.random.normal(of_latent, (8,)), truncation_psi=1.0)
+        yaw = np.radians(20.0) * jax.random.uniform(of_cameras, (3,), minval=-1.0)
+        camera = scenes.default_camera(model, yaw)
+        views = [scoring._render(model, scene, one, rows_at_once=8) for one in camera]
+        masks, distance = (np.stack([getattr(view, name) for view in views]) for name in ("mask", "distance"))
+        counts = counts + consistency.confusion(masks, distance, camera, 5)
+    expected = consistency.shares(counts, model.label_map.names)
+    assert found == expected | {"scenes": 2, "views": 3, "yaw": 20.0}
+    assert found["pixels"] > 100 and found["by_angle"][4]["pixels"] == 0  # 40 degrees apart at most
+    with pytest.raises(ValueError, match="no semantic branch"):
+        scoring.measure_consistency(tiny_model)
+
+
 def test_the_door_writes_scores_and_a_picture(checkpoint, tiny_pack, own_pack, tmp_path, capsys):
     # The random branch labels emptiness too, which a pack may not.
     empty = tiny_pack.masks[[0, 4, 8]] == 0
     own_pack = dataclasses.replace(own_pack, masks=np.where(empty, LabelMap.IGNORE, own_pack.masks))
     packs.save(tmp_path / "own", own_pack)
-    evaluate.main(str(checkpoint), str(tmp_path / "out"), str(tmp_path / "own"))
+    evaluate.main(str(checkpoint), str(tmp_path / "out"), str(tmp_path / "own"), scenes=2, views=3)
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert list(scores) == ["own"]
+    assert list(scores) == ["own", "consistency in 3D"]
     assert scores["own"]["miou"] == 1.0
     assert set(scores["own"]["per_class"]) == set(own_pack.label_map.names)
     printed = capsys.readouterr().out
     assert f"mIoU 1.0000 ({len(np.unique(own_pack.masks[~empty]))} of 5 classes)  accuracy 1.0000" in printed
     assert printed.startswith(f"checking the labelled views {tmp_path / 'own'}")
+    agreement = scores["consistency in 3D"]
+    assert f"consistency in 3D: two views agree on the labels of {agreement['agreement']:.4f} of" in printed
     with Image.open(tmp_path / "out" / "own.png") as picture:
         assert picture.height >= 3 * own_pack.resolution and picture.width >= 5 * own_pack.resolution
