@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "dataset.json"  # by which a folder is known to be a dataset
 LABEL_MAP = "labelmap.json"
+RELABELLED = "relabelled_from"  # of a dataset whose labels were made anew: by whom and how they were before
 SCHEMA_VERSION = 2
 FRAME = (
     "World frame: x to the image's right in a frontal view, y up, z towards the frontal camera. Lengths are in world "
@@ -115,4 +116,4 @@ def _inputs(content: Mapping[str, Any]) -> dict[str, Any]:
     """What a dataset depends on, by name."""
     origin = content["checkpoint"]
     named = {"generator": origin.get("fingerprint"), "semantic branch": origin.get("semantic_fingerprint")}
-    return dict(content["plan"]) | named
+    return dict(content["plan"]) | named | {RELABELLED: content.get(RELABELLED)}
