@@ -74,7 +74,7 @@ def _frame(view: View, folder: Path) -> dict[str, Any]:
         (folder / names[kind]).write_bytes(data)
     entries = {"images": ("file_path",), "labels": ("label_path",), "depths": ("depth_file_path", "depth_path")}
     paths = {entry: names[kind] for kind in pictures for entry in entries[kind]}
-    return paths | {"transform_matrix": record.numbers_of(cameras.flip_opengl(view.own["cam2world"]))}
+    return paths | {"transform_matrix": record.numbers_of(cameras.flip_opengl(view.own["cam2world"]) + 0.0)}
 
 
 def _lens(view: View, size: int) -> dict[str, float]:
