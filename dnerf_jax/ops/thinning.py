@@ -53,7 +53,7 @@ def farthest(points: np.ndarray, count: int) -> np.ndarray:
 
     It begins with the point that is lowest along the axis on which they extend farthest. The result is that of looking
     at all points at every step, but only those are looked at that are near enough to the last one to be affected:
-    2,048 of 20,000 points take some 50 ms.
+    2,048 of 25,000 points take some 30 ms.
     """
     if not len(points):
         return np.zeros(0, np.int64)
