@@ -2,7 +2,7 @@
 
 from dnerf_jax import cli
 from dnerf_jax.experiments import demo
-from dnerf_jax.factory import dataset
+from dnerf_jax.factory.plan import Plan
 from dnerf_jax.io import folders
 from dnerf_jax.ops.ranges import Seed
 from dnerf_jax.training import branch, process
@@ -15,7 +15,8 @@ def main(workdir: str = "out/demo", seed: Seed = 0) -> None:
     seed: of the training and the dataset
     """
     settings = cli.load_settings("heads", branch.Settings, [f"seed={seed}"])
-    plan = cli.load_settings("generate", dataset.Settings, [f"seed={seed}", "latents=4"])
+    small = ("num_identities=4", "views_per_identity=3", "shard_size=2")
+    plan = cli.load_settings("heads_dataset", Plan, [f"seed={seed}", *small])
     with folders.claimed(workdir, known_by=[demo.TRAINING]) as folder:
         process.prepare()
         demo.run(settings, plan, folder)

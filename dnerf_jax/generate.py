@@ -1,21 +1,30 @@
-"""Makes labelled data: python -m dnerf_jax.generate --config generate --checkpoint DIR --out DIR"""
+"""Makes labelled data: python -m dnerf_jax.generate --config heads_dataset --checkpoint DIR --out DIR"""
 
 from dnerf_jax import cli
-from dnerf_jax.factory import dataset
-from dnerf_jax.io import checkpoints, folders
-from dnerf_jax.training import process
+from dnerf_jax.factory import engines, estimate
+from dnerf_jax.factory.plan import Plan
+from dnerf_jax.factory.work import Job
+from dnerf_jax.ops.ranges import Count
 
 
-def main(config: dataset.Settings, checkpoint: str, out: str) -> None:
-    """Generates images, masks, depth, cameras and labelled point clouds.
+def main(
+    config: Plan, checkpoint: str, out: str, workers: Count | None = None, worker: str = "", dry_run: bool = False
+) -> None:
+    """Generates images, masks, depth, labelled point clouds and more, in shards; what is there is kept.
+
+    Any number of these commands can work in one folder at the same time, and go on where others were killed.
 
     checkpoint: folder of the model, or an embedded name
-    out: folder of the dataset; latents that are there are kept
+    out: folder of the dataset
+    workers: processes on a CPU, one for each core unless given; elsewhere devices, all unless given
+    worker: k/n begins with part k, from 0, of n, and then helps with the rest; Slurm's tasks know theirs
+    dry_run: says what would be made, its size, memory, time and first cameras, from one group of identities
     """
-    with folders.claimed(out, known_by=[dataset.DESCRIPTION]) as folder:
-        process.prepare()
-        model = checkpoints.load(checkpoint)
-        dataset.generate(config, model, folder, rows_at_once=process.rows_at_once(model, views=config.batch))
+    job = Job(config, checkpoint, out)
+    if dry_run:
+        print(estimate.estimate(job, workers=workers))
+    else:
+        engines.generate(job, workers=workers, part=worker)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,12 @@ TINY = {
         "save_every": 2,
         "sheet_every": 100,
     },
-    "generate.py": {"latents": 3, "views": 2, "batch": 4, "voxel_size": 0.01},
+    "heads_dataset.py": {
+        "num_identities": 3,
+        "views_per_identity": 2,
+        "shard_size": 2,
+        "cloud": {"num_points": 0, "voxel_size": 0.01},
+    },
     "invert.py": {"steps": 12, "candidates": 3, "rendering_resolution": 8},
 }
 

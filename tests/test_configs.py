@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dnerf_jax import cli
-from dnerf_jax.factory import dataset
+from dnerf_jax.factory.plan import Plan
 from dnerf_jax.training import branch, inversion
 from dnerf_jax.training.pretraining import plan
 from dnerf_jax.worlds import heads
@@ -24,14 +24,14 @@ def load(path):
     """The settings of a configuration, of the class that its docstring names."""
     functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
     text = ast.get_docstring(next(node for node in functions if node.name == "get_config"))
-    module = re.search(r"(dnerf_jax[.\w]+)\.Settings documents its fields", text).group(1)
-    return cli.as_dataclass(cli.load_config(path), importlib.import_module(module).Settings)
+    module, name = re.search(r"(dnerf_jax[.\w]+)\.(\w+) documents its fields", text).groups()
+    return cli.as_dataclass(cli.load_config(path), getattr(importlib.import_module(module), name))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_a_configuration_states_every_field_of_its_settings(path):
     run = load(path)
-    assert isinstance(run, plan.Settings | branch.Settings | dataset.Settings | inversion.Settings)
+    assert isinstance(run, plan.Settings | branch.Settings | Plan | inversion.Settings)
     assert {field.name for field in dataclasses.fields(run)} == set(cli.load_config(path))
     hash(run)  # the steps are compiled for the settings
 

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.factory import dataset
+from dnerf_jax.factory import draws, engines, running
+from dnerf_jax.factory.plan import Plan
+from dnerf_jax.factory.work import Job
 from dnerf_jax.io import checkpoints, packs, png
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
@@ -21,10 +23,11 @@ from dnerf_jax.training import branch, logs, scoring
 from dnerf_jax.viz import pictures, reports
 
 TRAINING = "training"  # the folder of the training run, beside what the demo writes
+DATASET = Path("dataset")
 TURNTABLE_YAWS = np.linspace(-30, 30, 7)
 
 
-def run(settings: branch.Settings, plan: dataset.Settings, workdir: Path) -> None:
+def run(settings: branch.Settings, plan: Plan, workdir: Path) -> None:
     """Trains a branch of the embedded heads, scores it on held-out views and a video, makes a small dataset.
 
     Writes scores.json and report.html, and what they are of, into the folder `workdir`; what is there is kept.
@@ -37,7 +40,7 @@ def run(settings: branch.Settings, plan: dataset.Settings, workdir: Path) -> Non
         for name, pack in scoring.EMBEDDED.items()
     }
     scoring.write(scores, workdir)
-    dataset.generate(plan, model, workdir / "dataset")
+    engines.generate(Job(plan, str(workdir / TRAINING / branch.MODEL), str(workdir / DATASET)))
     turntable, clouds = show_scene(model, plan)
     png.save_image(workdir / "turntable.jpg", turntable)
     write_report(workdir, model, settings, scores, turntable, clouds)
@@ -45,16 +48,16 @@ def run(settings: branch.Settings, plan: dataset.Settings, workdir: Path) -> Non
     print(f"done in {minutes:.1f} min; open {workdir / 'report.html'}")
 
 
-def show_scene(model: Model, plan: dataset.Settings) -> tuple[np.ndarray, np.ndarray]:
+def show_scene(model: Model, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """A turntable strip of image, mask, depth and cloud, and the fused cloud from further away, of one new latent."""
     config, label_map = model.generator.config, model.label_map
-    z, _ = dataset.sample(plan, config, plan.latents)
+    z, _ = draws.draw(plan, config, plan.num_identities)
     camera = scenes.default_camera(config, jnp.radians(jnp.asarray(TURNTABLE_YAWS)))
     views = jax.jit(scenes.render)(model, jax.jit(scenes.synthesize)(model, z), camera)
     views = jax.tree.map(np.asarray, views)
     rows = [list(images.to_uint8(views.image, span=(-1, 1))), list(label_map.colorize(views.mask))]
     rows.append(list(pictures.depth_picture(views.depth_z)))
-    cloud = dataset.fused_cloud(views, label_map, plan.voxel_size)
+    cloud = points.from_views(views, label_map=label_map, num_points=None, voxel_size=plan.cloud.voxel_size)
     colors = (cloud.colors, label_map.colorize(cloud.labels[None])[0])
 
     def show(color: np.ndarray, camera: Camera, size: int) -> list[np.ndarray]:
@@ -100,7 +103,7 @@ def write_report(
     single, video = scores["single"], scores["video"]
     classes = model.label_map.names
 
-    def picture(name: str) -> np.ndarray:
+    def picture(name: str | Path) -> np.ndarray:
         return png.load_image(workdir / name)
 
     reports.write(
@@ -138,6 +141,6 @@ def write_report(
             reports.figure(pictures.curve_picture({"loss": curves["loss"]}, y_label="cross-entropy", log_y=True)),
             reports.figure(pictures.curve_picture({"accuracy": curves["accuracy"]}, y_label="accuracy on the batch")),
             reports.heading("A small dataset"),
-            reports.figure(picture("dataset/sheet.png"), "dataset/: images, masks and depth of four latents."),
+            reports.figure(picture(DATASET / running.SHEET), "dataset/: images, masks and depth of four identities."),
         ],
     )

@@ -82,9 +82,9 @@ def read_head(out: pathlib.Path, name: str, folder: str = VIEWS) -> dict[str, An
             line = file.readline(files.TEXT_LIMIT)
             file.seek(-len(_END), os.SEEK_END)
             whole = line.endswith(b",\n") and file.read() == _END
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    head = files.parse_json(line.decode(errors="replace")[:-2] + "}") if whole else {}
+        head = files.parse_json(line.decode(errors="replace")[:-2] + "}") if whole else {}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as the sidecar of a shard: {error}; copy or write it anew") from error
     return _checked(head, path, name, {key: kind for key, kind in _SIDECAR.items() if key != "samples"})
 
 

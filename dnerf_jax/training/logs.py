@@ -117,13 +117,19 @@ class Progress:
         self._start = start
 
     def update(self, step: int, metrics: Mapping[str, Any] | None = None) -> None:
-        """Notes that a step is done; reads the metrics (and so waits for the device) only when it prints."""
+        """Notes that a step is done; reads the metrics (and so waits for the device) only when it prints.
+
+        metrics: numbers, or texts.
+        """
         now = self.clock()
         last = step >= self.total
         if self._marks and now - self._marks[-1][0] < self.every and not last:
             return
         parts = [f"{self.unit} {step}/{self.total}"]
-        parts += [f"{name} {float(value):.4g}" for name, value in (metrics or {}).items()]
+        parts += [
+            f"{name} {value if isinstance(value, str) else f'{float(value):.4g}'}"
+            for name, value in (metrics or {}).items()
+        ]
         now = self.clock()
         if self._marks and now > self._marks[0][0] and step > self._marks[0][1]:
             rate = (step - self._marks[0][1]) / (now - self._marks[0][0])

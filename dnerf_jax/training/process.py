@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 
+from dnerf_jax.factory import provenance
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import devices
@@ -18,6 +19,23 @@ def prepare() -> None:
     """Makes this process ready for a command: compiled programs stay, and so does memory."""
     enable_compilation_cache()
     keep_freed_memory()
+
+
+def choose_deterministic() -> None:
+    """Has XLA take only such operations on a GPU as always give the same bits, unless the user has said.
+
+    Comes before JAX does anything. Neither are programs tuned then by what was quickest at the moment.
+    """
+    flags = os.environ.get("XLA_FLAGS")
+    if _DETERMINISTIC in (flags or ""):
+        return
+    os.environ["XLA_FLAGS"] = f"{flags or ''} --{_DETERMINISTIC}=true".strip()
+    if jax.default_backend() == "gpu":
+        return
+    # Elsewhere it means nothing; but flags are part of what is noted of a run, and given to other processes.
+    del os.environ["XLA_FLAGS"]
+    if flags is not None:
+        os.environ["XLA_FLAGS"] = flags
 
 
 def keep_freed_memory() -> None:
@@ -35,13 +53,15 @@ def keep_freed_memory() -> None:
 # From malloc.h: M_TRIM_THRESHOLD, never shrink the heap; M_MMAP_MAX, map no block by itself; M_ARENA_MAX, one heap for
 # all threads, because only the first can hold large blocks.
 _KEEP_MEMORY = {-1: -1, -4: 0, -8: 1}
+_DETERMINISTIC = "xla_gpu_deterministic_ops"
 
 
 def enable_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache, or where JAX_COMPILATION_CACHE_DIR says.
 
     Only what took over a second to compile is kept. Programs for one CPU can crash on another, so the folder
-    is named after the processor (home folders are shared between machines). Who has no home has no cache.
+    is named after the processor (home folders are shared between machines), and after the number of threads, since
+    programs for another give other last bits. Who has no home has no cache.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -55,7 +75,8 @@ def enable_compilation_cache() -> None:
     except (OSError, StopIteration):
         flags = platform.processor()
     machine = platform.machine() + "-" + hashlib.sha256(flags.encode()).hexdigest()[:8]
-    jax.config.update("jax_compilation_cache_dir", str(caches / "dnerf_jax" / "xla" / machine))
+    folder = caches / "dnerf_jax" / "xla" / f"{machine}-{provenance.threads()}"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 

@@ -8,6 +8,7 @@ from ball import LABELS, ball
 from PIL import Image
 
 from dnerf_jax import demo as door
+from dnerf_jax import factory
 from dnerf_jax.experiments import demo
 from dnerf_jax.io import configurations, files
 from dnerf_jax.training import branch, logs
@@ -39,7 +40,7 @@ def test_clouds_without_common_points_have_nothing_to_compare():
 @pytest.mark.slow
 def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "ASSETS", tiny_assets)
-    small = {name: shrunk(f"{name}.py") for name in ("heads", "generate")}
+    small = {name: shrunk(f"{name}.py") for name in ("heads", "heads_dataset")}
     monkeypatch.setattr(configurations, "load_config", small.__getitem__)
     door.main(str(tmp_path))
     scores = json.loads((tmp_path / "scores.json").read_text())
@@ -47,7 +48,8 @@ def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, caps
     for name in scores:
         assert 0 < scores[name]["miou"] < 1 and 0.2 < scores[name]["accuracy"] < 1
         assert len(scores[name]["per_class"]) == 5
-    assert sorted(path.name for path in (tmp_path / "dataset").glob("0*")) == [f"{i:06d}" for i in range(4)]
+    data = factory.load(tmp_path / "dataset")
+    assert [record["key"] for record in data][::3] == [f"{i:08d}_00" for i in range(4)] and len(data) == 12
     assert (tmp_path / "training" / "model" / "config.json").exists()
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img ") >= 7
@@ -64,8 +66,9 @@ def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path
         log.write(step, {"loss": 1 / step, "accuracy": 0.5})
     log.close()
     grey = np.full((8, 8, 3), 128, np.uint8)
-    (tmp_path / "dataset").mkdir()
-    for name in ("single.png", "video.png", "dataset/sheet.png"):
+    sheet = tmp_path / "dataset" / "run" / "sheet.png"
+    sheet.parent.mkdir(parents=True)
+    for name in ("single.png", "video.png", sheet):
         Image.fromarray(grey).save(tmp_path / name)
     names = tiny_semantic_model.label_map.names
     per_class = dict.fromkeys(names, 0.5) | {"eye": None, "hair": 0.875}

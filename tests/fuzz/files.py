@@ -6,6 +6,7 @@ A reader raises ValueError and names the file, or accepts what it got; anything 
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 import random
@@ -14,7 +15,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from dnerf_jax.factory import dataset
+from dnerf_jax.factory import description, provenance, shards
+from dnerf_jax.factory.plan import Plan, Shard
 from dnerf_jax.io import arrays, checkpoints, files, packs, ply, png
 from dnerf_jax.models import generator as eg3d
 from dnerf_jax.models import semantic
@@ -27,9 +29,7 @@ from dnerf_jax.worlds.heads import table
 from tests.fuzz import mutations
 
 LABELS = LabelMap(("background", "skin", "hair"), ((0, 0, 0), (230, 190, 150), (130, 60, 200)))
-SETTINGS = dataset.Settings(
-    seed=0, latents=2, views=2, batch=1, yaw=30.0, pitch=10.0, truncation_psi=1.0, voxel_size=0.01
-)
+SETTINGS = Plan(num_identities=2, views_per_identity=2)
 VIEWS = ("z", "cam2world", "intrinsics", "latent_id")
 
 
@@ -170,12 +170,19 @@ def _remember(path):
 
 
 def _make_dataset(folder):
-    (folder / "000000").mkdir()  # as above
-    _describe(folder / dataset.DESCRIPTION)
+    config, origin = model().generator.config, provenance.origin(model())
+    description.write(SETTINGS, config, LABELS, origin, folder, begun=False)
 
 
-def _describe(path):
-    dataset._describe(SETTINGS, model(), path.parent)
+def _make_sidecar(folder):
+    shard, tar = Shard("train", 0, (0,)), shards.Tar(io.BytesIO())
+    samples = [{"key": "00000000_00", "members": {"json": tar.add("00000000_00.json", b"{}")}}]
+    files.write_text(shards.sidecar_path(folder, shard.name), shards.sidecar_text(shard, tar, samples, [], {}))
+
+
+def _read_sidecar(path):
+    shards.read_head(path.parent.parent, "train-000000")
+    shards.read_sidecar(path.parent.parent, "train-000000")
 
 
 def _make_npy(folder):
@@ -211,7 +218,8 @@ KINDS = {
     "cloud": Kind(_make_cloud, "*.ply", ply.load_cloud),
     "metrics": Kind(_make_metrics, "metrics.jsonl", logs.read_metrics),
     "settings": Kind(_make_run, runs.SETTINGS, _remember),
-    "dataset": Kind(_make_dataset, dataset.DESCRIPTION, _describe),
+    "dataset": Kind(_make_dataset, description.NAME, lambda path: description.read(path.parent)),
+    "sidecar": Kind(_make_sidecar, "data/*.json", _read_sidecar),
     "config": Kind(_make_checkpoint, "config.json", _load_checkpoint),
     "checkpoint": Kind(_make_checkpoint, "*/**/*", _load_checkpoint),
     "json": Kind(lambda folder: files.write_json(folder / "a.json", {"a": [1, {"b": "c"}]}), "a.json", files.read_json),
