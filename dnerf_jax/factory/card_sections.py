@@ -7,7 +7,8 @@ from typing import Any
 from dnerf_jax.factory import shards
 from dnerf_jax.factory.description import FRAME, Description
 from dnerf_jax.factory.plan import Drops, Plan
-from dnerf_jax.factory.statistics import Standpoints, Statistics
+from dnerf_jax.factory.space import said
+from dnerf_jax.factory.statistics import Standpoints, Statistics, stack_said
 
 _DISTRIBUTIONS = {
     "uniform": "yaws one in each of equal parts of ±{yaw:g}°, pitches uniform within ±{pitch:g}°",
@@ -100,14 +101,6 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.2f} %"
 
 
-def size(number: int) -> str:
-    """Bytes as people read them."""
-    for unit, step in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= step:
-            return f"{number / step:,.1f} {unit}"
-    return f"{number} B"
-
-
 def _section(name: str, text: str) -> list[str]:
     return [f"## {name}", "", text.strip(), ""] if text else []
 
@@ -123,7 +116,7 @@ def _first(counts: Statistics) -> str:
 
 def _splits(counts: Statistics) -> str:
     rows = [
-        [f"`{name}`", f"{found.identities:,}", f"{found.views:,}", f"{found.shards:,}", size(found.bytes)]
+        [f"`{name}`", f"{found.identities:,}", f"{found.views:,}", f"{found.shards:,}", said(found.bytes)]
         for name, found in counts.splits.items()
     ]
     text = "No identity is in two splits."
@@ -225,13 +218,7 @@ def _provenance(told: Description, counts: Statistics) -> str:
         ["seed", str(plan.seed)],
         ["batch, memory", f"{plan.batch}, {plan.memory_mib} MiB"],
     ]
-    for stack, number in counts.stacks:
-        versions = ", ".join(f"{name} {version}" for name, version in stack.get("versions", {}).items() if version)
-        where = (
-            f"{stack.get('device')}, {stack.get('threads')} threads" if stack.get("threads") else stack.get("device")
-        )
-        text = f"`{stack.get('fingerprint')}`: {escaped(versions)}; {escaped(str(where))}; {number:,} shards"
-        rows.append(["stack", text])
+    rows += [[f"stack of {number:,} shards", escaped(stack_said(stack))] for stack, number in counts.stacks]
     head = (
         "A dataset is a function of the checkpoint, the plan (dataset.json) and the index. Within a stack it is the "
         "same byte by byte, however it was made; across stacks pixels may differ in their last bit."

@@ -146,6 +146,13 @@ def _areas(sidecar: Mapping[str, Any], classes: int, path: Path) -> Iterator[np.
         yield np.asarray(area, np.int64)
 
 
+def stack_said(stack: Mapping[str, Any]) -> str:
+    """A stack on one line: its fingerprint, device, threads and versions."""
+    versions = ", ".join(f"{name} {version}" for name, version in stack.get("versions", {}).items() if version)
+    threads = f", {stack['threads']} threads" if stack.get("threads") else ""
+    return f"{stack.get('fingerprint', 'unknown')}: {stack.get('device', 'unknown')}{threads}; {versions}"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Standpoints:
     """Where cameras stand: positions (N, 3) in the world frame and units, yaw and pitch (N,) in degrees, of N views.

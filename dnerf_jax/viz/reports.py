@@ -1,4 +1,4 @@
-"""Writes a report: one HTML page with its pictures inside, for light and dark screens, without scripts.
+"""Writes a report: one HTML page with its pictures inside, for light and dark screens, of any width.
 
     reports.write(out / "report.html", "Demo", [
         reports.text("Trained on 90 labelled views."),
@@ -7,7 +7,8 @@
         reports.figure(picture, "Label, prediction, difference"),
     ])
 
-Each function returns a piece of HTML; texts are escaped, so they may hold any character.
+Each function returns a piece of HTML without scripts; texts are escaped, so they may hold any character. A cloud that
+can be turned is a piece too, with a script: see `viz.cloud_viewer`.
 """
 
 import base64
@@ -52,20 +53,33 @@ th:first-child, td:first-child { text-align: left; }
 .facts { display: flex; flex-wrap: wrap; gap: 0.6rem 2.6rem; margin: 1.2rem 0; }
 .facts dt { color: var(--soft); font-size: 0.88rem; }
 .facts dd { margin: 0; font-size: 1.6rem; font-variant-numeric: tabular-nums; }
+.terms { display: grid; grid-template-columns: auto 1fr; gap: 0.3rem 1.4rem; max-width: 46rem; }
+.terms dt { color: var(--soft); }
+.terms dd { margin: 0; overflow-wrap: anywhere; }
 figure { margin: 1rem 0 1.8rem; }
 img { display: block; max-width: 100%; height: auto; border-radius: 6px; border: 1px solid var(--line);
   background: #fff; }
 figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.45rem; max-width: 46rem; }
+.gallery { display: grid; gap: 0 1.4rem; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); }
+.plot { display: block; width: 100%; max-width: 24rem; height: auto; font-size: 12px; }
+.plot text { fill: var(--soft); }
+.plot .frame { fill: none; stroke: var(--line); }
+.plot .subject { fill: none; stroke: var(--soft); }
+.plot .mark { fill: var(--bar); fill-opacity: 0.7; }
+@media (max-width: 34rem) { body { padding-top: 1.5rem; } .bar { width: 4rem; } th, td { padding-right: 0.8rem; } }
 """
 
 
-def write(path: str | Path, title: str, sections: Sequence[str]) -> Path:
-    """Writes a page of these pieces of HTML to `path`, whose folder is made if missing; returns `path`."""
+def write(path: str | Path, title: str, sections: Sequence[str], *, style: str = "") -> Path:
+    """Writes a page of these pieces of HTML to `path`, whose folder is made if missing; returns `path`.
+
+    style: CSS that pieces need beside that of this module.
+    """
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{html.escape(title)}</h1>\n" + "\n".join(sections) + "\n</main>\n</body>\n</html>\n"
     )
     files.write_text(path, page)
     return Path(path)
@@ -92,12 +106,19 @@ def facts(values: Mapping[str, Any]) -> str:
     return f'<dl class="facts">{"".join(entries)}</dl>'
 
 
+def terms(values: Sequence[tuple[str, Any]]) -> str:
+    """Names with texts of any length beside them."""
+    entries = [f"<dt>{html.escape(name)}</dt><dd>{_cell(value)}</dd>" for name, value in values]
+    return f'<dl class="terms">{"".join(entries)}</dl>'
+
+
 def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
     *,
     colors: Sequence[Sequence[int]] | None = None,
     bar: int | None = None,
+    percent: Sequence[int] = (),
 ) -> str:
     """A table; numbers with three decimals, None and what is not finite as a dash.
 
@@ -107,18 +128,19 @@ def table(
       colors: red, green, blue in 0 to 255 for each row, shown as a swatch before its first value (the class
         colours).
       bar: index of a column of values in [0, 1] that also get a bar.
+      percent: indices of columns of shares, which are shown in percent, with two decimals.
 
     Raises:
       ValueError: a row has another length than `columns`, or the number of colours is not that of the rows.
     """
     if colors is not None and len(colors) != len(rows):
         raise ValueError(f"a table of {len(rows)} rows needs as many colours, not {len(colors)}")
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in columns)
+    head = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in columns)
     body = []
     for i, row in enumerate(rows):
         if len(row) != len(columns):
             raise ValueError(f"row {i} of the table has {len(row)} values for {len(columns)} columns: {row}")
-        cells = [_cell(value) for value in row]
+        cells = [_cell(_percent(value) if place in percent else value) for place, value in enumerate(row)]
         if bar is not None and _is_number(row[bar]):
             share = 100 * min(max(float(row[bar]), 0.0), 1.0)
             cells[bar] = f'<span class="bar"><span style="width: {share:.1f}%"></span></span>' + cells[bar]
@@ -145,6 +167,40 @@ def figure(picture: np.ndarray, caption: str = "", *, width: int | None = None) 
     image = f'<img alt="{html.escape(caption)}"{size} src="data:image/png;base64,{data}">'
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return f"<figure>{image}{below}</figure>"
+
+
+def gallery(figures: Sequence[str]) -> str:
+    """Figures side by side, as many as the page is wide for."""
+    return f'<div class="gallery">{"".join(figures)}</div>'
+
+
+def scatter(
+    points: np.ndarray, caption: str, *, axes: tuple[str, str], around: Sequence[float] = (), marks: float = 2.2
+) -> str:
+    """A plot of places in the plane, both axes of one scale, with the origin in it.
+
+    Args:
+      points: (N, 2), x to the right, y up.
+      caption: plain text; also what a screen reader says.
+      axes: what x and y are.
+      around: radii of circles around the origin, which stand for the subject.
+      marks: radius of a mark; the plot is 300 wide.
+    """
+    reach = 1.12 * max([1e-6, *np.abs(points).ravel().tolist(), *around])
+    circles = [f'<circle class="subject" cx="150" cy="150" r="{130 * radius / reach:.1f}"/>' for radius in around]
+    places = 150 + 130 * np.asarray(points, float) / reach * (1, -1)
+    circles += [f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{marks:g}"/>' for x, y in places]
+    ticks = f'<text x="280" y="296" text-anchor="end">{reach:.2f}</text><text x="20" y="296">-{reach:.2f}</text>'
+    names = [f'<text x="150" y="296" text-anchor="middle">{html.escape(axes[0])}</text>']
+    names += [f'<text x="12" y="150" text-anchor="middle" transform="rotate(-90 12 150)">{html.escape(axes[1])}</text>']
+    drawing = f'<rect class="frame" x="20" y="20" width="260" height="260"/>{"".join([*circles, ticks, *names])}'
+    said = html.escape(caption)
+    svg = f'<svg class="plot" viewBox="0 0 300 304" role="img" aria-label="{said}">{drawing}</svg>'
+    return f"<figure>{svg}<figcaption>{said}</figcaption></figure>"
+
+
+def _percent(value: Any) -> Any:
+    return f"{100 * value:.2f} %" if _is_number(value) else value
 
 
 def _is_number(value: Any) -> bool:
