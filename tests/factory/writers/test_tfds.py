@@ -1,13 +1,16 @@
 """TFDS: its own reader gives the records back, in their units, without TensorFlow."""
 
+import io
 import json
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnerf_jax import factory
 from dnerf_jax.factory import exporting
+from dnerf_jax.factory.writers import streaming, tfds
 
 pytestmark = [pytest.mark.slow, pytest.mark.forms]
 
@@ -15,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.forms]
 @pytest.fixture(scope="module")
 def out(tiny_dataset, tmp_path_factory):
     """The export."""
+    pytest.importorskip("tensorflow_datasets", reason="make test-all installs it")
     folder = tmp_path_factory.mktemp("tfds") / "out"
     exporting.export(tiny_dataset, "tfds", folder)
     return folder
@@ -23,8 +27,9 @@ def out(tiny_dataset, tmp_path_factory):
 @pytest.fixture(scope="module")
 def builder(out):
     """The dataset as TFDS knows it."""
-    tfds = pytest.importorskip("tensorflow_datasets", reason="make test-all installs it")
-    return tfds.builder_from_directory(out)
+    import tensorflow_datasets
+
+    return tensorflow_datasets.builder_from_directory(out)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -40,6 +45,21 @@ def test_records_come_back(builder, tiny_dataset, split):
         for name in set(wanted) - {"key", "identity", "view", "mask"}:
             assert found[name].dtype == wanted[name].dtype
             np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+
+
+def test_masks_are_grey(tiny_dataset):
+    """TensorFlow makes greys of the colours of a palette, and the ids are lost."""
+    example = tfds._example(next(streaming.views(factory.load(tiny_dataset))))
+    assert Image.open(io.BytesIO(example["mask"])).mode == "L"
+
+
+def test_unlabelled_datasets_have_no_mask(tiny_dataset, tmp_path):
+    import tensorflow_datasets
+
+    tfds.write(factory.load(tiny_dataset, split="test", only=["image", "depth_z"]), tmp_path)
+    builder = tensorflow_datasets.builder_from_directory(tmp_path)
+    assert {"image", "depth_z"} < set(builder.info.features) and "mask" not in builder.info.features
+    assert len(builder.as_data_source("test")) == 4
 
 
 def test_classes_units_and_origin_are_told(builder, out, tiny_dataset):
