@@ -7,6 +7,7 @@ agree within bounds: the last bit of a picture differs here and there, and a lab
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from dnerf_jax.factory.render import Rendered
 from dnerf_jax.factory.rerendering import Stored
 from dnerf_jax.factory.shards import FOLDERS, VIEWS
 from dnerf_jax.factory.verification import Findings
-from dnerf_jax.io import ply, png
+from dnerf_jax.io import checkpoints, ply, png
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops.messages import some
+from dnerf_jax.training import process
 
 LEAST_PSNR, LEAST_SHARE, LEAST_POINTS = 50.0, 0.999, 0.99  # across stacks, of images, of pixels and of points
 # How near numbers are that agree, relative and absolute.
@@ -35,13 +37,28 @@ _REMEDY = "it was changed, or another checkpoint or plan made it: delete the sha
 
 @dataclasses.dataclass
 class Compared:
-    """What came of it: views rendered again, and how many are identical; of every modality and object the worst
-    agreement; and how the stacks of the views differ from this one."""
+    """What came of it.
+
+    Attributes:
+      views: that were rendered again.
+      identical: of these.
+      worst: of every modality and object the worst agreement (see `score`).
+      stacks: how those that the views come from differ from this one.
+    """
 
     views: int = 0
     identical: int = 0
     worst: dict[str, float] = dataclasses.field(default_factory=dict)
     stacks: set[str] = dataclasses.field(default_factory=set)
+
+    def __str__(self) -> str:
+        same = "all identical" if self.identical == self.views else f"{self.identical:,} identical"
+        other = f" across stacks, which differ in {some(sorted(self.stacks))}" if self.stacks else ""
+        parts = [f"{self.views:,} views rendered again, {same}{other}"]
+        for name, value in self.worst.items():
+            if value < (math.inf if name == "image" else 1):
+                parts.append(f"{name} {value:.1f} dB" if name == "image" else f"{name} {100 * value:.3f} %")
+        return ", ".join([parts[0], *(["at worst"] if parts[1:] else []), *parts[1:]]).replace("worst, ", "worst ")
 
 
 def score(name: str, form: record.Form, stored: np.ndarray, rendered: np.ndarray) -> float:
@@ -78,6 +95,16 @@ def compare(
         if on_group is not None:
             on_group(compared)
     return compared
+
+
+def run(out: str, checkpoint: str, samples: int, seed: int) -> tuple[Compared, Findings]:
+    """Compares by files; what a worker's process does."""
+    process.prepare()
+    findings = Findings()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of clouds, which were told of when they were made
+        compared = compare(Path(out), checkpoints.load(checkpoint), findings, samples=samples, seed=seed)
+    return compared, findings
 
 
 def _chosen(made: Plan, samples: int, seed: int) -> Iterator[tuple[Shard, int]]:

@@ -2,22 +2,23 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from dnerf_jax.factory import draws, provenance, record, render, shards
+from dnerf_jax.factory import description, draws, engines, provenance, record, render, shards
 from dnerf_jax.factory.contents import Draw
 from dnerf_jax.factory.description import Description
 from dnerf_jax.factory.plan import LABELS, Plan, Shard
 from dnerf_jax.factory.render import Rendered
 from dnerf_jax.factory.shards import FOLDERS, VIEWS
-from dnerf_jax.io import files
+from dnerf_jax.io import checkpoints, files
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops.cameras import Camera
+from dnerf_jax.training import process
 
 LABELS_STACK = "labels"  # in a sidecar's stack: the stack that made the labels anew
 
@@ -60,9 +61,27 @@ def require_checkpoint(read: Description, model: Model, source: Path) -> None:
         )
 
 
-def drawn(made: Plan, model: Model) -> Draw:
-    """What a plan draws for a model."""
-    return functools.partial(draws.draw, made, model.generator.config)
+def drawn(out: Path, checkpoint: str) -> Draw | None:
+    """What the plan of a dataset draws for its model; None where the plan cannot be read, which others look at.
+
+    Comes before JAX does anything. Raises ValueError: the dataset is of another model.
+    """
+    process.choose_deterministic()
+    model = checkpoints.load(checkpoint)
+    try:
+        read = description.read(out)
+    except ValueError:
+        return None
+    require_checkpoint(read, model, out)
+    return functools.partial(draws.draw, read.plan, model.generator.config)
+
+
+def in_a_worker(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns where datasets are made: on a CPU in a process of one thread. Raises what it raised."""
+    process.choose_deterministic()
+    if jax.default_backend() == "cpu":
+        return engines.in_a_worker(function, *arguments)
+    return function(*arguments)
 
 
 def read_identity(out: Path, made: Plan, sidecars: Mapping[str, Mapping[str, Any]], place: int) -> Stored:
@@ -73,12 +92,11 @@ def read_identity(out: Path, made: Plan, sidecars: Mapping[str, Mapping[str, Any
         samples = sidecar["samples"][of_views if folder == VIEWS else slice(place, place + 1)]
         with open(shards.tar_path(out, sidecar["shard"], folder), "rb") as file:
             found[folder] = [shards.read_members(file, sample) for sample in samples]
-    own = [files.parse_json(view[record.JSON].decode()) for view in found[VIEWS]]
-    matrices = [np.asarray([view[name] for view in own], np.float32) for name in ("cam2world", "intrinsics")]
-    objects = {kind: next(iter(found[place][0].values())) for kind, place in FOLDERS.items() if place in found}
     samples = sidecars[VIEWS]["samples"][of_views]
-    z = np.asarray(own[0]["z"], np.float32)
-    return Stored(own[0]["identity"], own[0]["attempt"], samples, found[VIEWS], objects, z, Camera(*matrices))
+    objects = {kind: next(iter(found[place][0].values())) for kind, place in FOLDERS.items() if place in found}
+    own = [files.parse_json(view[record.JSON].decode()) for view in found[VIEWS]]
+    z, *matrices = (np.asarray([view[name] for view in own], np.float32) for name in ("z", "cam2world", "intrinsics"))
+    return Stored(own[0]["identity"], own[0]["attempt"], samples, found[VIEWS], objects, z[0], Camera(*matrices))
 
 
 def render_again(made: Plan, model: Model, group: Sequence[Stored]) -> list[Rendered]:

@@ -51,9 +51,14 @@ def write(
     def encoded() -> Iterator[Encoded]:
         for rendered, dropped in made:
             views = [encode_view(plan, model, forms, shard, rendered, v) for v in range(plan.views_per_identity)]
-            objects = {kind: encode_object(kind, plan, model, rendered) for kind in FOLDERS if kind in plan.modalities}
-            with_places = {kind: object_sample(kind, rendered, data) for kind, data in objects.items()}
-            yield Encoded(rendered.identity, views, with_places, [dataclasses.asdict(drop) for drop in dropped])
+            objects = {
+                kind: object_sample(
+                    kind, rendered.identity, rendered.attempt, encode_object(kind, plan, model, rendered)
+                )
+                for kind in FOLDERS
+                if kind in plan.modalities
+            }
+            yield Encoded(rendered.identity, views, objects, [dataclasses.asdict(drop) for drop in dropped])
 
     write_encoded(plan, shard, encoded(), out, stack)
 
@@ -129,8 +134,8 @@ def encode_object(kind: str, plan: Plan, model: Model, rendered: Rendered) -> by
     return ply.encode_cloud(cloud, metres_per_unit=scale)
 
 
-def object_sample(kind: str, rendered: Rendered, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+def object_sample(kind: str, identity: int, attempt: int, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The file of an identity's object as an entry of `Encoded.objects`."""
-    sample = {"key": record.key_of(rendered.identity), "identity": rendered.identity, "attempt": rendered.attempt}
+    sample = {"key": record.key_of(identity), "identity": identity, "attempt": attempt, "members": {}}
     pixels = {kind: hashlib.sha256(data).hexdigest()[:16]}
-    return sample | {"members": {}, "pixels": pixels}, {record.OBJECT_SUFFIX[kind]: data}
+    return sample | {"pixels": pixels}, {record.OBJECT_SUFFIX[kind]: data}
