@@ -159,6 +159,7 @@ class Dataset(Sequence[Record]):
 
     def _prepare(self) -> None:
         """What a copy in another process has to have of its own."""
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._open = functools.lru_cache(maxsize=_OPEN)(self._open_shard)
 
@@ -172,6 +173,8 @@ class Dataset(Sequence[Record]):
 
     def _read(self, index: int) -> tuple[str, dict[str, bytes]]:
         """The shard of a record, and those of its files that are wanted."""
+        if self._process != os.getpid():  # a fork shares the positions in open files with its parent
+            self._prepare()
         sample, file = self._sample(*self._locate(index))
         with self._lock:
             return file.name, self._members(file, sample)
