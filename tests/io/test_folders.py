@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -66,3 +67,15 @@ def test_a_folder_with_content_of_others_is_refused(tmp_path):
     (tmp_path / "dataset.json").write_text("{}")
     with folders.claimed(tmp_path, known_by=["dataset.json", "scores.json"]):
         pass
+
+
+def test_a_folder_that_several_share_is_waited_for(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "claimed\n"
+        threading.Timer(0.3, other.stdin.close).start()  # then it ends, and takes the folder, still empty, with it
+        with folders.claimed(tmp_path / "run", wait=True) as folder:
+            (folder / "result").write_text("x")
+            assert other.wait(timeout=20) == 0
+    assert [entry.name for entry in folder.iterdir()] == ["result"]

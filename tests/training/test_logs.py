@@ -64,8 +64,8 @@ def test_progress_counts_what_it_is_told():
     progress = logs.Progress(3, every=0.0, unit="latent", stream=stream, clock=lambda: now[0])
     for step in (1, 3):
         now[0] += 10
-        progress.update(step)
-    assert stream.getvalue().splitlines() == ["latent 1/3", "latent 3/3  5 s/latent"]
+        progress.update(step, {"written": "2 MB"} if step == 3 else None)
+    assert stream.getvalue().splitlines() == ["latent 1/3", "latent 3/3  written 2 MB  5 s/latent"]
 
 
 @pytest.mark.parametrize("seconds, text", [(40.4, "40 s"), (119, "2 min"), (3599, "1 h 0 min"), (11400, "3 h 10 min")])

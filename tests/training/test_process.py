@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import os
 import resource
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_compilation_cache_is_the_users_unless_named(tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         process.enable_compilation_cache()
         assert jax.config.jax_compilation_cache_dir.startswith(str(tmp_path / "dnerf_jax" / "xla"))
+        named = set()
+        for threads in ("1", "2"):  # whose programs give other last bits
+            monkeypatch.setenv("NPROC", threads)
+            process.enable_compilation_cache()
+            named.add(jax.config.jax_compilation_cache_dir)
+        assert len(named) == 2
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setattr(Path, "home", homeless)
         process.enable_compilation_cache()  # in a container whose user has no home
@@ -144,3 +151,17 @@ def test_rows_are_those_that_the_limit_holds(container, tiny_semantic_model):
         expected = scenes.rows_that_fit(tiny_semantic_model, 8, memory=min(limit / 8, scenes.MEMORY))
         assert rows[-1] == expected
     assert rows == sorted(rows, reverse=True) and rows[0] == 8 and rows[-1] == 1
+
+
+@pytest.mark.parametrize("before", [None, "", "--xla_cpu_max_isa=AVX2", "--xla_gpu_deterministic_ops=false"])
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_operations_of_a_gpu_are_deterministic_unless_the_user_says_otherwise(before, backend, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS") if before is None else monkeypatch.setenv("XLA_FLAGS", before)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    process.choose_deterministic()
+    flags = os.environ.get("XLA_FLAGS")
+    if backend == "cpu" or before and "deterministic" in before:
+        assert flags == before
+    else:
+        assert flags == f"{before or ''} --xla_gpu_deterministic_ops=true".strip()
+    monkeypatch.setenv("XLA_FLAGS", "")  # so that it is restored, whatever was done to it
