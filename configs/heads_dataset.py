@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
                 voxel_size=0.005,
             ),
             mesh_resolution=128,
+            mesh_level=None,
             drops=dict(
                 max_border_opacity=None,
                 min_confidence=None,

@@ -87,7 +87,8 @@ def merge_object(made: Merge, kind: str, data: bytes, *, metres_per_unit: float 
     if kind == "mesh":
         mesh = ply.decode_mesh(data)
         labels = None if mesh.labels is None else made.table[mesh.labels]
-        return ply.encode_mesh(dataclasses.replace(mesh, labels=labels, label_map=made.label_map))
+        changed = dataclasses.replace(mesh, labels=labels, label_map=made.label_map)
+        return ply.encode_mesh(changed, metres_per_unit=metres_per_unit)
     cloud = ply.decode_cloud(data)
-    changed = dataclasses.replace(cloud, labels=made.table[cloud.labels], label_map=made.label_map, confidence=None)
-    return ply.encode_cloud(changed, metres_per_unit=metres_per_unit)
+    relabelled = dataclasses.replace(cloud, labels=made.table[cloud.labels], label_map=made.label_map, confidence=None)
+    return ply.encode_cloud(relabelled, metres_per_unit=metres_per_unit)

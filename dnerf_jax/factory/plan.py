@@ -103,6 +103,7 @@ class Plan:
       memory_mib: for the rays that are rendered at a time; part of the plan for the same reason.
       cloud: of points.
       mesh_resolution: points of the grid along each side of the box that a mesh is extracted from.
+      mesh_level: raw density of its surface; None is `meshes.surface_level()`.
       drops: which identities are drawn anew.
     """
 
@@ -119,6 +120,7 @@ class Plan:
     memory_mib: Count = 128
     cloud: Cloud = Cloud()
     mesh_resolution: Count = 128
+    mesh_level: float | None = None
     drops: Drops = Drops()
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from dnerf_jax.models.scenes import Scene, View
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
 
-_OF_CLOUDS = ("depth_z", "mask", "opacity", "normal", "confidence")
+_OF_OBJECTS = {"points": ("depth_z", "mask", "opacity", "normal", "confidence"), "mesh": ("depth_z", "mask")}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,8 +148,8 @@ def _group(plan: Plan, model: Model, identities: Sequence[int]) -> Iterator[tupl
 def _wanted(plan: Plan) -> tuple[str, ...]:
     """The fields of a view that anything is made of."""
     names = {*plan.view_modalities, "image", "camera", "opacity"}
-    if "points" in plan.modalities:
-        names |= set(_OF_CLOUDS)
+    for kind in _OF_OBJECTS.keys() & set(plan.modalities):
+        names |= set(_OF_OBJECTS[kind])
     if plan.drops != Drops(attempts=plan.drops.attempts):
         names |= {"mask", "confidence"}
     return tuple(sorted(names))

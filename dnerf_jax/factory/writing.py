@@ -17,7 +17,7 @@ from dnerf_jax.factory.shards import FOLDERS, VIEWS, Tar
 from dnerf_jax.io import files, ply
 from dnerf_jax.models import shapes
 from dnerf_jax.models.model import Model
-from dnerf_jax.ops import points
+from dnerf_jax.ops import meshes, points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +121,17 @@ def areas(mask: np.ndarray, num_classes: int) -> list[int]:
 
 
 def encode_object(kind: str, plan: Plan, model: Model, rendered: Rendered) -> bytes:
-    """The file of an identity's cloud ("points") or "mesh"."""
-    scale = model.generator.config.rendering.metres_per_unit
+    """The file of an identity's cloud ("points"), or of its "mesh" with the labels that its views show."""
+    scale, views = model.generator.config.rendering.metres_per_unit, rendered.views
     if kind == "mesh":
-        return ply.encode_mesh(shapes.extract_mesh(model, rendered.scene, resolution=plan.mesh_resolution))
+        grid = {"resolution": plan.mesh_resolution, "level": plan.mesh_level}
+        mesh = shapes.extract_mesh(model.replace(semantic=None), rendered.scene, **grid)
+        if views.mask is not None and model.label_map is not None:
+            # Not the raw semantic map's: behind what the views show is what the generator made up.
+            mesh = meshes.with_labels_of_views(mesh, views.mask, views.depth_z, views.camera, model.label_map)
+        return ply.encode_mesh(mesh, metres_per_unit=scale)
     cloud = points.from_views(
-        rendered.views,
+        views,
         label_map=model.label_map,
         num_points=plan.cloud.num_points or None,
         voxel_size=plan.cloud.voxel_size,

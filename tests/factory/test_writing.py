@@ -1,5 +1,6 @@
 """Writing shards: the files hold what was rendered, the same bytes come again, and what fails leaves nothing."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -88,3 +89,12 @@ def test_what_fails_on_the_way_leaves_nothing(tiny_plan, worker, first, tmp_path
 def test_areas_are_pixels_of_every_class():
     mask = np.array([[0, 1], [1, 255]], np.uint8)
     assert writing.areas(mask, 4) == [1, 2, 0, 0]
+
+
+def test_a_mesh_has_the_labels_that_its_views_show(tiny_plan, worker, first):
+    plan = dataclasses.replace(tiny_plan, modalities=("image", "mesh"), mesh_resolution=24, mesh_level=0.0)
+    (rendered, _), *_ = render.render(plan, worker.model, first.identities)
+    mesh = ply.decode_mesh(writing.encode_object("mesh", plan, worker.model, rendered))
+    assert mesh.label_map == worker.model.label_map and mesh.colors is not None
+    seen = set(np.unique(rendered.views.mask[np.isfinite(rendered.views.depth_z)]))
+    assert 255 in mesh.labels and set(mesh.labels) - {255} <= seen - {0}
