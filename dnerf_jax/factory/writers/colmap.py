@@ -15,6 +15,7 @@ depth. Points are seen exactly where the cameras put them, so the error of all i
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from dnerf_jax.factory import record
@@ -24,7 +25,6 @@ from dnerf_jax.factory.writers.identities import Scene
 from dnerf_jax.factory.writers.streaming import View
 from dnerf_jax.io import files, ply
 from dnerf_jax.ops import cameras, warping
-from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.clouds import PointCloud
 
 
@@ -51,7 +51,7 @@ def _write_model(folder: Path, scene: Scene, cloud: PointCloud, size: int) -> No
     lenses: list[tuple[float, ...]] = []
     images, tracks = [], [""] * len(cloud)
     for number, view in enumerate(scene.views, 1):
-        quaternion, translation, lens = cameras.to_colmap(_camera(view), size)
+        quaternion, translation, lens = cameras.to_colmap(identities.camera_of(view), size)
         if lens not in lenses:
             lenses.append(lens)
         images.append(_line((number, *quaternion, *translation, lenses.index(lens) + 1, _name(view))))
@@ -71,13 +71,10 @@ def _write_model(folder: Path, scene: Scene, cloud: PointCloud, size: int) -> No
 def _seen(view: View, cloud: PointCloud, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The points (n,) that a view sees, by their depth, and where in pixels (n, 2)."""
     depth = record.restored(view.forms["depth_z"], view.numbers("depth_z"))
-    index, pixel, z = warping.find(cloud.points.astype(np.float64), warping.matrices(_camera(view)), depth.shape)
+    camera = identities.camera_of(view)
+    index, pixel, z = warping.find(cloud.points.astype(np.float64), warping.matrices(camera), depth.shape)
     index = index[np.abs(depth.ravel()[pixel] - z) <= warping.TOLERANCE * z]
-    return index, np.asarray(cameras.project(_camera(view), cloud.points)[0])[index] * size
-
-
-def _camera(view: View) -> Camera:
-    return Camera(*(np.asarray(view.own[name], np.float32) for name in ("cam2world", "intrinsics")))  # type: ignore[arg-type]
+    return index, np.asarray(cameras.project(camera, jnp.asarray(cloud.points))[0])[index] * size
 
 
 def _name(view: View) -> str:

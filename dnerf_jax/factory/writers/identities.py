@@ -5,12 +5,15 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from dnerf_jax.factory import description, record
 from dnerf_jax.factory.loading import Dataset
 from dnerf_jax.factory.plan import range_of
 from dnerf_jax.factory.writers import streaming
 from dnerf_jax.factory.writers.streaming import View
 from dnerf_jax.io import png
+from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.messages import some
 from dnerf_jax.training import logs
 
@@ -70,6 +73,12 @@ def objects(dataset: Dataset, kind: str) -> Iterator[Object]:
             yield Object(name, identity, dataset.object(kind, identity), source)
             done += 1
             progress.update(done)
+
+
+def camera_of(view: View) -> Camera:
+    """The camera of a view."""
+    matrices = (np.asarray(view.own[name], np.float32) for name in ("cam2world", "intrinsics"))
+    return Camera(*matrices)  # type: ignore[arg-type]
 
 
 def splits(dataset: Dataset) -> list[str]:

@@ -15,6 +15,7 @@ dataset.yaml is what semantic-kitti-api and those who follow it read by `--confi
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def write(dataset: Dataset, out: Path) -> None:
 def _yaml(label_map: LabelMap, shares: np.ndarray, splits: list[str]) -> str:
     """The description; what JSON writes of names and lists is YAML too."""
     ids = range(label_map.num_classes)
-    entries = {
+    entries: dict[str, dict[Any, Any]] = {
         "labels": {i: json.dumps(label_map.names[i]) for i in ids},
         "color_map": {i: json.dumps(list(label_map.colors[i])[::-1]) for i in ids},
         "content": {i: f"{shares[i]:.9f}" for i in ids},

@@ -29,7 +29,6 @@ from dnerf_jax.factory.writers import identities
 from dnerf_jax.factory.writers.streaming import View
 from dnerf_jax.io import encoding, files
 from dnerf_jax.ops import cameras
-from dnerf_jax.ops.cameras import Camera
 
 DEPTH_STEP = 1e-3  # world units
 _POINTS = "points.ply"
@@ -42,11 +41,10 @@ def write(dataset: Dataset, out: Path) -> None:
         folder = out / scene.place
         frames = [_frame(view, folder) for view in scene.views]
         lenses = [_lens(view, dataset.description.image_resolution) for view in scene.views]
-        if any(lens != lenses[0] for lens in lenses):
-            content, frames = {}, [lens | frame for lens, frame in zip(lenses, frames, strict=True)]
-        else:
-            content = dict(lenses[0])
-        content |= {
+        shared = all(lens == lenses[0] for lens in lenses)
+        if not shared:
+            frames = [lens | frame for lens, frame in zip(lenses, frames, strict=True)]
+        content = (lenses[0] if shared else {}) | {
             "aabb_scale": 1,
             "scale": 1 / dataset.description.content["box_side"],
             "offset": [0.5, 0.5, 0.5],
@@ -77,10 +75,9 @@ def _frame(view: View, folder: Path) -> dict[str, Any]:
     return paths | {"transform_matrix": record.numbers_of(cameras.flip_opengl(view.own["cam2world"]) + 0.0)}
 
 
-def _lens(view: View, size: int) -> dict[str, float]:
+def _lens(view: View, size: int) -> dict[str, Any]:
     """The intrinsics of a view in pixels. Raises ValueError: they have skew."""
-    camera = Camera(*(np.asarray(view.own[name], np.float32) for name in ("cam2world", "intrinsics")))  # type: ignore[arg-type]
-    params = cameras.to_colmap(camera, size)[-1]  # whose pixel centres lie at halves, too
+    params = cameras.to_colmap(identities.camera_of(view), size)[-1]  # whose pixel centres lie at halves, too
     return dict(zip(("fl_x", "fl_y", "cx", "cy"), params, strict=True)) | {"w": size, "h": size}
 
 

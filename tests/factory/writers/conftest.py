@@ -13,6 +13,7 @@ from flax import struct
 from dnerf_jax.factory import description, record, writing
 from dnerf_jax.factory.plan import Cloud, Plan, shards
 from dnerf_jax.factory.render import Rendered
+from dnerf_jax.io import ply
 from dnerf_jax.models.generator import RenderingConfig
 from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.cameras import Camera
@@ -29,6 +30,7 @@ PLAN = Plan(
 SIZE = 64
 CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+_encode_object = writing.encode_object
 
 
 @struct.dataclass(repr=False)
@@ -72,6 +74,11 @@ def mesh_of(identity: int) -> Mesh:
     return Mesh(CORNERS * (1 + identity), FACES, colors, np.array([1, 2, 2, identity % 2], np.uint8), LABELS)
 
 
+def encode_object(kind: str, plan: Plan, model: SimpleNamespace, rendered: Rendered) -> bytes:
+    """The file of an identity's cloud, or of its mesh, for which a model of balls has no density."""
+    return ply.encode_mesh(rendered.scene) if kind == "mesh" else _encode_object(kind, plan, model, rendered)
+
+
 @pytest.fixture(scope="session")
 def make_balls(tmp_path_factory: pytest.TempPathFactory) -> Callable:
     """Makes a dataset: make_balls(edit, **fields of the plan), where edit changes the views (V) of an identity."""
@@ -83,7 +90,7 @@ def make_balls(tmp_path_factory: pytest.TempPathFactory) -> Callable:
         origin = {"fingerprint": "a ball", "semantic_fingerprint": None}
         description.write(plan, config, LABELS, origin, out, begun=False)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(writing.shapes, "extract_mesh", lambda model, scene, **_: scene)
+            patch.setattr(writing, "encode_object", encode_object)
             for shard in shards(plan):
                 made = [(Rendered(i, 0, np.zeros(2), edit(views_of(i)), mesh_of(i)), []) for i in shard.identities]
                 writing.write(plan, model, record.forms(plan, config), shard, made, out, {"fingerprint": "none"})
