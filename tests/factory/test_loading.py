@@ -146,3 +146,31 @@ def test_a_damaged_picture_is_named(tiny_dataset, tmp_path):
 
 def test_the_factory_is_among_the_public_names():
     assert dnerf_jax.factory is factory
+
+
+FORKED = """
+import multiprocessing, sys
+import numpy as np
+from dnerf_jax import factory
+
+def read(seed, wrong):
+    for index in np.random.default_rng(seed).integers(0, len(data), 500).tolist():
+        wrong.value += data.files(index) != wanted[index]
+
+data = factory.load(sys.argv[1])
+wanted = [data.files(index) for index in range(len(data))]
+fork = multiprocessing.get_context("fork")
+wrong = [fork.Value("i", 0) for _ in range(4)]
+workers = [fork.Process(target=read, args=arguments) for arguments in enumerate(wrong)]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+assert not any(worker.exitcode for worker in workers) and not sum(value.value for value in wrong)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_forked_processes_do_not_disturb_one_another(tiny_dataset):
+    """PyTorch's workers are forked, with the files open that their parent has read from."""
+    subprocess.run([sys.executable, "-c", FORKED, tiny_dataset], check=True)
