@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logsumexp
 
 from dnerf_jax.factory import record
 from dnerf_jax.factory.record import Form
@@ -69,16 +70,14 @@ def merge_numbers(made: Merge, forms: Mapping[str, Form], numbers: Mapping[str, 
     merged = {"mask": made.table[numbers["mask"]]}
     if not {"logits", "confidence"} & forms.keys():
         return merged
-    logits = numbers["logits"].astype(np.float64)
-    most, ids = logits.max(axis=-1, keepdims=True), made.table[: logits.shape[-1]]
-    shares = np.exp(logits - most)
-    # Sums over the old classes of every new one.
-    sums = np.stack([shares[..., ids == new].sum(axis=-1) for new in range(made.label_map.num_classes)], axis=-1)
+    logits, old = numbers["logits"].astype(np.float64), made.table[: numbers["logits"].shape[-1]]
+    sums = [logsumexp(logits[..., old == new], axis=-1) for new in range(made.label_map.num_classes)]
+    joined = np.stack(sums, axis=-1)
     if "logits" in forms:
-        merged["logits"] = (np.log(sums) + most).astype(numbers["logits"].dtype)
+        merged["logits"] = joined.astype(numbers["logits"].dtype)
     if "confidence" in forms:
-        own = np.take_along_axis(sums, merged["mask"][..., None].astype(np.int64), axis=-1)[..., 0]
-        merged["confidence"] = record.stored(forms["confidence"], own / sums.sum(axis=-1))
+        own = np.take_along_axis(joined, merged["mask"][..., None].astype(np.int64), axis=-1)[..., 0]
+        merged["confidence"] = record.stored(forms["confidence"], np.exp(own - logsumexp(joined, axis=-1)))
     return merged
 
 
