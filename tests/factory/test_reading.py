@@ -165,6 +165,10 @@ def test_tfds(run, data):
     assert names["names"] == list(data.label_map.names) and len(names["source"]) == len(data)
     same(names["record"]["mask"][..., 0], data[0]["mask"])
     same(names["record"]["depth_z"], data[0]["depth_z"])
+    grain = pytest.importorskip("grain", reason="make test-all installs it")
+    batch = grain.MapDataset.source(names["source"]).shuffle(seed=0).batch(4)[0]
+    for place, key in enumerate(batch["key"]):
+        same(batch["image"][place], record_of(data, key.decode())["image"])
 
 
 def test_plain_files(run, data, hugging_face):
