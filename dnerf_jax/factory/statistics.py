@@ -107,7 +107,8 @@ def collect(out: Path) -> Statistics:
         counts = splits[shard.split]
         counts.shards += 1
         for folder, found in tars.items():
-            sidecar = shards.read_sidecar(out, shard.name, folder)
+            read = shards.read_sidecar if folder == shards.VIEWS else shards.read_head
+            sidecar = read(out, shard.name, folder)
             path = shards.tar_path(out, shard.name, folder).relative_to(out).as_posix()
             found.append(TarFile(path, sidecar["bytes"], sidecar["sha256"]))
             counts.bytes += sidecar["bytes"]

@@ -200,7 +200,8 @@ def scatter(
 
 
 def _percent(value: Any) -> Any:
-    return f"{100 * value:.2f} %" if _is_number(value) else value
+    # Figure spaces are as wide as digits, so that bars stand below each other.
+    return f"{100 * value:6.2f}".replace(" ", "\u2007") + " %" if _is_number(value) else value
 
 
 def _is_number(value: Any) -> bool:

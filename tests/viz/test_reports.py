@@ -73,6 +73,31 @@ def test_table_formats_numbers_bars_and_swatches():
     assert styles == ["background: rgb(1, 2, 3)", "width: 25.0%", "background: rgb(4, 5, 6)"]
 
 
+def test_shares_are_shown_in_percent_as_wide_as_each_other():
+    page = Page(
+        reports.table(["class", "pixels"], [["skin", 0.5], ["eye", 0.00254], ["ear", None]], percent=[1], bar=1)
+    )
+    assert [word.replace("\u2007", "_") for word in page.words if "%" in word] == ["_50.00 %", "__0.25 %"]
+    assert "–" in page.words
+
+
+def test_terms_hold_any_text():
+    page = Page(reports.terms([("<b>", "a & b"), ("x", None)]))
+    assert page.words == ["<b>", "a & b", "x", "–"]
+
+
+def test_scatter_places_points_in_one_scale():
+    page = Page(
+        reports.gallery([reports.scatter(np.array([[1.0, 0.0], [0.0, 2.0]]), "a <plot>", axes=("x", "y"), around=[1])])
+    )
+    circles = [attributes for tag, attributes in page.tags if tag == "circle"]
+    assert [circle["class"] for circle in circles] == ["subject", "mark", "mark"]
+    right, up = ([float(circle[side]) - 150 for side in ("cx", "cy")] for circle in circles[1:])
+    assert right[1] == up[0] == 0 and up[1] == pytest.approx(-2 * right[0], abs=0.2) and right[0] > 0
+    assert float(circles[0]["r"]) == pytest.approx(right[0], abs=0.1) and abs(up[1]) <= 130
+    assert next(attributes for tag, attributes in page.tags if tag == "svg")["aria-label"] == "a <plot>"
+
+
 def test_table_refuses_ragged_rows_and_missing_colors():
     with pytest.raises(ValueError, match="row 1 of the table has 1 values for 2 columns"):
         reports.table(["a", "b"], [[1, 2], [3]])
