@@ -58,7 +58,7 @@ def export(dataset: str | Path, to: str, out: str | Path, *, split: str | None =
     the dataset lacks what the form needs.
     """
     if to not in FORMS:
-        known = "".join(f"\n  {name:12} {form.text}" for name, form in FORMS.items())
+        known = "".join(f"\n  {name:14} {form.text}" for name, form in FORMS.items())
         raise ValueError(f"there is no form {to!r:.50}: known are{known}")
     data = loading.load(dataset, split=split)
     if Path(dataset).resolve() in (Path(out).resolve(), *Path(out).resolve().parents):
