@@ -160,7 +160,7 @@ def test_operations_of_a_gpu_are_deterministic_unless_the_user_says_otherwise(be
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     process.choose_deterministic()
     flags = os.environ.get("XLA_FLAGS")
-    if backend == "cpu" or before and "deterministic" in before:
+    if backend == "cpu" or (before and "deterministic" in before):
         assert flags == before
     else:
         assert flags == f"{before or ''} --xla_gpu_deterministic_ops=true".strip()
