@@ -152,7 +152,7 @@ def _cameras(out: Path, told: Description) -> list[str]:
         reports.heading("Cameras"),
         reports.text(f"Of {_views(len(found.positions))}, {told.plan.viewpoints.distribution}."),
         reports.gallery([top, side]),
-        reports.table(["", "least", "mean", "greatest", "standard deviation"], rows),
+        reports.table(["of the cameras", "least", "mean", "greatest", "standard deviation"], rows),
     ]
 
 

@@ -22,8 +22,9 @@ from dnerf_jax.io import png
 from dnerf_jax.ops import cameras, consistency
 from dnerf_jax.ops.labels import LabelMap
 
+_VIEWS_LOCATED = 20  # of an identity
 _VIEWS_COMPARED = 5  # of an identity: each with each other
-_PIXELS_COMPARED = 128_000_000  # in all, some ten seconds
+_PIXELS_COMPARED = 32_000_000  # in all, two or three seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +181,10 @@ class Standpoints:
 
 
 def standpoints(out: Path) -> Standpoints:
-    """Where the cameras of the chosen identities stand."""
+    """Where the cameras of the chosen identities stand, of up to twenty views of each."""
     dataset = load(out, only=())
-    poses = [view["cam2world"] for place in samples.choose(dataset) for view in samples.views(dataset, place)]
+    chosen = (samples.views(dataset, place, _VIEWS_LOCATED) for place in samples.choose(dataset))
+    poses = [view["cam2world"] for views in chosen for view in views]
     return Standpoints(np.asarray(poses, np.float64)[:, :3, 3])
 
 

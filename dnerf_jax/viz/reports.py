@@ -148,7 +148,10 @@ def table(
             color = "rgb({}, {}, {})".format(*(int(value) for value in colors[i]))
             cells[0] = f'<span class="swatch" style="background: {color}"></span>' + cells[0]
         body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    parts = [f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>', *body, "</tbody>"]
+    # What may be wider than the page has to be reached by keys.
+    said = html.escape(f"Table of {', '.join(filter(None, columns))}")
+    frame = f'<div class="scroll" tabindex="0" role="group" aria-label="{said}">'
+    parts = [f"{frame}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>", *body, "</tbody>"]
     return "\n".join([*parts, "</table></div>"])
 
 

@@ -181,10 +181,14 @@ def test_escaped_texts_are_on_one_line():
     assert "\n" not in card_sections.escaped("a\n# b") and card_sections.escaped(" a\n\tb ") == "a b"
 
 
-def test_views_of_sizes():
+def counts_of(**views):
+    """Statistics of splits of one view for each identity."""
+    splits = {name: statistics.SplitCounts(number, np.zeros(0), np.zeros(0), number) for name, number in views.items()}
+    return statistics.Statistics(splits, None, {}, 0, (), ())
+
+
+def test_sizes_are_in_powers_of_ten_and_empty_splits_have_no_files():
+    told = description.Description(Plan(modalities=("image",)), {}, {}, 16, {})
     for views, name in ((999, "n<1K"), (1000, "1K<n<10K"), (10**7, "10M<n<100M")):
-        told = description.Description(Plan(modalities=("image",)), {}, {}, 16, {})
-        counts = statistics.Statistics(
-            {"train": statistics.SplitCounts(1, np.zeros(0), np.zeros(0), views)}, None, {}, 0, (), ()
-        )
-        assert f"- {name}\n" in card.front_matter(told, counts)
+        assert f"- {name}\n" in card.front_matter(told, counts_of(train=views))
+    assert "test" not in card.front_matter(told, counts_of(train=1, test=0))
