@@ -128,10 +128,12 @@ class _Comparison:
     def __init__(self, out: Path, read: Description, model: Model, findings: Findings, compared: Compared) -> None:
         self.out, self.read, self.plan, self.model = out, read, read.plan, model
         self.findings, self.compared, self.stack = findings, compared, provenance.stack()
-        self.before = read.content.get(description.RELABELLED)
-        self.merge: merging.Merge | None = None
-        if isinstance(self.before, Mapping) and self.before.get("classes") and model.label_map is not None:
-            self.merge = merging.merge(model.label_map, self.before["classes"])
+        self.history = merging.history(read.content, out / description.NAME)
+        self.merges: list[merging.Merge] = []
+        self.label_map = model.label_map
+        for names in self.history or () if self.label_map is not None else ():
+            self.merges.append(merging.merge(self.label_map, names))
+            self.label_map = self.merges[-1].label_map
 
     def description(self) -> None:
         """Finds what dataset.json and labelmap.json say otherwise than the checkpoint."""
@@ -142,10 +144,9 @@ class _Comparison:
             if found.get(name) != expected.get(name):
                 text = f"{name} is {found.get(name)!r:.200}, of the plan and the checkpoint {expected.get(name)!r:.200}"
                 self.findings.add(path, text, remedy="restore it")
-        if "mask" in self.plan.modalities:
-            label_map = self.model.label_map if self.merge is None else self.merge.label_map
-            if png.load_label_map(path := self.out / description.LABEL_MAP) != label_map:
-                self.findings.add(path, "it has other classes than the checkpoint", remedy="restore it")
+        path = self.out / description.LABEL_MAP
+        if "mask" in self.plan.modalities and png.load_label_map(path) != self.label_map:
+            self.findings.add(path, "it has other classes than the checkpoint", remedy="restore it")
 
     def group(self, shard: Shard, start: int) -> None:
         """Renders a group again, and compares all that it has."""
@@ -158,7 +159,7 @@ class _Comparison:
             identical = [self._view(shard, stored, rendered, v, same) for v in range(self.plan.views_per_identity)]
             for kind, data in stored.objects.items():
                 self._object(shard, stored, rendered, kind, data, same)
-            if self.before is None:
+            if self.history is None:
                 self._rules(shard, rendered)
             self.compared.views += len(identical)
             self.compared.identical += sum(identical)
@@ -167,8 +168,8 @@ class _Comparison:
         """Whether a view is identical; what is less alike than it has to be is found."""
         forms, view, identical = self.read.forms, rendered.views[v], True
         numbers = {name: record.stored(form, getattr(view, name)) for name, form in forms.items()}
-        if self.merge is not None:
-            numbers |= merging.merge_numbers(self.merge, forms, numbers)
+        for merge in self.merges:
+            numbers |= merging.merge_numbers(merge, forms, numbers)
         for name, form in forms.items():
             held = record.decode(form, stored.views[v][form.suffix])
             if held.shape == numbers[name].shape and np.array_equal(held, numbers[name]):
@@ -177,7 +178,7 @@ class _Comparison:
             identical = False
             value = score(name, form, held, numbers[name]) if held.shape == numbers[name].shape else 0.0
             self._tell(name, value)
-            exact = same and (self.before is None or name in LABELS)
+            exact = same and (self.history is None or name in LABELS)
             if exact or value < (LEAST_PSNR if name == "image" else LEAST_SHARE):
                 self._find(shard, VIEWS, f"{stored.samples[v]['key']}.{form.suffix}", name, value, exact)
         return identical
@@ -202,10 +203,10 @@ class _Comparison:
 
     def _encoded(self, kind: str, made: Plan, rendered: Rendered) -> bytes:
         data = writing.encode_object(kind, made, self.model, rendered)
-        if self.merge is None:
-            return data
         scale = self.model.generator.config.rendering.metres_per_unit
-        return merging.merge_object(self.merge, kind, data, metres_per_unit=scale)
+        for merge in self.merges:
+            data = merging.merge_object(merge, kind, data, metres_per_unit=scale)
+        return data
 
     def _rules(self, shard: Shard, rendered: Rendered) -> None:
         """Finds an identity that the plan's rules would have dropped."""

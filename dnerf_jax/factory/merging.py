@@ -11,11 +11,12 @@ a few borders, where a class of two halves outweighs the whole one, it has its m
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
 
-from dnerf_jax.factory import record
+from dnerf_jax.factory import description, record
 from dnerf_jax.factory.record import Form
 from dnerf_jax.io import files, ply
 from dnerf_jax.ops.labels import LabelMap
@@ -60,6 +61,24 @@ def merge(label_map: LabelMap, names: Mapping[str, str]) -> Merge:
     table[: len(every)] = [new.index(name) for name in every]
     colors = tuple(label_map.colors[every.index(name)] for name in new)
     return Merge(classes, table, LabelMap(tuple(new), colors))
+
+
+def history(content: Mapping[str, Any], source: Path) -> list[Mapping[str, str]] | None:
+    """The new names that labels got one after the other; None where a dataset has the labels that it was made with.
+
+    content: of its dataset.json, which `source` names. Raises ValueError: what it says of that is damaged.
+    """
+    before = content.get(description.RELABELLED)
+    if before is None:
+        return None
+    steps = before.get("classes") if isinstance(before, dict) else None
+    if not isinstance(steps, list) or not all(isinstance(names, dict) for names in steps):
+        raise ValueError(f"{source}: {description.RELABELLED} is {before!r:.200}: restore it")
+    if not all(isinstance(new, str) for names in steps for new in names.values()):
+        raise ValueError(
+            f"{source}: {description.RELABELLED} has classes that are no names: {steps!r:.200}: restore it"
+        )
+    return steps
 
 
 def merge_numbers(made: Merge, forms: Mapping[str, Form], numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -88,11 +88,9 @@ class _Relabelling:
 
     def describe(self) -> None:
         """Writes dataset.json and labelmap.json. Raises ValueError: another dataset is there."""
-        before = self.read.content.get(RELABELLED)
-        classes = None if self.merge is None else dict(self.merge.classes)
-        if self.model is None and isinstance(before, Mapping) and before.get("classes"):
-            # Names of names: what the branch's own classes are called in the end.
-            classes = {name: self.merge.classes.get(new, new) for name, new in before["classes"].items()}
+        # Labels that are kept may have had other names before.
+        classes = [*(merging.history(self.read.content, self.source / NAME) or ())] if self.model is None else []
+        classes += [] if self.merge is None else [dict(self.merge.classes)]
         origin = self.read.checkpoint if self.model is None else provenance.origin(self.model)
         content = dict(self.read.content) | {
             "plan": schema.as_json(self.plan),

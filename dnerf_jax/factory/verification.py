@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dnerf_jax.factory import description, plan, record, shards
+from dnerf_jax.factory import description, merging, plan, record, shards
 from dnerf_jax.factory.contents import Contents, Draw
 from dnerf_jax.factory.plan import Drops, Plan, Shard
 from dnerf_jax.factory.shards import FOLDERS, VIEWS, Tar
@@ -85,6 +85,7 @@ def check(
         read = description.read(out)
         if read.plan.num_views > _MOST:
             raise ValueError(f"{path} plans {read.plan.num_views:.3g} views, expected {_MOST:,} at most")
+        merging.history(read.content, path)
         label_map = png.load_label_map(out / description.LABEL_MAP) if "mask" in read.plan.modalities else None
     except ValueError as error:
         findings.add(path, str(error), remedy=_RESTORE)

@@ -28,6 +28,9 @@ def forge(out: Path, name: str, change: Change, folder: str = "data", sidecar: d
                 continue
             numbers = {key: record.decode(form, found[form.suffix]) for key, form in read.forms.items()}
             sample["pixels"] = {key: record.pixel_hash(array) for key, array in numbers.items()}
+            if "mask" not in numbers:
+                sample.pop("area", None)
+                continue
             sample["area"] = [int((numbers["mask"] == label).sum()) for label in range(len(sample["area"]))]
         shard = plan.Shard(old["split"], int(name.rsplit("-", 1)[1]), old["identities"])
         text = shards.sidecar_text(shard, tar, old["samples"], old["drops"], old["stack"])

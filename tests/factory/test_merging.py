@@ -81,3 +81,12 @@ def test_what_is_no_such_file_is_refused(tmp_path):
         merging.merge(LABELS, {"hari": "head"})
     with pytest.raises(ValueError, match="names must be non-empty"):
         merging.merge(LABELS, {"hair": " "})
+
+
+def test_a_history_is_what_it_should_be_or_refused(tmp_path):
+    assert merging.history({}, tmp_path) is None
+    steps = [{"hair": "head"}, {"head": "top"}]
+    assert merging.history({"relabelled_from": {"checkpoint": {}, "classes": steps}}, tmp_path) == steps
+    for wrong in (3, [], {}, {"classes": None}, {"classes": ["hair"]}, {"classes": [{"hair": 3}]}):
+        with pytest.raises(ValueError, match=f"{tmp_path}: relabelled_from"):
+            merging.history({"relabelled_from": wrong}, tmp_path)
