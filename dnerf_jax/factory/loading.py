@@ -73,9 +73,10 @@ class Dataset(Sequence[Record]):
         found: Record = {"key": own["key"], "identity": own["identity"], "view": own["view"]}
         for modality, form in self.forms.items():
             try:
-                found[modality] = record.restored(form, record.decode(form, members[form.suffix]))
+                numbers = record.restored(form, record.decode(form, members[form.suffix]))
             except ValueError as error:
                 raise ValueError(f"{shard}: {own['key']}.{form.suffix}: {error}") from error
+            found[modality] = np.require(numbers, requirements="W")  # a copy, unless it is one already
         return found | {entry: np.asarray(own[entry], np.float32) for entry in ("z", "cam2world", "intrinsics")}
 
     def files(self, index: int) -> dict[str, bytes]:

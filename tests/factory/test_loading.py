@@ -54,6 +54,7 @@ def test_a_record_has_types_and_shapes(data):
         "cam2world": (wide, (4, 4)),
         "intrinsics": (wide, (3, 3)),
     }
+    assert all(value.flags.writeable for value in record.values() if isinstance(value, np.ndarray))
     assert "views of" in repr(data)
 
 
