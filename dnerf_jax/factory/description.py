@@ -98,6 +98,7 @@ def read(out: Path) -> Description:
         raise ValueError(f"{out} is no dataset: it has no {NAME}. Name the folder that dnerf_jax.generate wrote")
     content = files.read_json(path, "the description of a dataset")
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(content.get(name), kind)]
+    wrong = wrong or [f"forms.{name}" for name, form in content["forms"].items() if not isinstance(form, dict)]
     if wrong or content["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"{path} lacks {wrong}: restore it"

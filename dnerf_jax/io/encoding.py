@@ -6,6 +6,7 @@ zlib of the host. Any reader opens them; `decode_png` uses Pillow.
 
 import io
 import struct
+import tokenize
 import zlib
 
 import numpy as np
@@ -78,7 +79,7 @@ def decode_npy(data: bytes) -> np.ndarray:
         if dtype.hasobject or count > _NPY_LIMIT or len(data) - buffer.tell() != count * dtype.itemsize:
             raise ValueError(f"it claims {dtype} {shape}, and has {len(data)} bytes")
         return np.frombuffer(data, dtype, count, buffer.tell()).reshape(shape, order="F" if fortran else "C")
-    except (ValueError, EOFError) as error:
+    except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"the NPY is damaged: {error!s:.200}") from error
 
 

@@ -15,13 +15,17 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from dnerf_jax.factory import description, provenance, shards
-from dnerf_jax.factory.plan import Plan, Shard
+from dnerf_jax.factory import description, provenance, record, shards, verification, writing
+from dnerf_jax.factory.plan import Cloud, Plan, Shard
+from dnerf_jax.factory.plan import shards as shards_of
+from dnerf_jax.factory.render import Rendered
 from dnerf_jax.io import arrays, checkpoints, files, packs, ply, png
 from dnerf_jax.models import generator as eg3d
 from dnerf_jax.models import semantic
 from dnerf_jax.models.model import Model
+from dnerf_jax.models.scenes import View
 from dnerf_jax.networks.superresolution import SuperresolutionConfig
+from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.points import PointCloud
 from dnerf_jax.training import logs, runs
@@ -180,6 +184,35 @@ def _make_sidecar(folder):
     files.write_text(shards.sidecar_path(folder, shard.name), shards.sidecar_text(shard, tar, samples, [], {}))
 
 
+def _make_shards(folder):
+    """A dataset of random numbers, two identities of two views, all in one shard."""
+    draws, labelled = np.random.default_rng(6), model()
+    names = ("image", "mask", "depth_z", "normal", "confidence", "points")
+    plan = Plan(0, 2, 2, splits=(("train", 1),), modalities=names, cloud=Cloud(9))
+    config, shard, encoded = labelled.generator.config, next(shards_of(plan)), []
+    description.write(plan, config, LABELS, provenance.origin(labelled), folder, begun=False)
+    for identity in shard.identities:
+        numbers = {"image": draws.uniform(-1, 1, (2, 8, 8, 3)), "mask": draws.integers(0, 3, (2, 8, 8), np.uint8)}
+        numbers |= {name: draws.uniform(0, 1, (2, 8, 8)) for name in ("depth_z", "confidence")}
+        numbers["normal"] = draws.uniform(-1, 1, (2, 8, 8, 3))
+        rest = dict.fromkeys({field.name for field in dataclasses.fields(View)} - numbers.keys())
+        rest["camera"] = Camera(*(_views()[name][:2] for name in ("cam2world", "intrinsics")))
+        rest["opacity"] = np.ones((2, 8, 8))
+        rendered = Rendered(identity, 0, draws.standard_normal(4), View(**rest | numbers), None)
+        views = [writing.encode_view(plan, labelled, record.forms(plan, config), shard, rendered, v) for v in (0, 1)]
+        cloud = PointCloud(draws.uniform(-1, 1, (9, 3)), draws.integers(0, 256, (9, 3)), np.arange(9) % 3, LABELS)
+        objects = {"points": writing.object_sample("points", identity, 0, ply.encode_cloud(cloud))}
+        encoded.append(writing.Encoded(identity, views, objects, []))
+    writing.write_encoded(plan, shard, encoded, folder, {"fingerprint": "0" * 16})
+
+
+def _verify(path):
+    findings = verification.Findings()
+    verification.check(next(folder for folder in path.parents if (folder / description.NAME).exists()), findings)
+    if findings.total:
+        raise ValueError(str(findings.listed[0]))
+
+
 def _read_sidecar(path):
     shards.read_head(path.parent.parent, "train-000000")
     shards.read_sidecar(path.parent.parent, "train-000000")
@@ -220,6 +253,7 @@ KINDS = {
     "settings": Kind(_make_run, runs.SETTINGS, _remember),
     "dataset": Kind(_make_dataset, description.NAME, lambda path: description.read(path.parent)),
     "sidecar": Kind(_make_sidecar, "data/*.json", _read_sidecar),
+    "shards": Kind(_make_shards, "**/*", _verify),
     "config": Kind(_make_checkpoint, "config.json", _load_checkpoint),
     "checkpoint": Kind(_make_checkpoint, "*/**/*", _load_checkpoint),
     "json": Kind(lambda folder: files.write_json(folder / "a.json", {"a": [1, {"b": "c"}]}), "a.json", files.read_json),
