@@ -50,8 +50,9 @@ def write(out: Path) -> None:
 
 
 def identifier(told: Description) -> str:
-    """What the dataset is called where names have no spaces: by its checkpoint and seed."""
-    return f"dnerf_jax_{told.checkpoint.get('fingerprint', 'unknown')}_{told.plan.seed}"
+    """What the dataset is called where names have no spaces: by generator, semantic branch and seed."""
+    origin = [told.checkpoint.get(name) for name in ("fingerprint", "semantic_fingerprint")]
+    return "_".join(["dnerf_jax", *(str(part) for part in origin if part), str(told.plan.seed)])
 
 
 def title(told: Description) -> str:

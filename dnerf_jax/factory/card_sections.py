@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnerf_jax.factory import shards
-from dnerf_jax.factory.description import FRAME, Description
+from dnerf_jax.factory.description import FRAME, RELABELLED, Description
 from dnerf_jax.factory.plan import Drops, Plan
 from dnerf_jax.factory.space import said
-from dnerf_jax.factory.statistics import Standpoints, Statistics, stack_said
+from dnerf_jax.factory.statistics import Standpoints, Statistics
 
 _DISTRIBUTIONS = {
     "uniform": "yaws one in each of equal parts of ±{yaw:g}°, pitches uniform within ±{pitch:g}°",
@@ -215,10 +215,11 @@ def _provenance(told: Description, counts: Statistics) -> str:
         ["generator", f"`{origin.get('fingerprint')}`"],
         ["semantic branch", f"`{origin.get('semantic_fingerprint')}`"],
         *([escaped(name), escaped(str(text))] for name, text in origin.items() if not name.endswith("fingerprint")),
+        *_before(told),
         ["seed", str(plan.seed)],
         ["batch, memory", f"{plan.batch}, {plan.memory_mib} MiB"],
     ]
-    rows += [[f"stack of {number:,} shards", escaped(stack_said(stack))] for stack, number in counts.stacks]
+    rows += [[f"stack of {number:,} shards", escaped(stack)] for stack, number in counts.stacks.items()]
     head = (
         "A dataset is a function of the checkpoint, the plan (dataset.json) and the index. Within a stack it is the "
         "same byte by byte, however it was made; across stacks pixels may differ in their last bit."
@@ -226,11 +227,21 @@ def _provenance(told: Description, counts: Statistics) -> str:
     return f"{head}\n\n{table(['', ''], rows, numbers=False)}"
 
 
+def _before(told: Description) -> list[list[str]]:
+    """Of a dataset whose labels were made anew, what they were before."""
+    before = told.content.get(RELABELLED)
+    if not before:
+        return []
+    merged = [f"{old} → {new}" for names in before["classes"] for old, new in names.items() if old != new]
+    rows = [["relabelled; the branch before", f"`{before['checkpoint'].get('semantic_fingerprint')}`"]]
+    return rows + ([["classes with another name", escaped(", ".join(merged))]] if merged else [])
+
+
 def _verifying() -> str:
     return (
-        "`python -m dnerf_jax.verify --dataset DIR` checks sums, gaps and splits, and renders a random subset again "
-        "from provenance alone. Beside every tar a JSON file has its sha256, the place of every member, and hashes of "
-        "the decoded pixels."
+        "`python -m dnerf_jax.verify --dataset DIR` looks at every file: sums, gaps, splits, pixels, cameras. With "
+        "`--checkpoint` it renders a random subset again, from provenance alone. Beside every tar a JSON file has its "
+        "sha256, the place of every member, and hashes of the decoded pixels."
     )
 
 

@@ -170,7 +170,7 @@ def _drops(counts: Statistics) -> list[str]:
 def _origin(told: Description, counts: Statistics) -> list[str]:
     rows = [(name.replace("_", " "), value) for name, value in told.checkpoint.items()]
     rows += [("seed", told.plan.seed), ("truncation psi", f"{told.plan.truncation_psi:g}")]
-    rows += [(f"stack of {number:,} shards", statistics.stack_said(stack)) for stack, number in counts.stacks]
+    rows += [(f"stack of {number:,} shards", stack) for stack, number in counts.stacks.items()]
     return [reports.heading("Provenance"), reports.terms(rows)]
 
 

@@ -18,6 +18,7 @@ from dnerf_jax.factory import description, samples, shards
 from dnerf_jax.factory.loading import Record, load
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.plan import split_sizes
+from dnerf_jax.factory.rerendering import LABELS_STACK
 from dnerf_jax.io import png
 from dnerf_jax.ops import cameras, consistency
 from dnerf_jax.ops.labels import LabelMap
@@ -68,7 +69,7 @@ class Statistics:
       label_map: of the masks, or None.
       drops: how many draws were rejected, by rule.
       redrawn: identities of which one was.
-      stacks: what the shards were rendered on, and how many of them, most first.
+      stacks: how many shards were rendered on which stack, said in a line; most first.
       tars: all files of data, in the order of the splits, views first.
     """
 
@@ -76,7 +77,7 @@ class Statistics:
     label_map: LabelMap | None
     drops: Mapping[str, int]
     redrawn: int
-    stacks: tuple[tuple[Mapping[str, Any], int], ...]
+    stacks: Mapping[str, int]
     tars: tuple[TarFile, ...]
 
     @property
@@ -101,7 +102,6 @@ def collect(out: Path) -> Statistics:
     }
     drops: collections.Counter[str] = collections.Counter()
     stacks: collections.Counter[str] = collections.Counter()
-    known: dict[str, Mapping[str, Any]] = {}
     tars: dict[str, list[TarFile]] = {folder: [] for folder in shards.folders(plan)}
     redrawn = 0
     for shard in shards_of(plan):
@@ -115,23 +115,19 @@ def collect(out: Path) -> Statistics:
             counts.bytes += sidecar["bytes"]
             if folder != shards.VIEWS:
                 continue
-            stack = sidecar["stack"]
-            known[stack.get("fingerprint", "unknown")] = stack
-            stacks[stack.get("fingerprint", "unknown")] += 1
+            stacks[_said(sidecar["stack"])] += 1
             drops.update(drop["rule"] for drop in sidecar["drops"])
             redrawn += len({drop["identity"] for drop in sidecar["drops"]})
             counts.views += len(sidecar["samples"])
             for area in _areas(sidecar, classes, shards.sidecar_path(out, shard.name)):
                 counts.pixels += area
                 counts.showing += area > 0
-    # A tie is broken by the fingerprint, so that the order is that of the content.
-    ordered = sorted(stacks.items(), key=lambda entry: (-entry[1], entry[0]))
     return Statistics(
         splits,
         label_map,
         dict(sorted(drops.items())),
         redrawn,
-        tuple((known[fingerprint], number) for fingerprint, number in ordered),
+        dict(sorted(stacks.items(), key=lambda entry: (-entry[1], entry[0]))),
         tuple(tar for found in tars.values() for tar in found),
     )
 
@@ -148,11 +144,12 @@ def _areas(sidecar: Mapping[str, Any], classes: int, path: Path) -> Iterator[np.
         yield np.asarray(area, np.int64)
 
 
-def stack_said(stack: Mapping[str, Any]) -> str:
-    """A stack on one line: its fingerprint, device, threads and versions."""
+def _said(stack: Mapping[str, Any]) -> str:
+    """A stack on one line: its fingerprint, device, threads and versions, and the stack of newer labels."""
     versions = ", ".join(f"{name} {version}" for name, version in stack.get("versions", {}).items() if version)
     threads = f", {stack['threads']} threads" if stack.get("threads") else ""
-    return f"{stack.get('fingerprint', 'unknown')}: {stack.get('device', 'unknown')}{threads}; {versions}"
+    labels = f"; labels by {_said(stack[LABELS_STACK])}" if LABELS_STACK in stack else ""
+    return f"{stack.get('fingerprint', 'unknown')}: {stack.get('device', 'unknown')}{threads}; {versions}{labels}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
