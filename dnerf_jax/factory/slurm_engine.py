@@ -5,6 +5,7 @@ dataset. A job that its time limit or a preemption ends is queued again, and goe
 """
 
 import dataclasses
+import logging
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 import jax
 
-from dnerf_jax.factory import engines
+from dnerf_jax.factory import engines, shards
 from dnerf_jax.factory.plan import Shard
 from dnerf_jax.factory.watching import Watch
 from dnerf_jax.factory.work import Job
@@ -24,6 +25,7 @@ from dnerf_jax.training import process
 
 FOLDER = Path("run", "slurm")  # in that of the dataset
 _USUAL = {"timeout_min": 1440, "cpus_per_task": 1, "mem_gb": 4}  # of a job, in submitit's words
+_GRACE = 60.0  # seconds that jobs have for ending once all is done; Slurm without accounting does not say that they did
 _REQUEUED = 20  # times at most that a job may run into its time limit
 # By which submitit says that there is no Slurm, or that it does not take the jobs so.
 _REFUSED = (RuntimeError, NameError, ValueError, TypeError, AssertionError)
@@ -48,6 +50,7 @@ def on_slurm(
     Raises ValueError: there is no Slurm, it does not take the jobs, or a job failed, whose traceback is printed.
     """
     submitit, cluster = _submitit(), cluster or "slurm"
+    logging.getLogger("submitit").setLevel(logging.ERROR)  # where Slurm keeps no accounts it says so again and again
     count = min(workers or 1, len(order))
     try:
         folder = Path(job.out) / FOLDER
@@ -58,11 +61,17 @@ def on_slurm(
         raise ValueError(f"{cluster} does not take these jobs: {error}") from error
     try:
         watch.begin(f"{count} job{'s' * (count > 1)} of {cluster} ({left[0].job_id.split('_')[0]}), logs in {folder}")
-        while left:
+        todo, done_at = list(reversed(order)), float("inf")
+        while left and time.monotonic() < done_at + _GRACE:
             for ended in [submitted for submitted in left if submitted.done()]:
                 left.remove(ended)
                 _look_at(ended, submitit)
-            watch.look()
+            if todo:
+                watch.look()
+            while todo and shards.is_done(job.plan, todo[-1], Path(job.out)):
+                todo.pop()
+            if not todo:
+                done_at = min(done_at, time.monotonic())
             time.sleep(1.0)
     finally:
         for submitted in left:
