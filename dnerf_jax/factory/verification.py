@@ -8,6 +8,7 @@ edited with all its hashes, is found by `rerendering`.
 """
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -140,6 +141,7 @@ class _Checker:
         try:
             sidecar = shards.read_sidecar(self.out, name, folder)
             shard = self._shard(split, number, sidecar)
+            self._require_same_heads(name, folder, sidecar)
             samples = list(self._samples(folder, shard, sidecar))
         except ValueError as error:
             self.findings.add(beside, str(error).removeprefix(f"{beside} "))
@@ -162,6 +164,17 @@ class _Checker:
         self.checked.bytes += sidecar["bytes"]
         if folder == VIEWS and len(self.checked.stacks) < _LISTED:
             self.checked.stacks.setdefault(str(sidecar["stack"].get("fingerprint")), sidecar["stack"])
+
+    def _require_same_heads(self, name: str, folder: str, sidecar: Mapping[str, Any]) -> None:
+        """Raises ValueError: a sidecar's first line says otherwise than the whole, or that of the views does."""
+        heads = {"its first line": shards.read_head(self.out, name, folder)}
+        with contextlib.suppress(ValueError):  # which is found where the views are looked at
+            views = shards.read_head(self.out, name)
+            heads["that of the views"] = {entry: views[entry] for entry in ("identities", "drops", "stack")}
+        for what, head in heads.items():
+            for entry, value in head.items():
+                if sidecar[entry] != value:
+                    raise ValueError(f"{entry} is {sidecar[entry]!r:.100}, {what} says {value!r:.100}")
 
     def _shard(self, split: str, number: int, sidecar: Mapping[str, Any]) -> Shard:
         """The shard as planned. Raises ValueError: it is not that of the sidecar."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dnerf_jax import verify
-from dnerf_jax.factory import rerendering, shards, verification
 from dnerf_jax.factory import plan as plans
+from dnerf_jax.factory import rerendering, shards, verification
 from dnerf_jax.io import encoding
 from tests.factory import forging
 from tests.factory.forging import edit_json, forge, moved, of, own
@@ -163,9 +163,16 @@ def _grown(out):
 
 def _unmeasured(out):
     path = out / "data" / "train-000000.json"
-    sidecar = json.loads(path.read_text())
-    sidecar["samples"][2]["area"][1] += 1
-    path.write_text(json.dumps(sidecar))
+    path.write_text(re.sub(r'("area":\[)\d+', r"\g<1>99", path.read_text()))
+
+
+def _joined(out):
+    edit_json(out / "data" / "test-000000.json", lambda said: None)
+
+
+def _another_stack(out):
+    path = out / "clouds" / "train-000000.json"
+    path.write_text(re.sub(r'"threads": \d+', '"threads": 99', path.read_text()))
 
 
 def _other_pixels(out):
@@ -207,6 +214,8 @@ FAULTS = {
     "classes recoloured": (_classes_recoloured, r"00000000_00: mask.png: its palette has other colours"),
     "another number of identities": (_grown, r"dataset.json: views is 12, of its plan 2000000", r"it is missing"),
     "wrong areas": (_unmeasured, r"000000.tar: 00000002_00: mask.png: its classes have the pixels"),
+    "another stack": (_another_stack, r"clouds/train-000000.json: stack is .* that of the views says"),
+    "lines joined": (_joined, r"data/test-000000.json: cannot be read as the sidecar of a shard"),
     "pixels of another size": (_other_pixels, r"00000002_01: mask.png: its numbers are \(8, 8\), expected 16 x 16"),
     "a drop that cannot be": (_dropped, r"train-000000.json: it has the drop .* cannot be"),
     "an attempt without a drop": (_other_attempt, r"train-000000.json: 00000000_01: attempt is 1, expected 0"),
