@@ -117,10 +117,14 @@ def march(
 
 def feature_image(config: GeneratorConfig, samples: Samples) -> jax.Array:
     """The rendered features (..., F) of rays (...), in [-1, 1]; the first three channels are the raw image."""
-    image = volume.composite(samples.weights, samples.features)
+    return to_image(config, volume.composite(samples.weights, samples.features), samples.opacity)
+
+
+def to_image(config: GeneratorConfig, composited: jax.Array, opacity: jax.Array) -> jax.Array:
+    """Composited features (..., F) of rays of opacity (...) as those of an image, in [-1, 1], with what lies behind."""
     if config.rendering.white_back:
-        image = image + 1 - samples.opacity[..., None]
-    return image * 2 - 1
+        composited = composited + 1 - opacity[..., None]
+    return composited * 2 - 1
 
 
 def _decode_along(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 from numpy.typing import ArrayLike
 
-from dnerf_jax.models import generator, marching, occupancy, semantic, surfaces
+from dnerf_jax.models import generator, marching, occupancy, semantic, skipping, surfaces
 from dnerf_jax.models.generator import Generator, GeneratorConfig
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.occupancy import Bounds
@@ -156,9 +156,10 @@ def render(
       resolution: of the neural rendering; None is the checkpoint's. Static under `jit`.
       rows_at_once: how many rows of rays of every view are rendered together, a divisor of the resolution; None is as
         many as `rows_that_fit` MEMORY. The result does not depend on it. Static under `jit`.
-      skip_empty: leaves out what is empty or hidden: several times faster, and nearly the same view (labels on 99.9 %
-        of the pixels). For making data: it has no gradients. Static under `jit`.
-      bounds: with `skip_empty`, what `bounds` found of the scene; None has it found for this call.
+      skip_empty: leaves out what is empty or hidden: for making data fast. The same view to 70 dB and more, and without
+        gradients; see `skipping`. Static under `jit`.
+        Views are rendered one after the other: `rows_at_once` is best what fits one.
+      bounds: what `bounds` found of the scene, for `skip_empty`; None has it found for this call.
 
     Under an outer `vmap` the rows of all views of the batch are rendered together: choose fewer then.
 
@@ -179,10 +180,16 @@ def render(
     rows = rows_that_fit(model, resolution, views=math.prod(batch)) if rows_at_once is None else rows_at_once
     if resolution % checks.count("rows_at_once", rows):
         raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
-    of_depths, of_noise = _split_each(key)
-    one = functools.partial(_render_one, model, resolution, rows)
-    shapes = scene.batch_shape, camera.batch_shape, () if key is None else key.shape
-    features, semantic_features, surface = broadcasting.over_batch(one, batch, shapes, scene, camera, of_depths)
+    of_depths, of_noise = broadcasting.split_each(key)
+    if not skip_empty or (model.semantic is not None and not model.semantic.config.density_prior):
+        bounds = None  # a branch's own density may lie anywhere
+    elif bounds is None:
+        bounds = _find_bounds(model, scene)
+    shapes = [() if x is None else x.batch_shape for x in (scene, camera, bounds)]
+    shapes.insert(2, () if key is None else key.shape)
+    one, entry = functools.partial(_render_one, model, resolution, rows), (scene, camera, of_depths, bounds)
+    found = broadcasting.over_batch(one, batch, shapes, *entry, one_by_one=bounds is not None)
+    features, semantic_features, surface = found
 
     ws = jnp.broadcast_to(scene.ws, batch + scene.ws.shape[-2:])
     image = generator.super_resolve(model.generator, features, ws, key=of_noise)
@@ -214,11 +221,13 @@ def render(
 
 
 def bounds(model: Model, scene: Scene) -> Bounds:
-    """Where the scene (...) may hold anything: once per scene, for all its views with `skip_empty`."""
+    """Where the scene (...) may hold anything: once per scene, for all its views with `skip_empty`.
+
+    Raises ValueError: as `check`.
+    """
     check(model, scene)
-    one = functools.partial(occupancy.bounds, model.generator)
-    batch = scene.batch_shape
-    return broadcasting.over_batch(one, batch, (batch,), scene.planes, one_by_one=True)
+    one, batch = functools.partial(occupancy.bounds, model.generator), scene.batch_shape
+    return broadcasting.over_batch(one, batch, (batch,), scene.planes, one_by_one=True)  # type: ignore[no-any-return]
 
 
 def check(model: Model, scene: Scene) -> None:
@@ -270,20 +279,21 @@ def rows_that_fit(model: Model, resolution: int, *, views: int = 1, memory: floa
     return max([rows for rows in divisors if rows * row <= memory], default=1)
 
 
-def _split_each(key: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
-    """Two keys for each of keys (...), or none for none."""
-    if key is None:
-        return None, None
-    both = jax.vmap(jax.random.split)(key.reshape(-1)).reshape((*key.shape, 2))
-    return both[..., 0], both[..., 1]
-
-
 def _render_one(
-    model: Model, resolution: int, rows: int, scene: Scene, camera: Camera, key: jax.Array | None
+    model: Model,
+    resolution: int,
+    rows: int,
+    scene: Scene,
+    camera: Camera,
+    key: jax.Array | None,
+    bounds: Bounds | None,
 ) -> tuple[jax.Array, jax.Array | None, surfaces.Surface]:
     """Feature image, semantic features or None, and surface of one scene from one camera."""
     options = model.generator.config.rendering
     rays = cameras.rays(camera, resolution)
+    if bounds is not None:
+        planes, limits = (scene.planes, scene.semantic_planes), marching.ray_limits(options, rays)
+        return skipping.render(model, planes, bounds, rays, limits, rays_at_once=rows * resolution, key=key)
     uniforms = marching.draw_uniforms(options, (resolution, resolution), key=key)
     every = rays, uniforms, marching.ray_limits(options, rays)
     if rows == resolution:
@@ -305,3 +315,6 @@ def _render_rows(model: Model, scene: Scene, rows: Any) -> tuple[jax.Array, jax.
     normal = surfaces.normals(model.generator, scene.planes, samples)
     surface = surfaces.Surface(samples.distance, samples.opacity, normal)
     return marching.feature_image(config, samples), semantic_features, surface
+
+
+_find_bounds = bounds  # where an argument has its name

@@ -1,6 +1,6 @@
 """Functions of one entry over a batch of them, whose arguments may each be there once for several entries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import jax
 def over_batch(
     function: Callable[..., Any],
     batch: tuple[int, ...],
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: Sequence[tuple[int, ...]],
     *arguments: Any,
     one_by_one: bool = False,
 ) -> Any:
@@ -35,6 +35,14 @@ def over_batch(
 def with_batch(tree: Any, dims: int, batch: tuple[int, ...]) -> Any:
     """Arrays whose first `dims` dimensions are reshaped to `batch`."""
     return jax.tree.map(lambda x: x.reshape(batch + x.shape[dims:]), tree)
+
+
+def split_each(key: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
+    """Two keys for each of keys (...), or none for none."""
+    if key is None:
+        return None, None
+    both = jax.vmap(jax.random.split)(key.reshape(-1)).reshape((*key.shape, 2))
+    return both[..., 0], both[..., 1]
 
 
 def _vmap(function: Callable[..., Any], axes: tuple[bool, ...]) -> Callable[..., Any]:

@@ -39,3 +39,12 @@ def test_loops_that_are_mapped_end_with_their_entry():
         return str(program(entries))
 
     assert "scan" in loops(True) and "scan" not in loops(False)
+
+
+def test_keys_are_split_entry_by_entry():
+    keys = jax.random.split(jax.random.key(0), 6).reshape(2, 3)
+    first, second = broadcasting.split_each(keys)
+    assert first.shape == second.shape == (2, 3)
+    expected = jax.random.split(jax.random.split(jax.random.key(0), 6)[4])
+    assert (jax.random.key_data(first[1, 1]) == jax.random.key_data(expected[0])).all()
+    assert broadcasting.split_each(None) == (None, None)
