@@ -31,7 +31,7 @@ LEAST_PSNR, LEAST_SHARE, LEAST_POINTS = 50.0, 0.999, 0.99  # across stacks, of i
 # How near numbers are that agree, relative and absolute.
 _NEAR = {"mask": (0.0, 0.0), "depth_z": (1e-3, 0.0), "distance": (1e-3, 0.0), "normal": (0.0, 0.02)}
 _NEAR |= {"opacity": (0.0, 0.01), "confidence": (0.0, 0.01), "logits": (0.01, 0.01)}
-_NOT_TOLD = ("versions", "fingerprint", rerendering.LABELS_STACK)
+_NOT_TOLD = ("versions", "fingerprint", provenance.LABELS_STACK)
 _REMEDY = "it was changed, or another checkpoint or plan made it: delete the shard's files and make it anew"
 
 
@@ -219,7 +219,7 @@ class _Comparison:
 
     def _is_here(self, stack: Mapping[str, Any]) -> bool:
         """Whether what comes of this stack has to be identical; remembers how another differs."""
-        others = [each for each in (stack, stack.get(rerendering.LABELS_STACK)) if isinstance(each, Mapping)]
+        others = [each for each in (stack, stack.get(provenance.LABELS_STACK)) if isinstance(each, Mapping)]
         for other in others:
             if other.get("fingerprint") != self.stack["fingerprint"]:
                 self.compared.stacks.add(difference(other, self.stack))

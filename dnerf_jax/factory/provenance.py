@@ -15,6 +15,7 @@ from typing import Any
 from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.ops import devices
 
+LABELS_STACK = "labels"  # in a sidecar's stack: the stack that made the labels anew
 _PACKAGES = ("dnerf_jax", "jax", "jaxlib", "flax", "numpy", "scipy", "isal")
 # What XLA compiles for: the widest of these that a processor has.
 _INSTRUCTIONS = ("avx512f", "avx2", "avx", "sse4_2", "sve", "asimd")

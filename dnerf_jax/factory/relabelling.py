@@ -20,7 +20,7 @@ from dnerf_jax.factory.merging import Merge
 from dnerf_jax.factory.plan import LABELS, Plan, Shard
 from dnerf_jax.factory.record import Form
 from dnerf_jax.factory.render import Rendered
-from dnerf_jax.factory.rerendering import LABELS_STACK, Stored
+from dnerf_jax.factory.rerendering import Stored
 from dnerf_jax.factory.shards import VIEWS
 from dnerf_jax.factory.writing import Encoded
 from dnerf_jax.io import checkpoints, files, png, schema
@@ -114,7 +114,7 @@ class _Relabelling:
                 sound = hashlib.file_digest(file, "sha256").hexdigest() == sidecar["sha256"]
             if not sound or sidecar["identities"] != list(shard.identities):
                 raise ValueError(f"{path} is damaged, or of another plan: look at all by dnerf_jax.verify")
-        stack = sidecars[VIEWS]["stack"] | {LABELS_STACK: self.stack}
+        stack = sidecars[VIEWS]["stack"] | {provenance.LABELS_STACK: self.stack}
         writing.write_encoded(self.plan, shard, self._identities(shard, sidecars), self.out, stack)
 
     def _identities(self, shard: Shard, sidecars: Mapping[str, Mapping[str, Any]]) -> Iterator[Encoded]:

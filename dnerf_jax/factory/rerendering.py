@@ -20,8 +20,6 @@ from dnerf_jax.models.model import Model
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.training import process
 
-LABELS_STACK = "labels"  # in a sidecar's stack: the stack that made the labels anew
-
 
 @dataclasses.dataclass(frozen=True)
 class Stored:

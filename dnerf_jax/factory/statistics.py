@@ -18,7 +18,7 @@ from dnerf_jax.factory import description, samples, shards
 from dnerf_jax.factory.loading import Record, load
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.plan import split_sizes
-from dnerf_jax.factory.rerendering import LABELS_STACK
+from dnerf_jax.factory.provenance import LABELS_STACK
 from dnerf_jax.io import png
 from dnerf_jax.ops import cameras, consistency
 from dnerf_jax.ops.labels import LabelMap

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnerf_jax import factory, relabel
-from dnerf_jax.factory import comparison, description, relabelling, rerendering, shards, verification
+from dnerf_jax.factory import comparison, description, provenance, relabelling, rerendering, shards, verification
 from dnerf_jax.factory.plan import LABELS
 from dnerf_jax.io import checkpoints, files, ply
 from dnerf_jax.models import semantic
@@ -81,7 +81,7 @@ def test_the_same_branch_gives_the_same_bytes(tiny_dataset, tiny_checkpoint, tmp
     compared, problems = verified(tmp_path, tiny_checkpoint)
     assert problems == [] and compared.identical == 12
     old, new = (shards.read_sidecar(folder, "test-000000") for folder in (tiny_dataset, tmp_path))
-    assert new["stack"].pop(rerendering.LABELS_STACK)["fingerprint"] and old == new
+    assert new["stack"].pop(provenance.LABELS_STACK)["fingerprint"] and old == new
 
 
 def test_another_branch_gives_its_labels(tiny_dataset, halves, other, tiny_checkpoint):
