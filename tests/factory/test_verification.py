@@ -215,7 +215,7 @@ FAULTS = {
     "another number of identities": (_grown, r"dataset.json: views is 12, of its plan 2000000", r"it is missing"),
     "wrong areas": (_unmeasured, r"000000.tar: 00000002_00: mask.png: its classes have the pixels"),
     "another stack": (_another_stack, r"clouds/train-000000.json: stack is .* that of the views says"),
-    "lines joined": (_joined, r"data/test-000000.json: cannot be read as the sidecar of a shard"),
+    "lines joined": (_joined, r"data/test-000000.json: is not the sidecar of the shard .* lacks schema_version"),
     "pixels of another size": (_other_pixels, r"00000002_01: mask.png: its numbers are \(8, 8\), expected 16 x 16"),
     "a drop that cannot be": (_dropped, r"train-000000.json: it has the drop .* cannot be"),
     "an attempt without a drop": (_other_attempt, r"train-000000.json: 00000000_01: attempt is 1, expected 0"),
