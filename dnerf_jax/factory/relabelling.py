@@ -51,6 +51,8 @@ def relabel(
     """
     work = _Relabelling(source, out, model, names)
     work.describe()
+    for folder in shards.folders(work.plan):
+        files.remove_partials(out / folder)  # of one that was killed
     for shard in plan.shards(work.plan):
         if not shards.is_done(work.plan, shard, out):
             work.shard(shard)

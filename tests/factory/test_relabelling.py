@@ -149,7 +149,8 @@ def test_interrupted_it_goes_on(tiny_dataset, heads, tmp_path):
     with pytest.raises(Killed):
         relabelling.relabel(tiny_dataset, out, names=HEAD, on_shard=kill)
     assert [path.name for path in (out / "data").glob("*.tar")] == ["train-000000.tar"]
-    (out / "data" / "train-000001.tar").write_bytes(b"half of it")
+    for half in ("train-000001.tar", ".train-000001.0123abcd.partial.tar"):
+        (out / "data" / half).write_bytes(b"half of it")
     written = []
     relabelling.relabel(tiny_dataset, out, names=HEAD, on_shard=lambda shard: written.append(shard.name))
     assert written == ["train-000001", "test-000000"]
