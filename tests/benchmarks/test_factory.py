@@ -2,10 +2,13 @@
 
 import json
 
+import jax
 import pytest
 
 from benchmarks import factory
 from dnerf_jax.io import checkpoints
+from dnerf_jax.models import scenes
+from dnerf_jax.models.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +24,20 @@ def test_views_per_second_are_counted(known_machine, checkpoint, tmp_path):
     found = factory.main(checkpoint, views="1,2", batches="2", repeats=1, json=str(tmp_path / "out.json"))
     rows = found["rows"]
     assert json.loads((tmp_path / "out.json").read_text())["rows"] == rows
-    assert [(row["views"], row["batch"]) for row in rows] == [(1, 2), (2, 2)]
+    expected = [(1, 2, False), (1, 2, True), (2, 2, False), (2, 2, True)]
+    assert [(row["views"], row["batch"], row["skip_empty"]) for row in rows] == expected
     assert all(row["views_per_s"] == row["views"] * 2 / row["median_s"] for row in rows)
     assert not any("agreement" in row for row in rows)
+    for whole, skipped in (rows[:2], rows[2:]):
+        assert skipped["faster"] == whole["median_s"] / skipped["median_s"]
+        assert skipped["cpu_faster"] == whole["cpu_s"] / skipped["cpu_s"] > 0
+        assert skipped["labels"] > 0.9 and skipped["psnr"] > 15 and skipped["temporary_mib"] > 0
 
 
 @pytest.mark.slow
 def test_half_precision_is_compared_with_float32(known_machine, checkpoint):
-    (half,) = factory.main(checkpoint, views="1", batches="1", dtype="bfloat16", repeats=1)["rows"]
-    assert 0.5 < half["agreement"] <= 1
+    rows = factory.main(checkpoint, views="1", batches="1", dtype="bfloat16", repeats=1)["rows"]
+    assert all(0.5 < half["agreement"] <= 1 for half in rows)
 
 
 def test_what_cannot_be_measured_is_refused():
@@ -37,3 +45,17 @@ def test_what_cannot_be_measured_is_refused():
         factory.main(dtype="int8")
     with pytest.raises(ValueError, match="--views is '1,x': expected numbers separated by commas"):
         factory.main(views="1,x")
+
+
+@pytest.mark.slow
+def test_random_weights_are_given_a_density_that_some_rays_hit(tiny_config):
+    made = factory.random_generator(tiny_config)
+    model = Model(made)
+    z = jax.random.normal(jax.random.key(2), (8,))
+
+    @jax.jit
+    def opacity(model, z):
+        view = scenes.render(model, scenes.synthesize(model, z), scenes.default_camera(tiny_config))
+        return view.opacity
+
+    assert 0.1 < float((opacity(model, z) > 0.5).mean()) < 0.7
