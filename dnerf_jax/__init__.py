@@ -46,7 +46,6 @@ _FORMER = {
     "checkpoint": "io.checkpoints",
     "annotations": "io.packs",
     "pointcloud": "ops.points",
-    "report": "viz.reports",
     "runs": "training.runs",
     "settings": "cli",
 }

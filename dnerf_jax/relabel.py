@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from dnerf_jax import cli
-from dnerf_jax.factory import description, relabelling, rerendering
+from dnerf_jax.factory import card, description, relabelling, rerendering
 from dnerf_jax.io import folders
 
 
@@ -21,6 +21,7 @@ def main(dataset: str, out: str, checkpoint: str = "", labelmap: str = "") -> No
     with folders.claimed(out, known_by=[description.NAME, description.LABEL_MAP]):
         for warning in rerendering.in_a_worker(relabelling.run, dataset, out, checkpoint, labelmap):
             warnings.warn(warning, stacklevel=1)
+        card.write(Path(out))
     print(f"relabelled: {out}")
 
 

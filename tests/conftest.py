@@ -19,7 +19,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from dnerf_jax import cli  # noqa: E402
-from dnerf_jax.factory import description, provenance  # noqa: E402
+from dnerf_jax.factory import card, description, provenance  # noqa: E402
 from dnerf_jax.factory.plan import VIEWS, Cloud, Plan, shards  # noqa: E402
 from dnerf_jax.factory.work import Job, Worker  # noqa: E402
 from dnerf_jax.io import checkpoints, packs  # noqa: E402
@@ -252,6 +252,7 @@ def tiny_dataset(tiny_plan: Plan, tiny_checkpoint: Path, tmp_path_factory: pytes
     description.write(tiny_plan, model.generator.config, model.label_map, provenance.origin(model), out, begun=False)
     for shard in shards(tiny_plan):
         worker.make(shard)
+    card.write(out)
     return out
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.factory import draws, engines, running
+from dnerf_jax.factory import card, draws, engines
 from dnerf_jax.factory.plan import Plan
 from dnerf_jax.factory.work import Job
 from dnerf_jax.io import checkpoints, packs, png
@@ -141,6 +141,6 @@ def write_report(
             reports.figure(pictures.curve_picture({"loss": curves["loss"]}, y_label="cross-entropy", log_y=True)),
             reports.figure(pictures.curve_picture({"accuracy": curves["accuracy"]}, y_label="accuracy on the batch")),
             reports.heading("A small dataset"),
-            reports.figure(picture(DATASET / running.SHEET), "dataset/: images, masks and depth of four identities."),
+            reports.figure(picture(DATASET / card.PICTURE), "dataset/: images, masks and depth of its identities."),
         ],
     )

@@ -22,15 +22,14 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dnerf_jax.factory import description, loading, provenance, shards, sheets, space
+from dnerf_jax.factory import card, description, provenance, shards, space
 from dnerf_jax.factory.claims import Claim, Claims, LostClaim
 from dnerf_jax.factory.plan import Plan, Shard, split_sizes
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.work import Job, Made, Worker
-from dnerf_jax.io import checkpoints, folders, png
+from dnerf_jax.io import checkpoints, folders
 from dnerf_jax.ops.messages import some
 
-SHEET = Path("run", "sheet.png")
 LOG = Path("run", "log.jsonl")
 POLL = 1.0  # seconds between looks at what others make
 _COMMAND = "command-"  # how claims of commands begin, which no shard is called
@@ -140,7 +139,7 @@ def log(out: Path, made: Made, stack: str) -> None:
 
 
 def finish(job: Job) -> None:
-    """Says what was made, and where. Raises ValueError: not all is done."""
+    """Writes the card of the dataset, and says what was made and where. Raises ValueError: not all is done."""
     plan, out = job.plan, Path(job.out)
     if left := missing(plan, out):
         raise ValueError(f"{out} lacks {some(shard.name for shard in left)}: give the same command again")
@@ -148,13 +147,12 @@ def finish(job: Job) -> None:
     for shard in shards_of(plan):
         heads = [shards.read_head(out, shard.name, folder) for folder in shards.folders(plan)]
         size, drops = size + sum(head["bytes"] for head in heads), drops + len(heads[0]["drops"])
-    (out / SHEET).parent.mkdir(exist_ok=True)
-    png.save_image(out / SHEET, sheets.contact_sheet(loading.load(out)))
+    card.write(out)
     splits = ", ".join(f"{name} {count:,}" for name, count in split_sizes(plan).items())
     dropped = f"; {drops:,} draws were dropped" if drops else ""
     print(
         f"{plan.num_views:,} views of {plan.num_identities:,} identities ({splits}) in {out}: {space.said(size)}"
-        f"{dropped}; the first of them in {out / SHEET}",
+        f"{dropped}; {out / card.NAME} describes it, {out / card.PICTURE} shows some",
         flush=True,
     )
 

@@ -66,7 +66,7 @@ def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path
         log.write(step, {"loss": 1 / step, "accuracy": 0.5})
     log.close()
     grey = np.full((8, 8, 3), 128, np.uint8)
-    sheet = tmp_path / "dataset" / "run" / "sheet.png"
+    sheet = tmp_path / "dataset" / "assets" / "samples.png"
     sheet.parent.mkdir(parents=True)
     for name in ("single.png", "video.png", sheet):
         Image.fromarray(grey).save(tmp_path / name)

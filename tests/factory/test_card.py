@@ -140,7 +140,8 @@ def test_a_relabelled_dataset_says_what_its_labels_were(tiny_dataset, tmp_path):
 @pytest.mark.slow
 def test_what_is_not_finished_has_no_card(tiny_dataset, tmp_path):
     out = shutil.copytree(tiny_dataset, tmp_path / "half")
-    (out / "data" / "test-000000.json").unlink()
+    for lost in (card.NAME, "data/test-000000.json"):
+        (out / lost).unlink()
     with pytest.raises(ValueError, match="test-000000"):
         card.write(out)
     assert not (out / card.NAME).exists()
