@@ -27,7 +27,7 @@ from dnerf_jax.factory.claims import Claim, Claims, LostClaim
 from dnerf_jax.factory.plan import Plan, Shard, split_sizes
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.work import Job, Made, Worker
-from dnerf_jax.io import checkpoints, folders
+from dnerf_jax.io import checkpoints, files, folders
 from dnerf_jax.ops.messages import some
 
 LOG = Path("run", "log.jsonl")
@@ -147,7 +147,9 @@ def finish(job: Job) -> None:
     for shard in shards_of(plan):
         heads = [shards.read_head(out, shard.name, folder) for folder in shards.folders(plan)]
         size, drops = size + sum(head["bytes"] for head in heads), drops + len(heads[0]["drops"])
-    card.write(out)
+    with folders.claimed(out, wait=True):  # whoever finishes at the same time, or begins, does not remove what we write
+        files.remove_partials((out / card.PICTURE).parent)
+        card.write(out)
     splits = ", ".join(f"{name} {count:,}" for name, count in split_sizes(plan).items())
     dropped = f"; {drops:,} draws were dropped" if drops else ""
     print(

@@ -168,7 +168,12 @@ def test_a_folder_is_of_one_plan_and_checkpoint(tiny_dataset, tiny_plan, tiny_ch
             running.begun(dataclasses.replace(job, plan=grown)).__enter__()
         with running.begun(job):  # the same again may join
             assert len(Claims(out).held()) == 2
-    running.finish(job)
+    (out / "assets" / ".samples.0a1b2c3d.partial.png").write_bytes(b"half")
+    finishing = [threading.Thread(target=running.finish, args=(job,)) for _ in range(3)]  # one after the other
+    for thread in finishing:
+        thread.start()
+    for thread in finishing:
+        thread.join()
     assert content(out) == before and not (out / claims.FOLDER).exists()
     with pytest.raises(ValueError, match="other settings or inputs: seed was 0 and is 1"):
         running.begun(dataclasses.replace(job, plan=dataclasses.replace(tiny_plan, seed=1))).__enter__()
