@@ -139,8 +139,8 @@ class _Comparison:
         """Finds what dataset.json and labelmap.json say otherwise than the checkpoint."""
         path, config = self.out / description.NAME, self.model.generator.config
         expected = description.describe(self.plan, config, provenance.origin(self.model))
-        found = {name: value for name, value in self.read.content.items() if name != description.RELABELLED}
-        for name in sorted(expected.keys() | found.keys()):
+        found = self.read.content
+        for name in sorted((expected.keys() | found.keys()) - {"plan", description.RELABELLED}):
             if found.get(name) != expected.get(name):
                 text = f"{name} is {found.get(name)!r:.200}, of the plan and the checkpoint {expected.get(name)!r:.200}"
                 self.findings.add(path, text, remedy="restore it")
@@ -229,7 +229,7 @@ class _Comparison:
         self.compared.worst[name] = min(value, self.compared.worst.get(name, math.inf))
 
     def _find(self, shard: Shard, folder: str, sample: str, name: str, value: float, same: bool) -> None:
-        measured = f"{value:.1f} dB" if name == "image" else f"{100 * value:.2f} % agree"
+        measured = f"{value:.1f} dB" if name == "image" else f"{100 * value:.6g} % agree"
         expected = "expected the same numbers on the same stack"
         if not same:
             least = (

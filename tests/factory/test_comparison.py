@@ -102,7 +102,11 @@ def _a_moved_point(sample, members):
 
 
 FORGED = {
-    "a label": (of("00000002_01", _a_label), "data", r"data/train-000000.tar: 00000002_01.mask.png: .*\(99.61 % agree"),
+    "a label": (
+        of("00000002_01", _a_label),
+        "data",
+        r"data/train-000000.tar: 00000002_01.mask.png: .*\(99.6094 % agree",
+    ),
     "a pixel": (of("00000002_01", _a_pixel), "data", r"tar: 00000002_01.image.png: it is not what the checkpoint"),
     "a camera": (of("00000002_01", _a_shifted_camera), "data", r"tar: 00000002_01.image.png: .* on the same stack"),
     "a latent": (_another_latent, "data", r"tar: 00000002_00.image.png: it is not what the checkpoint renders"),
