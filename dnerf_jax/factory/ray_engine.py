@@ -2,9 +2,10 @@
 
 Actors write into the folder of the dataset, which all nodes share; through Ray go names and numbers alone, so that its
 object store has nothing to keep or to spill. The command hands every actor one shard at a time. If an actor is lost,
-with its node perhaps, its shard goes to another, and Ray starts a new actor where there is room. (Ray's own retries
-would wait for that room, which a cluster that has become smaller never has.) What an actor raises is tried again in a
-new process, unless it would only come again. Claims are those of all engines, so other commands can join.
+with its node perhaps, its shard goes to another, and a new actor begins where there is room. (Ray's own max_restarts
+and max_task_retries would have the shard wait for that room, which a cluster that has become smaller never has.) What
+an actor raises is tried again by a new one, unless it would only come again. Claims are those of all engines, so other
+commands can join.
 """
 
 import collections
@@ -30,7 +31,7 @@ from dnerf_jax.io import files
 from dnerf_jax.ops.messages import some
 from dnerf_jax.training import process
 
-ATTEMPTS = 4  # at a shard; and how often Ray starts an actor anew
+ATTEMPTS = 4  # at a shard
 PATIENCE = 60.0  # seconds without any actor, after which that is told
 _STORE = 80 << 20  # bytes of the object store of a cluster of our own: about the least that Ray takes
 _MEMORY = 2 << 30  # bytes that a worker on a CPU asks for, besides a core
@@ -72,7 +73,7 @@ def on_ray(
         environment = engines.one_thread() | {"JAX_PLATFORMS": "cpu"} if set(wanted) <= {"num_cpus", "memory"} else {}
         options = {name: wanted.pop(name) for name in _OF_RAY if name in wanted}
         actor = ray.remote(_Actor).options(
-            **options, resources=wanted, max_restarts=ATTEMPTS, runtime_env={"env_vars": environment}
+            **options, resources=wanted, max_restarts=0, runtime_env={"env_vars": environment}
         )
         there = Job(job.plan, _everywhere(job.checkpoint), os.path.abspath(job.out))
         said = files.read_text(Path(job.out) / description.NAME)
@@ -82,7 +83,7 @@ def on_ray(
 
 
 class _Actor:
-    """What runs on the nodes. One that Ray starts anew loads the model again, when it first needs it."""
+    """What runs on the nodes."""
 
     def __init__(self, job: Job, said: str) -> None:
         self.job, self.said = job, said
@@ -122,9 +123,10 @@ def _drive(ray: ModuleType, new: Callable[[], Any], count: int, job: Job, order:
     """Hands out shards to `count` actors until all are done: who is not idle is busy with a shard, or starts (None)."""
     left, failures = collections.deque(order), collections.Counter[Shard | None]()
     idle: list[Any] = []
-    busy: dict[Any, tuple[Any, Shard | None]] = {
-        _start(actor): (actor, None) for actor in [new() for _ in range(count)]
-    }
+    busy: dict[Any, tuple[Any, Shard | None]] = {}
+    for _ in range(count):
+        actor = new()
+        busy[actor.start.remote()] = actor, None
     seen = time.monotonic()
     while left or any(shard for _, shard in busy.values()):
         while idle and left:
@@ -144,14 +146,12 @@ def _drive(ray: ModuleType, new: Callable[[], Any], count: int, job: Job, order:
             except ray.exceptions.RayError as error:
                 failures[shard] += 1
                 raised = isinstance(error, ray.exceptions.RayTaskError)
-                _look_at(error, raised, shard, failures[shard], limit=ATTEMPTS if shard else ATTEMPTS + count)
+                _look_at(error, raised, shard, failures[shard], ATTEMPTS if shard else ATTEMPTS + count)
                 if shard is not None:
                     left.appendleft(shard)
-                if raised:
-                    ray.kill(actor)
-                if raised or shard is None:  # else Ray starts it anew
-                    actor = new()
-                busy[_start(actor)] = actor, None
+                ray.kill(actor)  # what Ray cannot reach may still be alive
+                actor = new()
+                busy[actor.start.remote()] = actor, None
             else:
                 idle.append(actor)
                 if made is not None:
@@ -160,7 +160,7 @@ def _drive(ray: ModuleType, new: Callable[[], Any], count: int, job: Job, order:
                     left.append(shard)
 
 
-def _look_at(error: Any, raised: bool, shard: Shard | None, failures: int, *, limit: int) -> None:
+def _look_at(error: Any, raised: bool, shard: Shard | None, failures: int, limit: int) -> None:
     """Warns of an actor that failed or was lost; raises if that would come again, or has come as often as it may."""
     what = f"making {shard.name}" if shard else "starting"
     if not raised:
@@ -176,11 +176,6 @@ def _look_at(error: Any, raised: bool, shard: Shard | None, failures: int, *, li
     if failures >= limit:
         raise ValueError(f"{failures} actors failed at {what}, see their tracebacks above; {_AGAIN}") from None
     warnings.warn(f"an actor failed at {what}, see its traceback above; another tries again", stacklevel=4)
-
-
-def _start(actor: Any) -> Any:
-    """The call for which an actor loads its model. Ray repeats it as often as it starts a lost actor anew."""
-    return actor.start.options(max_task_retries=-1).remote()
 
 
 def _connect(address: str | None, workers: int | None) -> ModuleType:

@@ -82,7 +82,7 @@ def drive(cluster, tmp_path):
             def make(self, shard):
                 return make(out, shard)
 
-        new = ray.remote(Actor).options(num_cpus=0, max_restarts=1).remote
+        new = ray.remote(Actor).options(num_cpus=0).remote
         ray_engine._drive(ray, new, 1, Job(PLAN, "none", out), order, Watch(PLAN, tmp_path, order))
         return [line.split() for line in (tmp_path / "made").read_text().splitlines()]
 

@@ -42,7 +42,7 @@ def once_half_made(out, act, count=1):
         return {name: said["process"] for name, said in held if not name.startswith("command") and said.get("views")}
 
     def wait():
-        end = time.monotonic() + 300
+        end = time.monotonic() + 120
         while len(found := half_made()) < count and time.monotonic() < end:
             time.sleep(0.002)
         act(found)
