@@ -34,7 +34,7 @@ def main(dataset: str, checkpoint: str = "", samples: Count = 32, seed: Seed = 0
     for finding in findings.listed:
         print(finding)
     print("; ".join(told))
-    found = f"{findings.total:,} findings" if findings.total else "nothing is wrong"
+    found = f"findings: {findings.total:,}" if findings.total else "nothing is wrong"
     print(f"{found}, in {time.monotonic() - begun:.0f} s")
     return int(findings.total > 0)
 

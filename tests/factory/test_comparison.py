@@ -105,7 +105,7 @@ FORGED = {
     "a label": (
         of("00000002_01", _a_label),
         "data",
-        r"data/train-000000.tar: 00000002_01.mask.png: .*\(99.6094 % agree",
+        r"train-000000.tar: 00000002_01.mask.png: .*\(99.6094 % agree",
     ),
     "a pixel": (of("00000002_01", _a_pixel), "data", r"tar: 00000002_01.image.png: it is not what the checkpoint"),
     "a camera": (of("00000002_01", _a_shifted_camera), "data", r"tar: 00000002_01.image.png: .* on the same stack"),

@@ -294,7 +294,7 @@ def test_the_door_tells_and_its_status_is_0_or_1(copy, capsys, tmp_path):
     assert "only the files: give --checkpoint" in told
     _a_lost_shard(copy)
     assert verify.main(str(copy)) == 1
-    assert "train-000001.tar: it is missing" in (told := capsys.readouterr().out) and "2 findings" in told
+    assert "train-000001.tar: it is missing" in (told := capsys.readouterr().out) and "findings: 2" in told
     with pytest.raises(ValueError, match="is no dataset"):
         verify.main(str(tmp_path))
 
