@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
             shard_size=20,
             batch=1,
             memory_mib=128,
+            skip_empty=True,
             cloud=dict(
                 num_points=2048,
                 voxel_size=0.005,

@@ -101,6 +101,7 @@ class Plan:
       shard_size: identities in a shard.
       batch: identities rendered at a time on a device; part of the plan, since images depend on it in their last bit.
       memory_mib: for the rays that are rendered at a time; part of the plan for the same reason.
+      skip_empty: see `scenes.render`: leaves out what is empty or hidden, for the same views in less time.
       cloud: of points.
       mesh_resolution: points of the grid along each side of the box that a mesh is extracted from.
       mesh_level: raw density of its surface; None is `meshes.surface_level()`.
@@ -118,6 +119,7 @@ class Plan:
     shard_size: Count = 50
     batch: Count = 1
     memory_mib: Count = 128
+    skip_empty: bool = True
     cloud: Cloud = Cloud()
     mesh_resolution: Count = 128
     mesh_level: float | None = None

@@ -18,6 +18,7 @@ from dnerf_jax.factory import draws
 from dnerf_jax.factory.plan import Drops, Plan
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
+from dnerf_jax.models.occupancy import Bounds
 from dnerf_jax.models.scenes import Scene, View
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
@@ -78,7 +79,8 @@ def rerender(
     rows = scenes.rows_that_fit(model, resolution, views=plan.batch, memory=plan.memory_mib << 20)
     scene = _synthesize(model, z, truncation_psi=plan.truncation_psi)
     wanted = _wanted(plan)
-    views = [_render(model, scene, camera[:, v], wanted, rows) for v in range(camera.batch_shape[1])]
+    bounds = _bounds(model, scene) if plan.skip_empty else None
+    views = [_render(model, scene, bounds, camera[:, v], wanted, rows) for v in range(camera.batch_shape[1])]
     joined: View = jax.tree.map(lambda *parts: np.stack([np.asarray(part) for part in parts], axis=1), *views)
     for identity, image in zip(identities, joined.image, strict=False):
         if not np.isfinite(image).all():
@@ -155,11 +157,14 @@ def _wanted(plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-_synthesize = jax.jit(scenes.synthesize)
+_synthesize, _bounds = jax.jit(scenes.synthesize), jax.jit(scenes.bounds)
 
 
 @functools.partial(jax.jit, static_argnames=("wanted", "rows"))
-def _render(model: Model, scene: Scene, camera: Camera, wanted: tuple[str, ...], rows: int) -> Any:
+def _render(
+    model: Model, scene: Scene, bounds: Bounds | None, camera: Camera, wanted: tuple[str, ...], rows: int
+) -> Any:
     """The view with None for what nobody wants, so that it is not computed."""
-    view = scenes.render(model, scene, jax.tree.map(jnp.asarray, camera), rows_at_once=rows)
+    camera, skip_empty = jax.tree.map(jnp.asarray, camera), bounds is not None
+    view = scenes.render(model, scene, camera, rows_at_once=rows, skip_empty=skip_empty, bounds=bounds)
     return view.replace(**{field.name: None for field in dataclasses.fields(view) if field.name not in wanted})
