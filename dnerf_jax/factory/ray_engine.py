@@ -114,7 +114,6 @@ class _Actor:
     def make(self, shard: Shard) -> Made | None:
         """Makes a shard; None: somebody else has made it, or makes it."""
         if Claims(self.worker.out).is_held(shard.name):
-            time.sleep(running.POLL)  # or the driver would ask again at once
             return None
         return next(running.work_through(self.worker, [shard]), None)
 
@@ -127,12 +126,16 @@ def _drive(ray: ModuleType, new: Callable[[], Any], count: int, job: Job, order:
     for _ in range(count):
         actor = new()
         busy[actor.start.remote()] = actor, None
-    seen = time.monotonic()
+    seen, refused, next_at = time.monotonic(), 0, 0.0
     while left or any(shard for _, shard in busy.values()):
-        while idle and left:
+        if left and refused >= len(left):  # all that is left is being made by other commands
+            refused, next_at = 0, time.monotonic() + running.POLL
+        while idle and left and time.monotonic() >= next_at:
             actor, shard = idle.pop(), left.popleft()
             busy[actor.make.remote(shard)] = actor, shard
-        ready, _ = ray.wait(list(busy), timeout=1.0)
+        if not busy:
+            time.sleep(running.POLL)
+        ready = ray.wait(list(busy), timeout=running.POLL)[0] if busy else []
         watch.look()
         if ready or any(shard for _, shard in busy.values()):
             seen = time.monotonic()
@@ -155,9 +158,10 @@ def _drive(ray: ModuleType, new: Callable[[], Any], count: int, job: Job, order:
             else:
                 idle.append(actor)
                 if made is not None:
-                    failures[None] = 0
+                    failures[None] = refused = 0
                 elif shard is not None and not shards.is_done(job.plan, shard, Path(job.out)):
                     left.append(shard)
+                    refused += 1
 
 
 def _look_at(error: Any, raised: bool, shard: Shard | None, failures: int, limit: int) -> None:
