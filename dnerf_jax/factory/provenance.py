@@ -4,6 +4,7 @@ Within one stack a plan gives the same bytes, whatever the processes, restarts a
 in their last bit here and there; hashes of the decoded numbers, in the sidecars, say whether they do.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -17,12 +18,15 @@ from dnerf_jax.ops import devices
 
 LABELS_STACK = "labels"  # in a sidecar's stack: the stack that made the labels anew
 _PACKAGES = ("dnerf_jax", "jax", "jaxlib", "flax", "numpy", "scipy", "isal")
+# What of our own sources has a say in the bytes.
+_SOURCES = ("ops/*.py", "networks/*.py", "models/*.py", "io/encoding.py", "io/ply*.py")
+_SOURCES += tuple(f"factory/{name}.py" for name in ("draws", "plan", "record", "render", "writing"))
 # What XLA compiles for: the widest of these that a processor has.
 _INSTRUCTIONS = ("avx512f", "avx2", "avx", "sse4_2", "sve", "asimd")
 
 
 def stack() -> dict[str, Any]:
-    """What bytes depend on beside the plan and the checkpoint: versions, device, instruction set, threads of XLA.
+    """What bytes depend on beside the plan and the checkpoint: versions and code, device, instruction set, threads.
 
     "fingerprint": 16 hexadecimal digits of all of it.
     """
@@ -30,6 +34,7 @@ def stack() -> dict[str, Any]:
     cpu = device.platform == "cpu"
     found: dict[str, Any] = {
         "versions": {name: _version(name) for name in _PACKAGES},
+        "sources": _sources(),
         "platform": device.platform,
         "device": f"{platform.machine()} {_instruction_set()}" if cpu else device.device_kind,
         "threads": threads() if cpu else None,
@@ -49,6 +54,15 @@ def threads() -> int:
     number = os.environ.get("NPROC", "")
     visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(number) if number.isdecimal() and int(number) else visible
+
+
+@functools.cache
+def _sources() -> str:
+    """16 hexadecimal digits of the code that makes the bytes: versions of ours change more seldom than that."""
+    root, digest = Path(__file__).parent.parent, hashlib.sha256()
+    for path in sorted(path for pattern in _SOURCES for path in root.glob(pattern)):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _version(name: str) -> str | None:
