@@ -27,6 +27,7 @@ from dnerf_jax.models.scenes import View
 from dnerf_jax.networks.superresolution import SuperresolutionConfig
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.meshes import Mesh
 from dnerf_jax.ops.points import PointCloud
 from dnerf_jax.training import logs, runs
 from dnerf_jax.worlds.heads import table
@@ -159,6 +160,13 @@ def _make_cloud(folder):
     (folder / "b.ply").write_bytes(head + b"end_header\n" + rows.encode())
 
 
+def _make_mesh(folder):
+    corners = np.eye(4, 3, dtype=np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]], np.int32)
+    ids = np.array([0, 1, 2, 255], np.uint8)
+    ply.save_mesh(folder / "mesh.ply", Mesh(corners, faces, np.full((4, 3), 9, np.uint8), ids, LABELS))
+
+
 def _make_metrics(folder):
     lines = [json.dumps({"step": step, "loss": 1 / step, "psnr": None}) for step in range(1, 6)]
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
@@ -249,6 +257,7 @@ KINDS = {
     "mask": Kind(_make_pack, "masks/0000.png", functools.partial(png.load_mask, label_map=LABELS)),
     "labelmap": Kind(_make_pack, "labelmap.json", png.load_label_map),
     "cloud": Kind(_make_cloud, "*.ply", ply.load_cloud),
+    "mesh": Kind(_make_mesh, "*.ply", ply.load_mesh),
     "metrics": Kind(_make_metrics, "metrics.jsonl", logs.read_metrics),
     "settings": Kind(_make_run, runs.SETTINGS, _remember),
     "dataset": Kind(_make_dataset, description.NAME, lambda path: description.read(path.parent)),
