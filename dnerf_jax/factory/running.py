@@ -53,21 +53,21 @@ def begun(job: Job) -> Iterator[Run]:
     Raises ValueError: the folder is somebody else's, holds a dataset of another plan or checkpoint, or has less space
     than what is missing takes.
     """
+    model = checkpoints.load(job.checkpoint)
+    plan = job.plan if model.semantic is not None else job.plan.without_labels()
+    config, label_map, origin = model.generator.config, model.label_map, provenance.origin(model)
+    del model
     with folders.claimed(job.out, known_by=[description.NAME], wait=True) as out:
-        model = checkpoints.load(job.checkpoint)
-        plan = job.plan if model.semantic is not None else job.plan.without_labels()
         tidy(plan, out)
         held = Claims(out).held()
         if any(name.startswith(_COMMAND) for name in held):
             _require_as_many(plan, out)
         has_shards = bool(held) or any((out / shards.VIEWS).glob("*.json"))
-        config, origin = model.generator.config, provenance.origin(model)
-        description.write(plan, config, model.label_map, origin, out, begun=has_shards)
+        description.write(plan, config, label_map, origin, out, begun=has_shards)
         todo = missing(plan, out)
         space.require(plan, todo, config.image_resolution, out)
         command = Claims(out).take(f"{_COMMAND}{uuid.uuid4().hex[:8]}")
         assert command is not None  # nobody else has this name
-        del model
     try:
         with command:
             yield Run(dataclasses.replace(job, plan=plan), tuple(todo))
