@@ -1,9 +1,9 @@
 """Makes labelled data: python -m dnerf_jax.generate --config heads_dataset --checkpoint DIR --out DIR"""
 
 from dnerf_jax import cli
-from dnerf_jax.factory import clusters, engines, estimate
 from dnerf_jax.factory.plan import Plan
-from dnerf_jax.factory.work import Job
+from dnerf_jax.factory.runs import clusters, engines, estimate
+from dnerf_jax.factory.runs.work import Job
 from dnerf_jax.ops.ranges import Count
 
 

@@ -4,7 +4,9 @@ import warnings
 from pathlib import Path
 
 from dnerf_jax import cli
-from dnerf_jax.factory import card, description, relabelling, rerendering
+from dnerf_jax.factory import description
+from dnerf_jax.factory.cards import card
+from dnerf_jax.factory.checks import relabelling, rerendering
 from dnerf_jax.io import folders
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dnerf_jax import cli
-from dnerf_jax.factory import report_page
+from dnerf_jax.factory.cards import report_page
 
 
 def main(dataset: str, out: str | None = None) -> None:

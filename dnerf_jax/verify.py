@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dnerf_jax import cli
-from dnerf_jax.factory import comparison, rerendering, verification
+from dnerf_jax.factory.checks import comparison, rerendering, verification
 from dnerf_jax.ops.ranges import Count, Seed
 
 

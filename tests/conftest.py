@@ -19,9 +19,10 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from dnerf_jax import cli  # noqa: E402
-from dnerf_jax.factory import card, description, provenance  # noqa: E402
+from dnerf_jax.factory import description, provenance  # noqa: E402
+from dnerf_jax.factory.cards import card  # noqa: E402
 from dnerf_jax.factory.plan import VIEWS, Cloud, Plan, shards  # noqa: E402
-from dnerf_jax.factory.work import Job, Worker  # noqa: E402
+from dnerf_jax.factory.runs.work import Job, Worker  # noqa: E402
 from dnerf_jax.io import checkpoints, packs  # noqa: E402
 from dnerf_jax.io.packs import Annotations  # noqa: E402
 from dnerf_jax.models import generator as eg3d  # noqa: E402

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.factory import card, draws, engines
+from dnerf_jax.factory import draws
+from dnerf_jax.factory.cards import card
 from dnerf_jax.factory.plan import Plan
-from dnerf_jax.factory.work import Job
+from dnerf_jax.factory.runs import engines
+from dnerf_jax.factory.runs.work import Job
 from dnerf_jax.io import checkpoints, packs, png
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model

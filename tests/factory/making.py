@@ -4,7 +4,7 @@ import threading
 import time
 
 from dnerf_jax.factory import shards
-from dnerf_jax.factory.work import Made
+from dnerf_jax.factory.runs.work import Made
 from dnerf_jax.io import files
 
 STACK = {"fingerprint": "0" * 16}

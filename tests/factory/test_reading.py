@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dnerf_jax import factory
-from dnerf_jax.factory import card, exporting
+from dnerf_jax.factory import exporting
+from dnerf_jax.factory.cards import card
 from dnerf_jax.io import ply
 
 pytestmark = [pytest.mark.slow, pytest.mark.forms]

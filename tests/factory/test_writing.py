@@ -9,7 +9,7 @@ import pytest
 from dnerf_jax import factory
 from dnerf_jax.factory import render, shards, writing
 from dnerf_jax.factory.plan import shards as shards_of
-from dnerf_jax.factory.work import Job, Worker
+from dnerf_jax.factory.runs.work import Job, Worker
 from dnerf_jax.io import ply
 
 pytestmark = pytest.mark.slow

@@ -5,10 +5,10 @@ import threading
 import time
 from pathlib import Path
 
-from dnerf_jax.factory import engines
-from dnerf_jax.factory.claims import Claims
 from dnerf_jax.factory.plan import Plan
-from dnerf_jax.factory.work import Job
+from dnerf_jax.factory.runs import engines
+from dnerf_jax.factory.runs.claims import Claims
+from dnerf_jax.factory.runs.work import Job
 
 # Five shards of four identities or more: long enough to be half made for a while.
 PLAN = Plan(

@@ -15,7 +15,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from dnerf_jax.factory import description, provenance, record, shards, verification, writing
+from dnerf_jax.factory import description, provenance, record, shards, writing
+from dnerf_jax.factory.checks import verification
 from dnerf_jax.factory.plan import Cloud, Plan, Shard
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.render import Rendered
