@@ -39,8 +39,13 @@ def test_a_notebook_is_stored_as_it_ran(path):
     assert pictures(notebook) >= 5 and path.stat().st_size < LARGEST
 
 
+# What needs the libraries that datasets are read by.
+READING = {"dataset"}
+EACH = [pytest.param(path, marks=[pytest.mark.forms] * (path.stem in READING), id=path.stem) for path in NOTEBOOKS]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EACH)
 def test_a_notebook_runs_and_shows_pictures(path, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # they suit small tests; a reader has none
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
