@@ -6,6 +6,8 @@ plane has only so many different corners. Between them it is interpolated: a cel
 hold something if a corner of it does.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ from flax import struct
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.networks.decoders import softplus
 from dnerf_jax.networks.stylegan2 import FullyConnected
-from dnerf_jax.ops import triplane
+from dnerf_jax.ops import broadcasting, triplane
 from dnerf_jax.ops.batched import Batched
 
 EMPTY = -6.0  # a raw density that counts as nothing: through a whole box it stops a thousandth of the light
@@ -34,10 +36,17 @@ class Bounds(Batched):
 
 
 def bounds(generator: Generator, planes: jax.Array) -> Bounds:
-    """The bounds of one scene's planes (P, H, W, C).
+    """The bounds of scenes' planes (..., P, H, W, C), one scene after the other.
 
     A cell is as wide as three pixels of the planes at most; small planes have one for each.
     """
+    batch = planes.shape[:-4]
+    one = functools.partial(_of_one, generator)
+    found: Bounds = broadcasting.over_batch(one, batch, (batch,), planes, one_by_one=True)
+    return found
+
+
+def _of_one(generator: Generator, planes: jax.Array) -> Bounds:
     size = planes.shape[-2]
     raw = corner_density(generator, planes, cells=min(size, max(48, -(-size * 3 // 8))))
     for axis in range(3):

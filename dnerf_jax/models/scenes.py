@@ -156,9 +156,8 @@ def render(
       resolution: of the neural rendering; None is the checkpoint's. Static under `jit`.
       rows_at_once: how many rows of rays of every view are rendered together, a divisor of the resolution; None is as
         many as `rows_that_fit` MEMORY. The result does not depend on it. Static under `jit`.
-      skip_empty: leaves out what is empty or hidden: for making data fast. The same view to 70 dB and more, and without
-        gradients; see `skipping`. Static under `jit`.
-        Views are rendered one after the other: `rows_at_once` is best what fits one.
+      skip_empty: leaves out what is empty or hidden, as making data does: nearly the same views, without gradients, one
+        after the other (see `skipping`). Static under `jit`.
       bounds: what `bounds` found of the scene, for `skip_empty`; None has it found for this call.
 
     Under an outer `vmap` the rows of all views of the batch are rendered together: choose fewer then.
@@ -177,20 +176,26 @@ def render(
     config = model.generator.config
     resolution = checks.count("resolution", config.neural_rendering_resolution if resolution is None else resolution)
     key = keys.of_batch(key, batch, entry="view")
+    if not skip_empty or (model.semantic is not None and not model.semantic.config.density_prior):
+        bounds = None  # a branch's own density may lie anywhere
+    elif bounds is None:
+        bounds = occupancy.bounds(model.generator, scene.planes)
+    shapes = [() if x is None else x.batch_shape for x in (scene, camera, bounds)]
+    shapes.insert(2, () if key is None else key.shape)
+    if bounds is not None and batch:
+
+        def alone(scene: Scene, camera: Camera, key: jax.Array | None, bounds: Bounds) -> View:
+            every: Any = {"key": key, "bounds": bounds, "resolution": resolution, "rows_at_once": rows_at_once}
+            return render(model, scene, camera, skip_empty=True, **every)
+
+        return broadcasting.over_batch(alone, batch, shapes, scene, camera, key, bounds, one_by_one=True)
     rows = rows_that_fit(model, resolution, views=math.prod(batch)) if rows_at_once is None else rows_at_once
     if resolution % checks.count("rows_at_once", rows):
         raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
     of_depths, of_noise = broadcasting.split_each(key)
-    if not skip_empty or (model.semantic is not None and not model.semantic.config.density_prior):
-        bounds = None  # a branch's own density may lie anywhere
-    elif bounds is None:
-        bounds = _find_bounds(model, scene)
-    shapes = [() if x is None else x.batch_shape for x in (scene, camera, bounds)]
-    shapes.insert(2, () if key is None else key.shape)
-    one, entry = functools.partial(_render_one, model, resolution, rows), (scene, camera, of_depths, bounds)
-    found = broadcasting.over_batch(one, batch, shapes, *entry, one_by_one=bounds is not None)
-    features, semantic_features, surface = found
-
+    one = functools.partial(_render_one, model, resolution, rows)
+    rendered = broadcasting.over_batch(one, batch, shapes, scene, camera, of_depths, bounds)
+    features, semantic_features, surface = rendered
     ws = jnp.broadcast_to(scene.ws, batch + scene.ws.shape[-2:])
     image = generator.super_resolve(model.generator, features, ws, key=of_noise)
     raw = logits = mask = confidence = None
@@ -221,13 +226,9 @@ def render(
 
 
 def bounds(model: Model, scene: Scene) -> Bounds:
-    """Where the scene (...) may hold anything: once per scene, for all its views with `skip_empty`.
-
-    Raises ValueError: as `check`.
-    """
+    """Where the scene (...) may hold anything: once per scene, for its views with `skip_empty`. Raises as `check`."""
     check(model, scene)
-    one, batch = functools.partial(occupancy.bounds, model.generator), scene.batch_shape
-    return broadcasting.over_batch(one, batch, (batch,), scene.planes, one_by_one=True)  # type: ignore[no-any-return]
+    return occupancy.bounds(model.generator, scene.planes)
 
 
 def check(model: Model, scene: Scene) -> None:
@@ -315,6 +316,3 @@ def _render_rows(model: Model, scene: Scene, rows: Any) -> tuple[jax.Array, jax.
     normal = surfaces.normals(model.generator, scene.planes, samples)
     surface = surfaces.Surface(samples.distance, samples.opacity, normal)
     return marching.feature_image(config, samples), semantic_features, surface
-
-
-_find_bounds = bounds  # where an argument has its name

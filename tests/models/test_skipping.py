@@ -82,7 +82,7 @@ def test_empty_scenes_are_background(tiny_semantic_model, made, poses):
 
 
 def test_a_view_has_the_same_bits_alone_and_beside_others(tiny_semantic_model, made, poses, views):
-    """The neural rendering of a view is one program in all batches; convolutions may round otherwise."""
+    """Views are made one after the other by one program, whatever the others are."""
     scene, full = made
     alone = skipped(tiny_semantic_model, scene[1:2], poses[1:2], bounds=full[1:2])
     beside = skipped(tiny_semantic_model, scene[np.array([2, 1, 0])], poses[np.array([2, 1, 0])], bounds=full)
