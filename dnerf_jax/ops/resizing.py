@@ -10,8 +10,20 @@ from dnerf_jax.ops.precision import einsum
 
 def resize(image: jax.Array, resolution: int, *, antialias: bool) -> jax.Array:
     """Resizes (..., H, W, C) to a square, bilinear between pixel centres, edges repeated."""
+    if image.shape[-3] == image.shape[-2] == resolution / 2:
+        return _doubled(_doubled(image, image.ndim - 3), image.ndim - 2)
     shape = (*image.shape[:-3], resolution, resolution, image.shape[-1])
     return jax.image.resize(image, shape, "bilinear", antialias=antialias, precision=jax.lax.Precision.HIGHEST)
+
+
+def _doubled(image: jax.Array, axis: int) -> jax.Array:
+    """Twice as long along an axis: a quarter of a neighbour and three of the pixel. No matrix product is as fast."""
+    length = image.shape[axis]
+    first, last = (jax.lax.slice_in_dim(image, place, place + 1, axis=axis) for place in (0, length - 1))
+    before = jnp.concatenate([first, jax.lax.slice_in_dim(image, 0, length - 1, axis=axis)], axis)
+    after = jnp.concatenate([jax.lax.slice_in_dim(image, 1, length, axis=axis), last], axis)
+    both = jnp.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=axis + 1)
+    return both.reshape((*image.shape[:axis], 2 * length, *image.shape[axis + 1 :]))
 
 
 def add_resized(images: list[jax.Array], resolution: int) -> jax.Array:
