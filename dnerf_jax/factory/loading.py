@@ -12,7 +12,6 @@ source; it can be pickled, and reads from several threads or processes.
 
 import functools
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +25,7 @@ from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.messages import some
 
 Record = dict[str, Any]
-_OPEN = 16  # shards of a dataset whose sidecars and files are kept open
+_KEPT = 256  # sidecars in memory
 
 
 def load(path: str | os.PathLike, *, split: str | None = None, only: Sequence[str] | None = None) -> "Dataset":
@@ -66,8 +65,13 @@ class Dataset(Sequence[Record]):
     def __len__(self) -> int:
         return sum(length for _, length in self._splits)
 
-    def __getitem__(self, index: int) -> Record:  # type: ignore[override]
-        """Record number `index`. Raises IndexError: there is none; ValueError: its files are damaged."""
+    def __getitem__(self, index: Any) -> Any:
+        """Record number `index`, or a list of those of a slice.
+
+        Raises IndexError: there is none; ValueError: its files are damaged.
+        """
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
         shard, members = self._read(index)
         own = files.parse_json(members[record.JSON].decode())
         found: Record = {"key": own["key"], "identity": own["identity"], "view": own["view"]}
@@ -160,25 +164,15 @@ class Dataset(Sequence[Record]):
 
     def _prepare(self) -> None:
         """What a copy in another process has to have of its own."""
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._open = functools.lru_cache(maxsize=_OPEN)(self._open_shard)
-
-    def _open_shard(self, name: str) -> tuple[dict[str, Any], BinaryIO]:
-        return shards.read_sidecar(self.path, name), open(shards.tar_path(self.path, name), "rb")
-
-    def _sample(self, name: str, place: int) -> tuple[dict[str, Any], BinaryIO]:
-        with self._lock:
-            sidecar, file = self._open(name)
-        return sidecar["samples"][place], file
+        self._samples = functools.lru_cache(maxsize=_KEPT)(lambda name: shards.read_sidecar(self.path, name)["samples"])
 
     def _read(self, index: int) -> tuple[str, dict[str, bytes]]:
-        """The shard of a record, and those of its files that are wanted."""
-        if self._process != os.getpid():  # a fork shares the positions in open files with its parent
-            self._prepare()
-        sample, file = self._sample(*self._locate(index))
-        with self._lock:
-            return file.name, self._members(file, sample)
+        """The path of a record's shard, and those of its files that are wanted."""
+        name, place = self._locate(index)
+        path = shards.tar_path(self.path, name)
+        # Opened anew each time, which takes microseconds: threads and forks would share the position in an open file.
+        with open(path, "rb") as file:
+            return str(path), self._members(file, self._samples(name)[place])
 
     def _members(self, file: BinaryIO, sample: dict[str, Any]) -> dict[str, bytes]:
         """The files of a record that are wanted."""
@@ -187,7 +181,7 @@ class Dataset(Sequence[Record]):
         return shards.read_members(file, {"key": sample["key"], "members": members})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_open")}
+        return {name: value for name, value in self.__dict__.items() if name != "_samples"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

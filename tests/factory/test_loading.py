@@ -31,6 +31,7 @@ def test_records_come_split_by_split(data, tiny_dataset, tiny_plan):
         assert [record["identity"] for record in part][::2] == list(range_of(tiny_plan, split))
     parts = [[r["key"] for r in factory.load(tiny_dataset, split=split)] for split in ("train", "test")]
     assert keys == parts[0] + parts[1]
+    assert [record["key"] for record in data[2:9:3]] == keys[2:9:3] and data[4:4] == []
     assert data[-1]["key"] == keys[-1] and data[np.int64(3)]["key"] == keys[3]
     for wrong in (12, -13):
         with pytest.raises(IndexError, match="of 12"):
