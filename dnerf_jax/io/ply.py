@@ -189,7 +189,7 @@ def _called(table: ply_format.Table, name: str) -> str | None:
 def _labels(table: ply_format.Table, source: str) -> np.ndarray | None:
     if (name := _called(table, _LABEL)) is None:
         return None
-    values = table.columns[name]
+    values = table.columns[name].astype(np.float64)  # where 255 is a number of all types
     known = ply_format.Table({name: np.where(np.isnan(values), LabelMap.IGNORE, values)}, [])
     return _bytes(known, (name,), source)[:, 0]
 
