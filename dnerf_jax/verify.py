@@ -24,7 +24,7 @@ def main(dataset: str, checkpoint: str = "", samples: Count = 32, seed: Seed = 0
     if len(checked.stacks) > 1:
         told.append(f"they come from {len(checked.stacks)} stacks: {', '.join(checked.stacks)}")
     if not checkpoint:
-        told.append("only the files: give --checkpoint to have views rendered again")
+        told.append("dataset.json is believed: give --checkpoint to have it checked, and views rendered again")
     elif findings.total:
         told.append("nothing was rendered again, since files are wrong")
     else:

@@ -64,14 +64,20 @@ def write(
     Raises ValueError: it does.
     """
     content, path = describe(plan, config, origin), out / NAME
-    if begun and path.exists():
-        old, new = (_inputs(found) for found in (read(out).content, content))
-        grown = [name for name in _GROWS if old[name] < new[name]]
-        schema.require_same(out, old, new, except_for=grown)
+    if begun:
+        require_same(content, out)
     if not path.exists() or files.read_text(path) != files.to_json(content, indent=2):
         files.write_json(path, content, indent=2)
     if "mask" in plan.modalities and label_map is not None and not (out / LABEL_MAP).exists():
         png.save_label_map(out / LABEL_MAP, label_map)
+
+
+def require_same(content: Mapping[str, Any], out: Path) -> None:
+    """Raises ValueError: the dataset in a folder, if there is one, is not that of this content (see `describe`)."""
+    if (out / NAME).exists():
+        old, new = (_inputs(found) for found in (read(out).content, content))
+        grown = [name for name in _GROWS if old[name] < new[name]]
+        schema.require_same(out, old, new, except_for=grown)
 
 
 def describe(plan: Plan, config: "GeneratorConfig", origin: Mapping[str, Any]) -> dict[str, Any]:

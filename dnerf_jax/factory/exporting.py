@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from dnerf_jax.factory import loading
+from dnerf_jax.factory import loading, shards
 from dnerf_jax.io import files
 
 Writer = Callable[[loading.Dataset, Path], None]
@@ -63,6 +63,10 @@ def export(dataset: str | Path, to: str, out: str | Path, *, split: str | None =
     data = loading.load(dataset, split=split)
     if Path(dataset).resolve() in (Path(out).resolve(), *Path(out).resolve().parents):
         raise ValueError(f"{out} is in the dataset {dataset}, which stays as it was made: name a folder elsewhere")
+    if not len(data):
+        raise ValueError(f"{data!r} has nothing to export: choose another split, or make more identities")
+    for name, folder in data.shards():
+        shards.require_whole(data.path, name, folder)
     write: Writer = getattr(
         importlib.import_module(f"dnerf_jax.factory.writers.{FORMS[to].module}"), FORMS[to].function
     )

@@ -11,6 +11,7 @@ source; it can be pickled, and reads from several threads or processes.
 """
 
 import functools
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ def load(path: str | os.PathLike, *, split: str | None = None, only: Sequence[st
 
     Raises ValueError: it is no dataset, is not finished, or has no such split or modality.
     """
+    only = [only] if isinstance(only, str) else only
     return Dataset(Path(path), split, None if only is None else tuple(only))
 
 
@@ -52,10 +54,12 @@ class Dataset(Sequence[Record]):
         self.plan = plan = self.description.plan
         unknown = [name for name in only or () if name not in plan.view_modalities]
         if unknown:
-            raise ValueError(f"{path} has no {some(unknown)}: its views have {some(plan.view_modalities)}")
+            objects = "; clouds and meshes are what `object` gives" if set(unknown) & set(shards.FOLDERS) else ""
+            raise ValueError(f"{path}: views have no {some(unknown)}, but {some(plan.view_modalities)}{objects}")
         self.forms = {name: form for name, form in self.description.forms.items() if only is None or name in only}
         labels = path / description.LABEL_MAP
-        self.label_map: LabelMap | None = png.load_label_map(labels) if labels.exists() else None
+        # Where there are masks, there has to be one.
+        self.label_map: LabelMap | None = png.load_label_map(labels) if "mask" in plan.modalities else None
         # How many views each split has, and where it begins among the records.
         names = [name for name, _ in plan.splits] if split is None else [split]
         self._splits = [(name, len(range_of(plan, name)) * plan.views_per_identity) for name in names]
@@ -72,6 +76,7 @@ class Dataset(Sequence[Record]):
         """
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
+        index = operator.index(index)
         shard, members = self._read(index)
         own = files.parse_json(members[record.JSON].decode())
         found: Record = {"key": own["key"], "identity": own["identity"], "view": own["view"]}
@@ -101,8 +106,8 @@ class Dataset(Sequence[Record]):
           epochs: how often; None never ends.
           drop_rest: leave out what is too little for a batch at the end of an epoch.
         """
-        if not 1 <= size <= max(len(self), 1):
-            raise ValueError(f"size is {size}, expected 1 to {len(self)}: the dataset has no more views")
+        if not 1 <= size <= len(self):
+            raise ValueError(f"size is {size}, and {self!r} has {len(self)} views: expected 1 to as many")
         epoch = 0
         while epochs is None or epoch < epochs:
             order = np.arange(len(self))
@@ -112,6 +117,14 @@ class Dataset(Sequence[Record]):
                 records = [self[int(i)] for i in order[start : start + size]]
                 yield {name: np.stack([each[name] for each in records]) for name in records[0]}
             epoch += 1
+
+    def shards(self) -> Iterator[tuple[str, str]]:
+        """(name, folder) of all tars that the records and objects here are in."""
+        per_shard = self.plan.shard_size * self.plan.views_per_identity
+        for folder in shards.folders(self.plan):
+            for split, length in self._splits:
+                for number in range(-(-length // per_shard)):
+                    yield shard_name(split, number), folder
 
     def object(self, kind: str, identity: int) -> bytes:
         """The PLY file of an identity's "points" or "mesh"; `io.ply` reads it from a file.
@@ -151,12 +164,13 @@ class Dataset(Sequence[Record]):
 
     def _require_finished(self) -> None:
         """Raises ValueError: shards are missing."""
-        missing = []
-        per_shard = self.plan.shard_size * self.plan.views_per_identity
-        for split, length in self._splits:
-            names = [shard_name(split, number) for number in range(-(-length // per_shard))]
-            there = set(os.listdir(self.path / shards.VIEWS)) if (self.path / shards.VIEWS).is_dir() else set()
-            missing += [name for name in names if not {f"{name}.tar", f"{name}.json"} <= there]
+        there = {
+            folder: set(os.listdir(self.path / folder)) if (self.path / folder).is_dir() else set()
+            for folder in shards.folders(self.plan)
+        }
+        missing = [
+            f"{folder}/{name}" for name, folder in self.shards() if not {f"{name}.tar", f"{name}.json"} <= there[folder]
+        ]
         if missing:
             raise ValueError(
                 f"{self.path} is not finished, or has lost shards: {some(missing)}. Give the command that made it again"

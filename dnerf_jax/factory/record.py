@@ -8,7 +8,8 @@
                            json             z, cameras and what else is needed to make the view again
 
 A view's files share their base name, its key: 00000012_03 is view 3 of identity 12. An identity's cloud is
-00000012.cloud.ply, its mesh 00000012.mesh.ply. Hashes are of the decoded numbers, whatever the encoder made of them.
+00000012.cloud.ply, its mesh 00000012.mesh.ply. Logits are rounded, so in a few pixels of nearly equal classes the
+largest of them is not the mask's. Hashes are of the decoded numbers, whatever the encoder made of them.
 """
 
 import dataclasses

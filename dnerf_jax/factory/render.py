@@ -22,6 +22,7 @@ from dnerf_jax.models.occupancy import Bounds
 from dnerf_jax.models.scenes import Scene, View
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.messages import some
 
 _OF_OBJECTS = {"points": ("depth_z", "mask", "opacity", "normal", "confidence"), "mesh": ("depth_z", "mask")}
 
@@ -91,11 +92,21 @@ def rerender(
     ]
 
 
+def require_rules(drops: Drops, label_map: LabelMap | None) -> None:
+    """Raises ValueError: a rule is about labels that a model with this label map, or none, does not give."""
+    if (drops.classes or drops.min_confidence is not None) and label_map is None:
+        raise ValueError("drops has rules about labels, but the checkpoint has no semantic branch: train one first")
+    unknown = [name for name in drops.classes if label_map is None or name not in label_map.names]
+    if unknown:
+        raise ValueError(f"drops names the classes {some(unknown)}: expected some of {some(label_map.names, 30)}")
+
+
 def broken_rule(drops: Drops, views: View, label_map: LabelMap | None) -> tuple[int, str, float] | None:
     """The first view (V,) that breaks a rule: its number, the rule and the value; None where all keep all.
 
-    Raises ValueError: a rule is about labels that there are not.
+    Raises ValueError as `require_rules`.
     """
+    require_rules(drops, None if views.mask is None else label_map)
     for v in range(len(views)):
         view = views[v]
         for rule, value, least, most in _measures(drops, view, label_map):
@@ -110,17 +121,13 @@ def _measures(drops: Drops, view: View, label_map: LabelMap | None) -> Iterator[
     if drops.max_border_opacity is not None:
         border = np.concatenate([opaque[0], opaque[-1], opaque[:, 0], opaque[:, -1]])
         yield "max_border_opacity", float(border.mean()), 0.0, drops.max_border_opacity
-    of_labels = drops.min_area or drops.max_area or drops.min_confidence is not None
-    if of_labels and (view.mask is None or label_map is None):
-        raise ValueError("drops has rules about labels, but the checkpoint has no semantic branch: train one first")
     if drops.min_confidence is not None:
         sure = np.asarray(view.confidence, np.float64)[opaque]
         yield "min_confidence", float(sure.mean()) if sure.size else 0.0, drops.min_confidence, 1.0
     for rule, areas in (("min_area", drops.min_area), ("max_area", drops.max_area)):
         for name, share in areas:
-            if name not in label_map.names:
-                raise ValueError(f"drops.{rule} names the class {name!r:.50}: expected one of {label_map.names}")
-            area = float(np.mean(np.asarray(view.mask) == label_map.names.index(name)))
+            label = label_map.names.index(name) if label_map is not None else LabelMap.IGNORE
+            area = float(np.mean(np.asarray(view.mask) == label))
             yield f"{rule} {name}", area, *((share, 1.0) if rule == "min_area" else (0.0, share))
 
 

@@ -99,6 +99,17 @@ def _checked(sidecar: dict[str, Any], path: pathlib.Path, name: str, fields: Map
     return sidecar
 
 
+def require_whole(out: pathlib.Path, name: str, folder: str = VIEWS) -> None:
+    """Raises ValueError: the bytes of a shard's tar are not those that its sidecar says."""
+    with open(tar_path(out, name, folder), "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != read_head(out, name, folder)["sha256"]:
+        raise ValueError(
+            f"{tar_path(out, name, folder)} was changed or damaged: its sha256 is not that of its sidecar. Copy it "
+            "again, or delete both and give the command that made the dataset again"
+        )
+
+
 def read_members(file: BinaryIO, sample: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a sample of a sidecar, by suffix, out of the open tar. Raises ValueError: the tar ends before."""
     found = {}

@@ -2,7 +2,9 @@
 
 import errno
 import importlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -51,6 +53,25 @@ def test_folders_with_content_and_the_dataset_itself_are_refused(tiny_dataset, t
         with pytest.raises(ValueError, match="stays as it was made: name a folder elsewhere"):
             exporting.export(tiny_dataset, "folder", inside)
     assert sorted(tiny_dataset.rglob("*")) == before and sorted(tmp_path.iterdir()) == [tmp_path / "mine.txt"]
+
+
+@pytest.mark.slow
+def test_what_is_damaged_or_empty_is_not_exported(tiny_dataset, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_dataset, copy)
+    tar = copy / "data" / "train-000001.tar"
+    content = bytearray(tar.read_bytes())
+    content[700] ^= 1
+    tar.write_bytes(content)
+    with pytest.raises(ValueError, match="train-000001.tar was changed or damaged: its sha256 is not that"):
+        exporting.export(copy, "folder", tmp_path / "out")
+    exporting.export(copy, "folder", tmp_path / "test", split="test")
+    description = json.loads((copy / "dataset.json").read_text())
+    description["plan"]["num_identities"] = 1
+    (copy / "dataset.json").write_text(json.dumps(description))
+    with pytest.raises(ValueError, match="test: 0 views of .* has nothing to export: choose another split"):
+        exporting.export(copy, "folder", tmp_path / "none", split="test")
+    assert not (tmp_path / "out").exists() and not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow

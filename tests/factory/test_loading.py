@@ -33,6 +33,9 @@ def test_records_come_split_by_split(data, tiny_dataset, tiny_plan):
     assert keys == parts[0] + parts[1]
     assert [record["key"] for record in data[2:9:3]] == keys[2:9:3] and data[4:4] == []
     assert data[-1]["key"] == keys[-1] and data[np.int64(3)]["key"] == keys[3]
+    for wrong in ("a", 1.0):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            data[wrong]
     for wrong in (12, -13):
         with pytest.raises(IndexError, match="of 12"):
             data[wrong]
@@ -62,8 +65,9 @@ def test_a_record_has_types_and_shapes(data):
 def test_only_what_is_asked_for_is_read(tiny_dataset):
     part = factory.load(tiny_dataset, split="test", only=["mask"])
     assert set(part[0]) == {"key", "identity", "view", "mask", "z", "cam2world", "intrinsics"}
-    with pytest.raises(ValueError, match="has no points: its views have image"):
+    with pytest.raises(ValueError, match="views have no points, but image.* clouds and meshes are what `object` gives"):
         factory.load(tiny_dataset, only=["image", "points"])
+    assert set(factory.load(tiny_dataset, only="image").forms) == {"image"}
     with pytest.raises(ValueError, match="there is no split 'dev': expected one of train, test"):
         factory.load(tiny_dataset, split="dev")
 
@@ -78,7 +82,7 @@ def test_batches_shuffle_by_seed_and_epoch(data):
     assert first == again != other and first[:2] != first[2:]
     assert next(data.batches(3, epochs=None))["image"].shape == (3, 16, 16, 3)
     for wrong in (0, 13):
-        with pytest.raises(ValueError, match=r"expected 1 to 12"):
+        with pytest.raises(ValueError, match=r"has 12 views: expected 1 to as many"):
             next(data.batches(wrong))
 
 
@@ -126,9 +130,13 @@ def test_what_is_no_whole_dataset_is_refused(tiny_dataset, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_dataset, copy)
     (copy / "data" / "test-000000.json").unlink()
-    with pytest.raises(ValueError, match="is not finished, or has lost shards: test-000000"):
+    with pytest.raises(ValueError, match="is not finished, or has lost shards: data/test-000000"):
         factory.load(copy)
     assert len(factory.load(copy, split="train")) == 8
+    (copy / "labelmap.json").rename(copy / "elsewhere.json")
+    with pytest.raises(ValueError, match="labelmap.json cannot be read"):
+        factory.load(copy, split="train")
+    (copy / "elsewhere.json").rename(copy / "labelmap.json")
     tar = copy / "data" / "train-000001.tar"
     tar.write_bytes(tar.read_bytes()[:3000])
     with pytest.raises(ValueError, match="train-000001.tar ends before"):

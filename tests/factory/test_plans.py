@@ -86,6 +86,7 @@ def test_a_plan_comes_back_from_json():
         ({"splits": ()}, "splits are .*expected different names"),
         ({"splits": (("train", 1), ("train", 2))}, "expected different names"),
         ({"splits": (("../up", 1),)}, "expected different names"),
+        ({"splits": (("All", 1),)}, "all and none mean something else to readers"),
         ({"splits": (("a", 9_999), ("b", 2))}, "sum to more than 10,000"),
         ({"modalities": ("mask",)}, "expected image and others"),
         ({"modalities": ("image", "mask", "mask")}, "each once"),
@@ -108,6 +109,11 @@ def test_viewpoints_that_contradict_themselves_are_refused():
         range_of(Plan(), "dev")
     with pytest.raises(ValueError, match=r"plan\.modalities\[1\] is 'masks'; did you mean 'mask'"):
         schema.as_dataclass({"modalities": ["image", "masks"]}, Plan, "plan")
+
+
+def test_rules_that_no_view_can_keep_are_refused():
+    with pytest.raises(ValueError, match="min_area is larger than max_area of eye: no view can have both"):
+        plans.Drops(min_area=(("eye", 0.5), ("hair", 0.1)), max_area=(("eye", 0.2),))
 
 
 def test_without_a_branch_there_are_no_labels():

@@ -100,7 +100,7 @@ def test_every_rule_measures_what_it_says(made):
     assert broken(min_area=(("eye", 0.25),), max_area=(("eye", 0.25),)) is None
     assert broken(min_area=(("skin", 0.01),)) == (0, "min_area skin", 0.0)
     assert broken(max_area=(("background", 0.5),)) == (0, "max_area background", 0.75)
-    with pytest.raises(ValueError, match="names the class 'nose': expected one of"):
+    with pytest.raises(ValueError, match="drops names the classes nose: expected some of background, skin, eye"):
         broken(min_area=(("nose", 0.1),))
     with pytest.raises(ValueError, match="no semantic branch: train one first"):
         render.broken_rule(Drops(min_confidence=0.1), view(one, mask=None), None)

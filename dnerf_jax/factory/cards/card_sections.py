@@ -249,6 +249,7 @@ def _limits(told: Description) -> str:
     points = ["Everything is synthetic: what the generator cannot make is not in it."]
     if "mask" in told.plan.modalities:
         points.append("Labels are what a semantic branch predicts, not what a person drew.")
+    points.append("Where no camera of its training stood, behind a head say, the generator shows what it made up.")
     if told.plan.truncation_psi != 1:
         points.append("Truncation makes identities more alike than those that the generator learned.")
     for name in ("depth_z", "distance"):

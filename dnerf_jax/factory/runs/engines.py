@@ -203,11 +203,17 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
 def _call(theirs: Connection, function: Callable[..., Any], *arguments: Any) -> None:
     """What runs in a worker: calls the function, and sends what it returns, or what it raised with its traceback."""
     follow_the_command()
+    warnings.showwarning = _warn
     try:
         found = function(*arguments), None
     except Exception as error:
         found = _sendable(error), traceback.format_exc()
     theirs.send(found)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line, as the command says its own."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def _sendable(error: Exception) -> Exception:

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from dnerf_jax.factory import draws, provenance, record, shards
+from dnerf_jax.factory import description, draws, provenance, record, render, shards
 from dnerf_jax.factory.plan import Drops, Plan, Shard, num_shards, split_sizes
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.runs import engines, running, space
@@ -61,7 +61,7 @@ def estimate(job: Job, *, workers: int | None = None) -> str:
     on_cpu = jax.default_backend() == "cpu"
     found = engines.in_a_worker(measure, job) if on_cpu else measure(job)
     count = workers or (provenance.threads() if on_cpu else jax.local_device_count())
-    return "\n".join(_lines(found, Path(job.out), count))
+    return "\n".join([*_lines(found, Path(job.out), count), *running.left_out(job.plan, found.plan)])
 
 
 def measure(job: Job) -> Measured:
@@ -71,6 +71,9 @@ def measure(job: Job) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(dataclasses.replace(job, out=folder))
         plan, config = worker.plan, worker.model.generator.config
+        render.require_rules(plan.drops, worker.model.label_map if worker.model.semantic is not None else None)
+        if any((Path(job.out) / shards.VIEWS).glob("*.json")):
+            description.require_same(description.describe(plan, config, provenance.origin(worker.model)), Path(job.out))
         first = next(shard for shard in shards_of(plan) if 0 in shard.identities)
         group = Shard(first.split, 0, first.identities[: plan.batch])
         worker.make(group)

@@ -19,10 +19,11 @@ import re
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dnerf_jax.factory import description, provenance, shards
+from dnerf_jax.factory import description, provenance, render, shards
 from dnerf_jax.factory.cards import card
 from dnerf_jax.factory.plan import Plan, Shard, split_sizes
 from dnerf_jax.factory.plan import shards as shards_of
@@ -60,8 +61,12 @@ def begun(job: Job) -> Iterator[Run]:
     # Not within the claim: many commands that begin together shall not load one after the other.
     model = checkpoints.load(job.checkpoint)
     plan = job.plan if model.semantic is not None else job.plan.without_labels()
-    config, label_map, origin = model.generator.config, model.label_map, provenance.origin(model)
-    del model
+    branch, config, label_map = model.semantic, model.generator.config, model.label_map
+    render.require_rules(plan.drops, None if branch is None else label_map)
+    for said in left_out(job.plan, plan):
+        warnings.warn(said, stacklevel=3)
+    origin = provenance.origin(model)
+    del model, branch
     with folders.claimed(job.out, known_by=[description.NAME], wait=True) as out:
         tidy(plan, out)
         held = Claims(out).held()
@@ -79,6 +84,18 @@ def begun(job: Job) -> Iterator[Run]:
     finally:
         with contextlib.suppress(OSError):
             tidy(plan, out)
+
+
+def left_out(asked: Plan, plan: Plan) -> list[str]:
+    """What somebody who asked for a plan may miss in what becomes of it with this checkpoint."""
+    names = [name for name in asked.modalities if name not in plan.modalities]
+    empty = [name for name, size in split_sizes(plan).items() if not size]
+    said = (
+        [f"the checkpoint has no semantic branch, so the dataset has no {some(names, separator=' and ')}"]
+        if names
+        else []
+    )
+    return said + ([f"there are too few identities for the split {some(empty)}: it is empty"] if empty else [])
 
 
 def missing(plan: Plan, out: Path) -> list[Shard]:

@@ -9,7 +9,7 @@ from dnerf_jax.factory import shards
 from dnerf_jax.factory.plan import Plan, Shard
 
 # Bytes a pixel, and of a point or a vertex: of heads on white, which take less than most pictures.
-_PIXEL = {"image": 0.5, "mask": 0.04, "depth_z": 0.4, "distance": 0.4, "opacity": 0.1, "confidence": 0.6}
+_PIXEL = {"image": 0.6, "mask": 0.06, "depth_z": 0.45, "distance": 0.45, "opacity": 0.1, "confidence": 0.6}
 _PIXEL |= {"normal": 6.0, "logits": 2.0}
 _POINT, _FLOAT = 32, 4
 _OVERHEAD = 2_500  # bytes a view: cameras, headers and padding of the tar, its line in the sidecar

@@ -33,6 +33,8 @@ def test_a_dry_run_says_what_would_come_and_leaves_nothing(
     assert float(value) * {"kB": 1e3, "MB": 1e6}[unit] == pytest.approx(made, rel=0.35)  # tars are padded
     generate.main(tiny_plan, str(tiny_checkpoint), str(tiny_dataset), dry_run=True)
     assert "0 of them missing" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="seed was 0 and is 9"):
+        generate.main(dataclasses.replace(tiny_plan, seed=9), str(tiny_checkpoint), str(tiny_dataset), dry_run=True)
 
 
 @pytest.mark.slow

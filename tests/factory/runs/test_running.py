@@ -11,7 +11,7 @@ import pytest
 from making import Maker
 
 from dnerf_jax.factory import shards
-from dnerf_jax.factory.plan import Plan, num_shards
+from dnerf_jax.factory.plan import Drops, Plan, num_shards
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.runs import claims, running, space
 from dnerf_jax.factory.runs.claims import Claims
@@ -219,9 +219,23 @@ def test_a_new_folder_is_made_ready_or_not_at_all(tiny_plan, tiny_checkpoint, tm
 @pytest.mark.slow
 def test_a_model_without_a_branch_has_a_dataset_without_labels(tiny_plan, tiny_model, tmp_path):
     checkpoints.save(tmp_path / "model", tiny_model)
-    with running.begun(Job(tiny_plan, str(tmp_path / "model"), str(tmp_path / "out"))) as run:
+    job = Job(tiny_plan, str(tmp_path / "model"), str(tmp_path / "out"))
+    missed = "no semantic branch, so the dataset has no mask and confidence and logits"
+    with pytest.warns(UserWarning, match=missed), running.begun(job) as run:
         assert run.job.plan == tiny_plan.without_labels() and run.job.plan != tiny_plan
     assert not (tmp_path / "out" / "labelmap.json").exists()
+
+
+def test_what_cannot_be_kept_or_is_empty_is_told_before_any_work(tiny_plan, tiny_checkpoint, tmp_path):
+    ruled = dataclasses.replace(tiny_plan, drops=Drops(min_area=(("noze", 0.1),)))
+    with (
+        pytest.raises(ValueError, match="drops names the classes noze: expected some of background, skin"),
+        running.begun(Job(ruled, str(tiny_checkpoint), str(tmp_path / "out"))),
+    ):
+        pass
+    assert not (tmp_path / "out").exists()
+    few = dataclasses.replace(tiny_plan, num_identities=1)
+    assert running.left_out(few, few) == ["there are too few identities for the split test: it is empty"]
 
 
 def test_of_finished_shards_only_the_first_line_is_read(tmp_path, monkeypatch):
