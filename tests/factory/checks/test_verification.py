@@ -292,7 +292,7 @@ def test_what_a_sidecar_claims_takes_no_memory(copy):
 def test_the_door_tells_and_its_status_is_0_or_1(copy, capsys, tmp_path):
     assert verify.main(str(copy)) == 0
     assert "6 tars with 12 views" in (told := capsys.readouterr().out) and "nothing is wrong" in told
-    assert "only the files: give --checkpoint" in told
+    assert "give --checkpoint to have it checked" in told
     _a_lost_shard(copy)
     assert verify.main(str(copy)) == 1
     assert "train-000001.tar: it is missing" in (told := capsys.readouterr().out) and "findings: 2" in told
