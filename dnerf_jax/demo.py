@@ -15,7 +15,7 @@ def main(workdir: str = "out/demo", seed: Seed = 0) -> None:
     seed: of the training and the dataset
     """
     settings = cli.load_settings("heads", branch.Settings, [f"seed={seed}"])
-    small = ("num_identities=4", "views_per_identity=3", "shard_size=2")
+    small = ("num_identities=4", "views_per_identity=3", "shard_size=2", "splits=(('train', 1),)")
     plan = cli.load_settings("heads_dataset", Plan, [f"seed={seed}", *small])
     with folders.claimed(workdir, known_by=[demo.TRAINING]) as folder:
         process.prepare()
