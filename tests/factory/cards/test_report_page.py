@@ -73,7 +73,7 @@ def test_datasets_that_lack_something_have_pages(tiny_dataset, page, tmp_path, m
 
 def test_rates_come_from_the_log_of_the_runs(tiny_dataset, tmp_path):
     out = shutil.copytree(tiny_dataset, tmp_path / "data")
-    (out / "run").mkdir()
+    (out / "run").mkdir(exist_ok=True)
     line = {"shard": "train-000000", "views": 6, "seconds": 4.0, "render_seconds": 3.0, "host": "a<b", "process": 1}
     lines = [
         json.dumps(line),
