@@ -30,7 +30,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from dnerf_jax.io import configurations, schema
+from dnerf_jax.io import configurations, schema, workers
 from dnerf_jax.io.configurations import as_dataclass, load_config, load_settings
 from dnerf_jax.ops.messages import did_you_mean
 
@@ -74,7 +74,7 @@ def door(main: Callable[..., Any]) -> None:
     overrides: list[str] = []
     # absl prints this text above the flags for --help.
     sys.modules["__main__"].__doc__ = f"{_usage(places, options)}\n\n{inspect.getdoc(main) or ''}"
-    warnings.showwarning = _warn
+    warnings.showwarning = workers.show_warning
 
     def run(argv: list[str]) -> int:
         # Orbax would tell a page about every checkpoint, and a thousand lines about an error that it also raises.
@@ -114,12 +114,6 @@ def _what_to_do(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename or 'the system'}: {error.strerror}"
     return None
-
-
-def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as one line, instead of Python's two with a place in the code."""
-    sys.stdout.flush()
-    print(f"warning: {message}", file=sys.stderr)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dnerf_jax.io import workers
 from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.ops import devices
 
@@ -37,7 +38,7 @@ def stack() -> dict[str, Any]:
         "sources": _sources(),
         "platform": device.platform,
         "device": f"{platform.machine()} {_instruction_set()}" if cpu else device.device_kind,
-        "threads": threads() if cpu else None,
+        "threads": workers.threads() if cpu else None,
         "flags": os.environ.get("XLA_FLAGS", ""),
     }
     return found | {"fingerprint": hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]}
@@ -47,13 +48,6 @@ def origin(model: Model) -> dict[str, Any]:
     """Whose latents and labels these are: fingerprints of the generator and of the branch, and the model's info."""
     branch = None if model.semantic is None else fingerprint(model.semantic.params)
     return {"fingerprint": model.fingerprint, "semantic_fingerprint": branch, **dict(model.info)}
-
-
-def threads() -> int:
-    """How many threads XLA has on this CPU: NPROC where that is set, else the visible cores."""
-    number = os.environ.get("NPROC", "")
-    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(number) if number.isdecimal() and int(number) else visible
 
 
 @functools.cache

@@ -8,8 +8,10 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 
 def follow_the_command() -> None:
@@ -42,3 +44,16 @@ def machine() -> str | None:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return None
+
+
+def threads() -> int:
+    """How many threads XLA has on this CPU: NPROC where that is set, else the visible cores."""
+    number = os.environ.get("NPROC", "")
+    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(number) if number.isdecimal() and int(number) else visible
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Prints a warning as one line, instead of Python's two with a place in the code: for `warnings.showwarning`."""
+    sys.stdout.flush()
+    print(f"warning: {message}", file=sys.stderr, flush=True)

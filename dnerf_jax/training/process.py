@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from dnerf_jax.factory import provenance
+from dnerf_jax.io import workers
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import devices
@@ -75,7 +75,7 @@ def enable_compilation_cache() -> None:
     except (OSError, StopIteration):
         flags = platform.processor()
     machine = platform.machine() + "-" + hashlib.sha256(flags.encode()).hexdigest()[:8]
-    folder = caches / "dnerf_jax" / "xla" / f"{machine}-{provenance.threads()}"
+    folder = caches / "dnerf_jax" / "xla" / f"{machine}-{workers.threads()}"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 

@@ -17,14 +17,6 @@ def test_a_stack_is_named_by_all_that_bytes_depend_on(monkeypatch):
     assert provenance.stack()["fingerprint"] not in (found["fingerprint"], other["fingerprint"])
 
 
-def test_threads_are_those_that_xla_takes(monkeypatch):
-    monkeypatch.setenv("NPROC", "3")
-    assert provenance.threads() == 3
-    for wrong in ("", "0", "many"):
-        monkeypatch.setenv("NPROC", wrong)
-        assert provenance.threads() == len(os.sched_getaffinity(0))
-
-
 def test_an_origin_tells_generator_and_branch(tiny_model, tiny_semantic_model):
     plain, labelled = provenance.origin(tiny_model), provenance.origin(tiny_semantic_model)
     assert plain["fingerprint"] == labelled["fingerprint"] == tiny_model.fingerprint

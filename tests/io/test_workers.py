@@ -21,3 +21,11 @@ def test_a_process_is_known_by_when_it_began():
         assert workers.begun_at(other.pid) is None  # although nobody has waited for it yet
     assert workers.begun_at(other.pid) is None
     assert workers.machine() == workers.machine() and "pid:" in workers.machine()
+
+
+def test_threads_are_those_that_xla_takes(monkeypatch):
+    monkeypatch.setenv("NPROC", "3")
+    assert workers.threads() == 3
+    for wrong in ("", "0", "many"):
+        monkeypatch.setenv("NPROC", wrong)
+        assert workers.threads() == len(os.sched_getaffinity(0))

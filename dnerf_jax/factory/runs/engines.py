@@ -24,12 +24,11 @@ from typing import Any
 
 import jax
 
-from dnerf_jax.factory import provenance
 from dnerf_jax.factory.plan import Shard
 from dnerf_jax.factory.runs import running
 from dnerf_jax.factory.runs.watching import Watch
 from dnerf_jax.factory.runs.work import Job, Worker
-from dnerf_jax.io.workers import follow_the_command
+from dnerf_jax.io.workers import follow_the_command, show_warning, threads
 from dnerf_jax.training import process
 
 # Of XLA, and of NumPy's libraries.
@@ -101,7 +100,7 @@ def on_cores(job: Job, order: Sequence[Shard], watch: Watch, workers: int | None
 
     A worker that is killed is told of, and the others take over. Raises what a worker raised.
     """
-    count = min(workers or provenance.threads(), len(order))
+    count = min(workers or threads(), len(order))
     watch.begin(f"{count} worker{'s' * (count > 1)}")
     left = dict(_start(_make_all, job, list(order)) for _ in range(count))
     try:
@@ -203,17 +202,12 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
 def _call(theirs: Connection, function: Callable[..., Any], *arguments: Any) -> None:
     """What runs in a worker: calls the function, and sends what it returns, or what it raised with its traceback."""
     follow_the_command()
-    warnings.showwarning = _warn
+    warnings.showwarning = show_warning
     try:
         found = function(*arguments), None
     except Exception as error:
         found = _sendable(error), traceback.format_exc()
     theirs.send(found)
-
-
-def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as one line, as the command says its own."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def _sendable(error: Exception) -> Exception:

@@ -16,6 +16,7 @@ from dnerf_jax.factory.plan import Drops, Plan, Shard, num_shards, split_sizes
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.runs import engines, running, space
 from dnerf_jax.factory.runs.work import Job, Worker
+from dnerf_jax.io.workers import threads
 from dnerf_jax.training import logs, process
 
 
@@ -60,7 +61,7 @@ def estimate(job: Job, *, workers: int | None = None) -> str:
     process.choose_deterministic()
     on_cpu = jax.default_backend() == "cpu"
     found = engines.in_a_worker(measure, job) if on_cpu else measure(job)
-    count = workers or (provenance.threads() if on_cpu else jax.local_device_count())
+    count = workers or (threads() if on_cpu else jax.local_device_count())
     return "\n".join([*_lines(found, Path(job.out), count), *running.left_out(job.plan, found.plan)])
 
 

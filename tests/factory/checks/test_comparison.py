@@ -13,6 +13,7 @@ from dnerf_jax.factory import record, shards
 from dnerf_jax.factory.checks import comparison, rerendering, verification
 from dnerf_jax.factory.record import Form
 from dnerf_jax.io import checkpoints, encoding, ply
+from dnerf_jax.io.workers import threads
 from tests.factory import forging
 from tests.factory.forging import edit_json, forge, of
 
@@ -140,7 +141,7 @@ def test_across_stacks_there_are_bounds(copy, model):
     elsewhere(copy)
     compared, problems = compare(copy, model)
     assert problems == [] and compared.identical == 12
-    assert compared.stacks == {f"threads 99 (here {rerendering.provenance.threads()})"}
+    assert compared.stacks == {f"threads 99 (here {threads()})"}
     assert "all identical across stacks, which differ in threads 99" in str(compared)
     forge(copy, "train-000000", of("00000002_01", _a_pixel))
     compared, problems = compare(copy, model)

@@ -256,11 +256,11 @@ def wait_for(condition):
 def test_workers_are_processes_of_one_thread(tmp_path):
     script = """
         import os, sys
-        from dnerf_jax.factory import provenance
+        from dnerf_jax.io.workers import threads
         from dnerf_jax.factory.runs import engines
 
         def look():
-            return provenance.threads(), os.environ["OPENBLAS_NUM_THREADS"], "jax" in sys.modules
+            return threads(), os.environ["OPENBLAS_NUM_THREADS"], "jax" in sys.modules
 
         def die():
             os.kill(os.getpid(), 9)
