@@ -50,6 +50,7 @@ EXTRAS = {
     "hf": HF,
     "ray": RAY,
     "slurm": SLURM,
+    "faces": ["dlib-bin>=20.0"],  # finds the head in a photo; dlib itself, which is compiled, does as well
     "test": TEST,
     # The libraries of every form that a dataset has, a gigabyte: what make test-all needs.
     "test-all": [
