@@ -23,7 +23,7 @@ class Told:
         boxes, scores, seen = [], [], []
         for x, y, width, score, who in self.faces:
             if width * scale >= 80:
-                left, top, side = (int(round(v * scale)) for v in (x - width / 2, y - width / 2, width))
+                left, top, side = (round(v * scale) for v in (x - width / 2, y - width / 2, width))
                 made = {"left": left, "top": top, "right": left + side - 1, "bottom": top + side - 1, "width": side}
                 boxes.append(SimpleNamespace(**{name: lambda value=value: value for name, value in made.items()}))
                 scores.append(score)
@@ -50,7 +50,7 @@ def test_the_square_stands_around_the_face_as_framed(monkeypatch, who, turned):
 
 
 def test_of_several_faces_the_largest_is_taken_and_said(monkeypatch):
-    faces = [(200, 200, 100, 2.0, 0), (700, 600, 240, 1.0, 0), (500, 100, 300, 0.05, 0)]
+    faces = [(200, 200, 200, 2.0, 0), (700, 600, 240, 1.0, 0), (500, 100, 300, 0.05, 0)]
     head = face_crops.find_head(told(monkeypatch, 1000, faces))
     np.testing.assert_allclose(head.face, (580, 480, 820, 720), atol=3)
     assert "2 faces" in head.notes[1]  # the third was hardly seen
