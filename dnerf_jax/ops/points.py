@@ -131,20 +131,24 @@ def from_views(
     if tolerance is not None:
         camera = warping.matrices(views.camera)
         floats = warping.see_through(points, np.asarray(views.depth_z), camera, tolerance=tolerance)
-        keep[keep] = ~np.concatenate(floats)
-        points = [some[~drop] for some, drop in zip(points, floats, strict=True)]
-    cloud = fuse([_labelled(views, keep, points, label_map)], voxel_size=voxel_size)
+        keep, points = _some(keep, points, ~np.concatenate(floats))
     if num_points is None:
-        return cloud
-    if not len(cloud):
+        return fuse([_labelled(views, keep, points, label_map)], voxel_size=voxel_size)
+    # Which voxels are chosen depends on positions alone: all else is looked up in the chosen ones only.
+    every = np.concatenate(points).astype(np.float32)
+    voxel = thinning.voxels(every, voxel_size)
+    if not len(every):
         raise ValueError(f"the {len(keep)} views show no surface, so there are no {num_points} points to choose")
-    if len(cloud) < num_points:
+    chosen = thinning.farthest(thinning.means(voxel, every).astype(np.float32), num_points)
+    if len(chosen) < num_points:
         warnings.warn(
             f"a surface has fewer than {num_points} voxels of {voxel_size:g}: its points are repeated; make them"
             " smaller",
             stacklevel=2,
         )
-    return cloud[np.resize(thinning.farthest(cloud.points, num_points), num_points)]
+    keep, points = _some(keep, points, np.isin(voxel, chosen))
+    cloud = fuse([_labelled(views, keep, points, label_map)], voxel_size=voxel_size)  # ordered by voxel
+    return cloud[np.resize(np.searchsorted(np.sort(chosen), chosen), num_points)]
 
 
 def _require_cameras(shape: tuple[int, ...], camera: cameras.Camera) -> None:
@@ -171,7 +175,9 @@ def _surface(view: VisibleSurface, min_opacity: float, max_jump: float) -> np.nd
                 " render both at one resolution"
             )
     keep = np.isfinite(depth) & (depth > 0) & (opacity >= min_opacity)
-    keep &= _relative_jump(np.where(depth > 0, depth, np.inf)) <= max_jump
+    depth = np.where(depth > 0, depth, np.inf)  # beside empty pixels the largest is infinite
+    largest, smallest = (warping.around(depth, extreme)[keep] for extreme in (np.maximum, np.minimum))
+    keep[keep] = (largest - smallest) / depth[keep] <= max_jump
     return keep if mask is None else keep & (mask != BACKGROUND) & (mask != LabelMap.IGNORE)
 
 
@@ -181,6 +187,14 @@ def _lifted(view: VisibleSurface, keep: np.ndarray) -> list[np.ndarray]:
     depth, kept = (x.reshape(-1, *size) for x in (np.asarray(view.depth_z), keep))
     pose, k = (x.reshape(-1, *x.shape[-2:]) for x in warping.matrices(view.camera))
     return warping.lift_some(depth, (pose, k), kept)
+
+
+def _some(keep: np.ndarray, points: Sequence[np.ndarray], wanted: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Of the pixels (V, H, W) that are kept, and of each view's points, those that are wanted (n,)."""
+    fewer = np.zeros_like(keep)
+    fewer[keep] = wanted
+    ends = np.cumsum([len(some) for some in points])
+    return fewer, [some[part] for some, part in zip(points, np.split(wanted, ends[:-1]), strict=True)]
 
 
 def _labelled(
@@ -200,11 +214,3 @@ def _labelled(
     colors = np.asarray(view.image)[keep]
     colors = colors if colors.dtype == np.uint8 else images.to_uint8(colors, span=(-1, 1))
     return PointCloud(points, colors, labels, label_map, normals, confidence)
-
-
-def _relative_jump(depth: np.ndarray) -> np.ndarray:
-    """(largest - smallest) / own depth over 3 x 3 pixels, (..., H, W); infinite beside empty ones."""
-    largest, smallest = (warping.around(depth, extreme) for extreme in (np.maximum, np.minimum))
-    empty = ~np.isfinite(largest)
-    largest, smallest, depth = (np.where(empty, 1.0, x) for x in (largest, smallest, depth))
-    return np.where(empty, np.inf, (largest - smallest) / depth)

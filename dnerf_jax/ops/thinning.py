@@ -4,6 +4,9 @@ Notation: N points (N, 3), groups numbered from 0. All are NumPy functions of th
 equally good comes in the order of the input.
 """
 
+import bisect
+import math
+
 import numpy as np
 
 from dnerf_jax.ops.labels import LabelMap
@@ -18,13 +21,18 @@ def voxels(points: np.ndarray, size: float) -> np.ndarray:
         raise ValueError(f"voxel_size is {size}, expected a positive length in world units")
     if not len(points):
         return np.zeros(0, np.int64)
-    cells = np.floor(points.astype(np.float64) / size)
-    cells -= cells.min(axis=0)
-    extent = cells.max(axis=0) + 1
+    cells = np.floor(np.ascontiguousarray(points.T, np.float64) / size)
+    cells -= cells.min(axis=1, keepdims=True)
+    extent = cells.max(axis=1) + 1
     if np.prod(extent) >= 2.0**62:
         raise ValueError(f"voxel_size is {size}, too small for points that span {np.ptp(points, axis=0)}: enlarge it")
-    x, y, z = cells.astype(np.int64).T
-    return np.unique((x * int(extent[1]) + y) * int(extent[2]) + z, return_inverse=True)[1].reshape(-1)
+    x, y, z = cells.astype(np.int64)
+    cell = (x * int(extent[1]) + y) * int(extent[2]) + z
+    # Pixels in order have long runs of cells in order: a stable sort makes use of them, others take twice as long.
+    order = np.argsort(cell, kind="stable")
+    ordered, group = cell[order], np.zeros(len(cell), np.int64)
+    group[order[1:]] = np.cumsum(ordered[1:] > ordered[:-1])
+    return group
 
 
 def majority(group: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -53,24 +61,27 @@ def farthest(points: np.ndarray, count: int) -> np.ndarray:
 
     It begins with the point that is lowest along the axis on which they extend farthest. The result is that of looking
     at all points at every step, but only those are looked at that are near enough to the last one to be affected:
-    2,048 of 25,000 points take some 30 ms.
+    2,048 of 30,000 points take some 27 ms.
     """
     if not len(points):
         return np.zeros(0, np.int64)
     axis = int(np.argmax(np.ptp(points, axis=0)))
     order = np.argsort(points[:, axis], kind="stable")
     ordered = np.ascontiguousarray(points[order].astype(np.float32).T)
-    place = ordered[axis]
-    chosen = np.zeros(min(count, len(points)), np.int64)
+    place = ordered[axis].tolist()  # to look up one number, lists are faster
     left = np.full(len(points), np.inf, np.float32)  # squared distance to the nearest chosen point
-    last, reach = 0, np.float32(np.inf)
-    for step in range(len(chosen)):
-        chosen[step] = last
+    chosen, last, reach = [], 0, math.inf
+    for _ in range(min(count, len(points))):
+        chosen.append(last)
         # A point is affected if it is nearer to the last one than to any before, so within the largest such distance.
-        low, high = place.searchsorted((place[last] - reach, place[last] + reach))
+        low = bisect.bisect_left(place, place[last] - reach)
+        high = bisect.bisect_right(place, place[last] + reach, low)
         offset = ordered[:, low:high] - ordered[:, last, None]
-        np.minimum(left[low:high], np.square(offset, out=offset).sum(axis=0), out=left[low:high])
+        x, y, z = np.square(offset, out=offset)
+        x += y
+        x += z
+        np.minimum(left[low:high], x, out=left[low:high])
         left[last] = -1  # of points at one place each is chosen once
         last = int(left.argmax())
-        reach = np.sqrt(np.maximum(left[last], 0)) * np.float32(1.0001)  # more than what is rounded
+        reach = math.sqrt(max(left[last], 0)) * 1.0001  # more than what is rounded
     return order[chosen]

@@ -96,18 +96,18 @@ def see_through(
         for other in range(len(points)):
             if other != view:
                 index, pixel, z = find(mine, poses[other], size)
-                found[view][index] |= z * (1 + tolerance) < nearest[other, pixel]
+                found[view][index[z * (1 + tolerance) < nearest[other, pixel]]] = True
     return found
 
 
 def around(values: np.ndarray, extreme: np.ufunc) -> np.ndarray:
     """The extreme, `np.minimum` or `np.maximum`, of the 3 x 3 pixels around each of pictures (..., H, W)."""
     for axis in (-2, -1):
-        padded = np.pad(
-            values, [(1, 1) if i == values.ndim + axis else (0, 0) for i in range(values.ndim)], mode="edge"
-        )
-        before, here, after = (np.moveaxis(padded, axis, 0)[i : padded.shape[axis] - 2 + i] for i in range(3))
-        values = np.moveaxis(extreme(extreme(before, here), after), 0, axis)
+        wider = values.copy()
+        old, new = np.moveaxis(values, axis, 0), np.moveaxis(wider, axis, 0)
+        extreme(new[1:], old[:-1], out=new[1:])
+        extreme(new[:-1], old[1:], out=new[:-1])
+        values = wider
     return values
 
 

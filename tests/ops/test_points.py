@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from dnerf_jax.ops import cameras, images, points, warping
+from dnerf_jax.ops import cameras, images, points, thinning, warping
 from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.labels import LabelMap
 
@@ -211,6 +211,11 @@ def test_exactly_so_many_points_are_spread_evenly(three):
     random = every.points[np.random.default_rng(0).choice(len(every), 200, replace=False)]
     assert gaps.max() < 0.6 * np.linalg.norm(every.points[:, None] - random, axis=-1).min(axis=1).max()
     np.testing.assert_array_equal(points.from_views(three, voxel_size=0.02, num_points=50).points, cloud.points[:50])
+    # What is looked up for the chosen voxels alone is what all voxels have.
+    every = points.from_views(three, voxel_size=0.02)
+    chosen = every[thinning.farthest(every.points, 200)]
+    for name in ("points", "colors", "labels"):
+        np.testing.assert_array_equal(getattr(cloud, name), getattr(chosen, name))
 
 
 def test_of_too_few_points_exactly_so_many_are_repeated(three):
