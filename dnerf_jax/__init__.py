@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dnerf_jax.io.checkpoints import load, save
+    from dnerf_jax.io.scene_folders import load_scene
     from dnerf_jax.models.model import Model
     from dnerf_jax.models.scenes import Scene, View, default_camera, render, synthesize
     from dnerf_jax.models.shapes import extract_mesh
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "load": "io.checkpoints",
     "save": "io.checkpoints",
+    "load_scene": "io.scene_folders",
     "Model": "models.model",
     "Scene": "models.scenes",
     "View": "models.scenes",
@@ -59,6 +61,7 @@ __all__ = [
     "default_camera",
     "extract_mesh",
     "load",
+    "load_scene",
     "render",
     "save",
     "synthesize",
