@@ -23,24 +23,14 @@ from dnerf_jax.models.perception import Perception, PerceptionConfig
 from dnerf_jax.networks.squeezenet import SqueezeNetConfig
 from dnerf_jax.networks.vgg import VGGConfig
 
-from . import archives, pickles
-from .architecture import is_state_dict
-from .refusals import naming, shown
-from .states import filled
+from . import archives
+from .refusals import naming
+from .states import filled, read_state
 
 # Of red, green and blue from 0 to 1, what torchvision's networks were trained with.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FIRES = (3, 4, 6, 7, 9, 10, 11, 12)
 _CLASSIFIER = ("classifier.",)
-
-
-def read_state(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
-    """The state dict in a file of `torch.save`; raises ValueError, naming the file, if it is none."""
-    state = pickles.read(path)
-    with naming(path):
-        if not is_state_dict(state):
-            raise ValueError(f"it holds {shown(state)}, expected a state dict: tensors by name")
-        return state
 
 
 def convert(

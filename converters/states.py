@@ -3,6 +3,7 @@
 linear (out, in) -> (in, out)    convolution (O, I, h, w) -> (h, w, I, O)    all else is taken as its numbers in a row
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,21 @@ import numpy as np
 
 from dnerf_jax.ops.messages import some
 
-from .refusals import shown
+from . import pickles
+from .architecture import is_state_dict
+from .refusals import naming, shown
 
 _LINES = 20  # of a message, each of at most 160 letters
 _AXES = {2: (1, 0), 4: (2, 3, 1, 0)}
+
+
+def read_state(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
+    """The state dict in a file of `torch.save`; raises ValueError, naming the file, if it is none."""
+    state = pickles.read(path)
+    with naming(path):
+        if not is_state_dict(state):
+            raise ValueError(f"it holds {shown(state)}, expected a state dict: tensors by name")
+        return state
 
 
 def filled(

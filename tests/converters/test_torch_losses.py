@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from converters import arcface, states
 from converters import perception as converter
 from dnerf_jax.io import loss_networks
-from dnerf_jax.models import perception
+from dnerf_jax.models import identity, perception
+from dnerf_jax.networks.arcface import ArcFaceConfig
 from dnerf_jax.networks.squeezenet import SqueezeNetConfig
 from dnerf_jax.networks.vgg import VGGConfig
 from tests.converters import foreign, torch_losses
@@ -16,7 +18,7 @@ VGG = VGGConfig(widths=(4, 8, 8, 12, 12))
 SQUEEZENET = SqueezeNetConfig(stem=8, fires=(4, 4, 8, 8, 8, 12, 12, 16))
 
 
-def states():
+def given():
     vgg = torch_losses.random_state(torch_losses.vgg_shapes(), 2)
     linear = {name: value for name, value in vgg.items() if name.startswith("lin")}
     plain = {name: value for name, value in vgg.items() if name not in linear}
@@ -29,11 +31,47 @@ def states():
 
 @pytest.mark.parametrize("name", ["vgg", "vgg_calibrated", "squeezenet"])
 def test_distances_are_those_of_pytorch(name):
-    sizes, state, linear = states()[name]
+    sizes, state, linear = given()[name]
     network = converter.convert(state, linear, network=sizes)
     a, b = torch_losses.pictures(0, 3, (40, 50)), torch_losses.pictures(1, 3, (40, 50))
     found = jax.jit(perception.distance)(network, jnp.asarray(a), jnp.asarray(b))
     np.testing.assert_allclose(found, np.load(torch_losses.RECORDED)[name], rtol=1e-4)
+
+
+def arcface_network():
+    sizes = ArcFaceConfig(widths=(8, 16, 24), depths=(2, 2, 1), reduction=4, features=10)
+    return sizes, torch_losses.random_state(torch_losses.ir_shapes(), 4)
+
+
+def test_embeddings_are_those_of_pytorch():
+    sizes, state = arcface_network()
+    network = arcface.convert(state | {"body.0.res_layer.0.num_batches_tracked": np.int64(3)}, network=sizes, size=32)
+    found = jax.jit(identity.describe)(network, jnp.asarray(torch_losses.pictures(5, 2, (32, 32))))
+    np.testing.assert_allclose(found, np.load(torch_losses.RECORDED)["arcface"], atol=1e-4)
+
+
+def test_wrong_embeddings_are_refused():
+    sizes, state = arcface_network()
+    for change, message in (
+        ({"output_layer.4.running_var": -state["output_layer.4.running_var"]}, "output_layer.4 has shapes that differ"),
+        ({"body.1.res_layer.1.weight": np.zeros((8, 8, 1, 1), np.float32)}, "wrong shape: body.1.res_layer.1.weight"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            arcface.convert(state | change, network=sizes, size=32)
+    del state["input_layer.1.running_mean"]
+    with pytest.raises(ValueError, match="lacks input_layer.1.running_mean"):
+        arcface.convert(state, network=sizes, size=32)
+
+
+def test_arcface_has_its_published_names():
+    """Names and shapes of IR-SE50's 24 blocks, body.0 to body.23, and of its embedding."""
+    config = identity.IdentityConfig(ArcFaceConfig(), 112, arcface.POINTS, (0.0,) * 3, (1.0,) * 3, True)
+    shapes = jax.tree_util.tree_flatten_with_path(identity.abstract(config).params)[0]
+    names = {arcface.torch_name(config.network, "/".join(key.key for key in path)): leaf.shape for path, leaf in shapes}
+    assert len(names) == len(shapes)
+    assert names["body.23.res_layer.5.fc1.weight"] == (1, 1, 512, 32)
+    assert names["body.3.shortcut_layer.0.weight"] == (1, 1, 64, 128) and "body.0.shortcut_layer.0.weight" not in names
+    assert names["output_layer.3.weight"] == (25088, 512)
 
 
 def test_what_is_recorded_is_what_pytorch_makes():
@@ -95,7 +133,7 @@ def test_the_command_writes_what_is_loaded(tmp_path, capsys):
 
 
 def test_wrong_files_are_refused(tmp_path):
-    _, state, linear = states()["vgg_calibrated"]
+    _, state, linear = given()["vgg_calibrated"]
     for change, message in (
         ({"features.0.weight": state["features.0.weight"][:, :2]}, "wrong shape: features.0.weight"),
         ({"features.0.bias": np.full(4, np.nan, np.float32)}, "not finite: features.0.bias"),
@@ -110,4 +148,4 @@ def test_wrong_files_are_refused(tmp_path):
         converter.convert(state, {name: -value for name, value in linear.items()}, network=VGG)
     (tmp_path / "other.pth").write_bytes(foreign.zipped([1, 2]))
     with pytest.raises(ValueError, match="other.pth.*expected a state dict"):
-        converter.read_state(tmp_path / "other.pth")
+        states.read_state(tmp_path / "other.pth")
