@@ -184,8 +184,12 @@ def _notes(path: str | os.PathLike, white: bool) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as image:
-            frames, mode, turned = getattr(image, "n_frames", 1), image.mode, image.getexif().get(_ORIENTATION, 1)
+            mode, turned = image.mode, image.getexif().get(_ORIENTATION, 1)
             transparent = image.has_transparency_data or (mode.startswith("I") and "transparency" in image.info)
+            try:
+                frames = getattr(image, "n_frames", 1)
+            except Exception:  # decoders raise anything; frames that are broken are not used
+                frames = 1
     if turned in range(2, 9):
         notes.append("it is turned as its EXIF data say")
     if frames > 1:

@@ -206,3 +206,17 @@ def test_a_background_that_the_generator_does_not_know_is_said():
     white[:8, 60:] = 0.2
     (note,) = photos.framing_notes(white, white=True)
     assert "(upper right corner)" in note and "--mask" in note
+
+
+def test_frames_that_are_broken_do_not_matter(tmp_path):
+    """Only the first is used, and counting the others may fail in any way."""
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
+    whole = bytearray((tmp_path / "two.tif").read_bytes())
+    first = int.from_bytes(whole[4:8], "little")
+    link = first + 2 + 12 * int.from_bytes(whole[first : first + 2], "little")  # to the second frame's directory
+    whole[link : link + 4] = len(whole).to_bytes(4, "little")
+    (tmp_path / "two.tif").write_bytes(whole + bytes(8))  # which has no entries
+    with Image.open(tmp_path / "two.tif") as image, pytest.raises(TypeError):
+        assert image.n_frames
+    np.testing.assert_array_equal(in_bytes(read(tmp_path / "two.tif")), RGB)
