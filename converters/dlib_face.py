@@ -97,8 +97,9 @@ def read(path: str, *, network: FaceDescriptorConfig | None = None) -> Identity:
                 channels = width
             elif kind == "affine":
                 scale, offset = _affine(reader, channels)
-                params[f"{last}/kernel"] = params[f"{last}/kernel"] * scale
-                params[f"{last}/bias"] = params[f"{last}/bias"] * scale + offset
+                with np.errstate(over="ignore", invalid="ignore"):  # of a damaged file: see below
+                    params[f"{last}/kernel"] = params[f"{last}/kernel"] * scale
+                    params[f"{last}/bias"] = params[f"{last}/bias"] * scale + offset
             elif kind == "fc":
                 params["descriptor/kernel"] = _matrix(reader, channels, network.features)
             elif kind in ("max_pool", "avg_pool"):

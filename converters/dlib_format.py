@@ -64,12 +64,15 @@ class Reader:
             raise Refused(f"{self._place()} ends a text that is not ASCII") from None
 
     def tensor(self) -> np.ndarray:
-        """An array (samples, channels, rows, columns) of float32."""
+        """An array (samples, channels, rows, columns) of finite float32."""
         self.expect("the version of a tensor", self.integer(), 2)
         shape = [self.integer() for _ in range(4)]
         if any(size < 0 for size in shape) or math.prod(shape) * 4 > len(self._data):
             raise Refused(f"{self._place()} begins a tensor of the shape {shown(shape)}")
-        return np.frombuffer(self._take(4 * math.prod(shape)), "<f4").reshape(shape)
+        array = np.frombuffer(self._take(4 * math.prod(shape)), "<f4").reshape(shape)
+        if not np.isfinite(array).all():
+            raise Refused(f"{self._place()} ends a tensor with numbers that are not finite")
+        return array
 
     def shape(self) -> list[int]:
         """The shape of a part of a tensor."""
