@@ -1,23 +1,31 @@
-"""Finds the latent and the pose of a photo or a mask.
+"""Finds the scene of a photo or a mask: latent and pose, and what they leave is tuned.
 
 Command: python -m dnerf_jax.invert --config invert --checkpoint heads --image photo.png --out out/inversion
-Hardware: two CPU cores; 40 seconds for the embedded heads. Result: latent, pose, and input beside reconstruction.
+Hardware: two CPU cores.
 """
 
 from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The configuration; dnerf_jax.training.inversion.Settings documents its fields."""
+    """The configuration; dnerf_jax.training.inversion.plan.Settings documents its fields."""
+    rays = dict(rays=1024, whole=False, perceptual=0.0, staying=0.0, patience=0, newton=0)
     return ConfigDict(
         dict(
             seed=0,
-            steps=150,
-            candidates=48,
-            rendering_resolution=32,
-            learning_rate=5e-2,
-            pose_learning_rate=1e-2,
-            yaw=35.0,
-            pitch=15.0,
+            stages=("z",),
+            free=("yaw", "pitch"),
+            encoder=True,
+            candidates=8,
+            restarts=2,
+            trial_steps=20,
+            yaw=45.0,
+            pitch=20.0,
+            class_balance=0.2,
+            z=rays | dict(steps=40, learning_rate=5e-2, camera_learning_rate=1e-2, newton=10),
+            w=rays | dict(steps=60, learning_rate=2e-2, camera_learning_rate=2e-3),
+            wplus=rays | dict(steps=60, learning_rate=1e-2, camera_learning_rate=1e-3, staying=1e-3),
+            tune=rays
+            | dict(steps=40, learning_rate=1e-3, camera_learning_rate=0.0, whole=True, perceptual=1e-3, staying=0.1),
         )
     )

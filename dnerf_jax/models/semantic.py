@@ -142,7 +142,11 @@ def render(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array,
 def classify(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array, points: jax.Array) -> jax.Array:
     """Raw scores (N, C) of points (N, 3) of one scene's planes: as of rays that are stopped there and nowhere else."""
     opaque = Selected(points[:, None], jnp.ones((len(points), 1), jnp.float32))
-    features = render(branch, generator_config, planes, opaque)
+    return raw_scores(branch, generator_config, render(branch, generator_config, planes, opaque))
+
+
+def raw_scores(branch: Branch, generator_config: GeneratorConfig, features: jax.Array) -> jax.Array:
+    """The raw semantic map (..., C) of semantic features (..., F)."""
     head = network(branch.config, generator_config)
     scores: Any = head.apply({"params": branch.params}, features, method=SemanticHead.raw)
     return scores

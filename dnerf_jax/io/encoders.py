@@ -1,0 +1,61 @@
+"""Encoders on the disk: a folder with config.json and params.npz, embedded beside the generator that it knows."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from dnerf_jax.io import arrays, files, schema
+from dnerf_jax.models import encoders
+from dnerf_jax.models.encoders import TrainedEncoder
+from dnerf_jax.models.model import fingerprint
+from dnerf_jax.networks.encoder import EncoderConfig
+
+_CONFIG, _PARAMS = "encoder.json", "params.npz"
+
+
+def save(path: str | os.PathLike, encoder: TrainedEncoder, *, dtype: str = "float32", replace: bool = False) -> None:
+    """Writes an encoder into the folder `path`, which must not exist unless `replace`; "float16" halves the file."""
+    flat = traverse_util.flatten_dict(encoder.params, sep="/")
+    rounded = {name: np.asarray(value).astype(dtype) for name, value in flat.items()}
+    description = {
+        "network": dataclasses.asdict(encoder.config),
+        "generator": encoder.generator,
+        "fingerprint": fingerprint(rounded),
+    }
+    with files.atomic_folder(path, replace=replace) as folder:
+        np.savez(folder / _PARAMS, **rounded)
+        files.write_json(folder / _CONFIG, description, indent=2)
+
+
+def load(path: str | os.PathLike) -> TrainedEncoder:
+    """Reads an encoder. Raises ValueError: there is none, or it is damaged."""
+    folder = Path(path)
+    if not os.path.isfile(folder / _CONFIG):
+        raise ValueError(f"there is no encoder {folder}: it has no {_CONFIG}. Train one: python -m dnerf_jax.encode")
+    description = files.read_json(folder / _CONFIG, "the configuration of an encoder")
+    wrong = [
+        name for name, kind in {"network": dict, "generator": str}.items() if type(description.get(name)) is not kind
+    ]
+    if wrong:
+        raise ValueError(f"{folder / _CONFIG} lacks {wrong}: copy the encoder again")
+    config = schema.as_dataclass(description["network"], EncoderConfig, f"{folder / _CONFIG}: network")
+    template = jax.eval_shape(lambda: encoders.init(config, jax.random.key(0)))
+    shapes = {name: leaf.shape for name, leaf in traverse_util.flatten_dict(template, sep="/").items()}
+    flat = arrays.load_arrays(folder / _PARAMS, shapes)
+    differing = [name for name, shape in shapes.items() if flat[name].shape != shape]
+    if differing or fingerprint(flat) != description.get("fingerprint"):
+        raise ValueError(f"{folder / _PARAMS} is not what {_CONFIG} says ({differing or 'the numbers'}): copy it again")
+    params = traverse_util.unflatten_dict({name: x.astype(np.float32) for name, x in flat.items()}, sep="/")
+    return TrainedEncoder(config, params, description["generator"])
+
+
+def embedded(generator: str) -> TrainedEncoder | None:
+    """The embedded encoder of the generator with this fingerprint, or None."""
+    for file in sorted(files.ASSETS.glob(f"*/{_CONFIG}")):
+        if files.read_json(file, "the configuration of an encoder").get("generator") == generator:
+            return load(file.parent)
+    return None

@@ -1,0 +1,109 @@
+"""Where an inversion starts: an encoder's guess, or the best of random candidates, as in EG3D's projectors.
+
+Every candidate is scored by the loss of the same rays, without gradients.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dnerf_jax.models import encoders
+from dnerf_jax.models.encoders import TrainedEncoder
+from dnerf_jax.models.model import Model
+from dnerf_jax.ops import orbiting
+from dnerf_jax.ops.orbiting import Orbit
+from dnerf_jax.training.inversion import objectives
+from dnerf_jax.training.inversion import subject as subjects
+from dnerf_jax.training.inversion.objectives import Seen, Target
+from dnerf_jax.training.inversion.plan import Settings
+from dnerf_jax.training.inversion.subject import Subject
+
+RAYS = 2048  # that a candidate is scored on
+NUDGE = 0.03  # by which guessed-at images are zoomed and shifted, in image sizes
+
+
+def propose(
+    settings: Settings, model: Model, target: Target, *, encoder: TrainedEncoder | None, known: Orbit | None
+) -> list[Subject]:
+    """The candidates, the likeliest first: guesses where there is an encoder and an image, else drawn at random.
+
+    known: orbits (V,) of the target's cameras, where they are known; the numbers that are not free are never guessed.
+    """
+    views = len(target.weights)
+    if encoder is not None and target.image is not None:
+        return [_guessed(settings, model, encoder, target.image, i, known) for i in range(settings.candidates)]
+    config = model.generator.config
+    made = []
+    for i in range(settings.candidates):
+        of_z, of_pose = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), i))
+        z = jax.random.normal(of_z, (config.z_dim,), jnp.float32)
+        limits = jnp.radians(jnp.array([settings.yaw, settings.pitch], jnp.float32))
+        pose = jax.random.uniform(of_pose, (views, 2), jnp.float32, minval=-1.0, maxval=1.0) * limits
+        orbit = subjects.default_orbit(model, pose[:, 0], pose[:, 1])
+        made.append(Subject(z, None, _with_known(settings, model, orbit, known)))
+    return made
+
+
+def choose(model: Model, seen: Seen, candidates: list[Subject], *, seed: int) -> list[tuple[float, Subject]]:
+    """The candidates with their losses, the best first."""
+    score = _scorer(RAYS)
+    key = jax.random.key(seed)
+    scored = [(float(score(model, seen.replace(subject=one), key)), one) for one in candidates]
+    return sorted(scored, key=lambda entry: entry[0] if math.isfinite(entry[0]) else math.inf)
+
+
+@functools.cache
+def _scorer(rays: int) -> Any:
+    """The loss of a subject as it is, on so many rays; compiled once."""
+
+    def score(model: Model, seen: Seen, key: jax.Array) -> jax.Array:
+        return objectives.ray_loss(rays, model, seen, {"camera": {}}, key)
+
+    return jax.jit(score)
+
+
+def _guessed(
+    settings: Settings, model: Model, encoder: TrainedEncoder, image: jax.Array, number: int, known: Orbit | None
+) -> Subject:
+    """What the encoder makes of the images (V, R, R, 3); from the second guess on of slightly changed ones."""
+    rng = np.random.default_rng([settings.seed, number])
+    zoom, right, down = (rng.uniform(-NUDGE, NUDGE, 3) if number else np.zeros(3)).astype(np.float32)
+    if number:
+        size = image.shape[-2]
+        scale = jnp.exp(jnp.array([zoom, zoom]))
+        middle = size / 2 * (1 - scale) + size * jnp.array([down, right])
+        shape = (size, size, 3)
+        image = jnp.stack([jax.image.scale_and_translate(x, shape, (0, 1), scale, middle, "linear") for x in image])
+    guess = encoders.guess(encoder, image)
+    guess = guess.replace(zoom=guess.zoom - zoom, right=guess.right - right, down=guess.down - down)
+    orbit = _with_known(settings, model, orbit_of(model, guess), known)
+    return Subject(jnp.mean(guess.z, axis=0), None, orbit)
+
+
+def orbit_of(model: Model, guess: encoders.Guess) -> Orbit:
+    """The orbits (V,) of guessed poses: what is off the middle is another point that the camera looks at."""
+    level = subjects.default_orbit(model, guess.yaw, guess.pitch)
+    camera = orbiting.camera(level)
+    focal = level.focal * jnp.exp(guess.zoom)
+    cos, sin = jnp.cos(guess.roll), jnp.sin(guess.roll)
+    # The middle of the picture in the camera that is not rolled: R(-roll) (0 - offset).
+    x, y = -(cos * guess.right + sin * guess.down), -(cos * guess.down - sin * guess.right)
+    axes, position = camera.cam2world[..., :3, :3], camera.cam2world[..., :3, 3]
+    forward = axes[..., 2] + axes[..., 0] * (x / focal)[..., None] + axes[..., 1] * (y / focal)[..., None]
+    away = jnp.linalg.norm(level.pivot - position, axis=-1, keepdims=True)
+    return level.replace(roll=-guess.roll, pivot=position + away * forward, focal=focal)
+
+
+def _with_known(settings: Settings, model: Model, orbit: Orbit, known: Orbit | None) -> Orbit:
+    """The orbit with what is known of it; without cameras, what is not free is as the generator's own cameras have it."""
+    if known is not None:
+        return known
+    standard = subjects.default_orbit(model, orbit.yaw, orbit.pitch)
+    fixed = {name: getattr(standard, name) for name in ("roll", "pivot", "focal") if name not in settings.free}
+    limits = np.radians([settings.yaw, settings.pitch]).astype(np.float32)
+    yaw, pitch = (jnp.clip(getattr(orbit, n), -m, m) for n, m in zip(("yaw", "pitch"), limits, strict=True))
+    return orbit.replace(yaw=yaw, pitch=pitch, **fixed)

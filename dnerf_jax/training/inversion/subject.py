@@ -1,0 +1,90 @@
+"""What is sought: a scene, by whichever numbers describe it, and the cameras that see it.
+
+A `Subject` is everything; a stage's parameters are the part of it that is free, a dictionary that optimisers see:
+
+    {"z": (z_dim,)} or {"ws": (1 or num_ws, w_dim)} or {"weights": the generator's}, and {"camera": {"yaw": (V,), ...}}
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from dnerf_jax.models import generator, scenes
+from dnerf_jax.models.model import Model
+from dnerf_jax.models.scenes import Scene
+from dnerf_jax.ops import cameras, orbiting
+from dnerf_jax.ops.cameras import Camera
+from dnerf_jax.ops.orbiting import Orbit
+
+# What one unit of a camera's parameter is, so that one learning rate serves all: radians as they are, the others so
+# that a unit moves the picture about as much.
+UNITS = {"yaw": 1.0, "pitch": 1.0, "roll": 1.0, "radius": 2.7, "pivot": 1.0, "focal": 4.0}
+TUNED = ("synthesis", "decoder", "superresolution")  # parts of the generator that tuning changes
+
+
+@struct.dataclass
+class Subject:
+    """A scene, as z (z_dim,) or as ws (1 or num_ws, w_dim), the other None; the orbits (V,) of the cameras that see it.
+
+    weights: the parameters of the generator's `TUNED` parts, where they were tuned to this subject; else None.
+    """
+
+    z: jax.Array | None
+    ws: jax.Array | None
+    orbit: Orbit
+    weights: Any = None
+
+
+def model_of(model: Model, subject: Subject) -> Model:
+    """The model, tuned if the subject's is."""
+    if subject.weights is None:
+        return model
+    variables = model.generator.variables
+    tuned = {**variables, "params": {**variables["params"], **subject.weights}}
+    return model.replace(generator=model.generator.replace(variables=tuned))
+
+
+def ws_of(model: Model, subject: Subject) -> jax.Array:
+    """The intermediate latents (num_ws, w_dim)."""
+    config = model.generator.config
+    if subject.z is not None:
+        c = cameras.to_eg3d(scenes.default_camera(config)) if config.c_dim else None
+        return generator.map_latents(model.generator, subject.z, c)
+    return jnp.broadcast_to(jnp.asarray(subject.ws), (config.num_ws, config.w_dim))
+
+
+def synthesize(model: Model, subject: Subject) -> Scene:
+    """The scene of a subject."""
+    return scenes.synthesize(model_of(model, subject), ws=ws_of(model, subject))
+
+
+def camera_of(subject: Subject) -> Camera:
+    """The cameras (V,) that see it."""
+    return orbiting.camera(subject.orbit)
+
+
+def free_part(subject: Subject, latent: str, camera: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters of a stage: `latent` ("z", "ws" or "weights"), and these numbers of the cameras, in UNITS."""
+    numbers = {name: getattr(subject.orbit, name) / UNITS[name] for name in camera}
+    return {latent: getattr(subject, latent), "camera": numbers}
+
+
+def joined(subject: Subject, params: dict[str, Any]) -> Subject:
+    """The subject with a stage's parameters in it."""
+    changed = {name: value for name, value in params.items() if name != "camera"}
+    numbers = {name: value * UNITS[name] for name, value in params["camera"].items()}
+    return subject.replace(orbit=subject.orbit.replace(**numbers), **changed)
+
+
+def default_orbit(model: Model, yaw: Any = 0.0, pitch: Any = 0.0) -> Orbit:
+    """Orbits (...) of the generator's own cameras at these angles (...) in radians."""
+    options = model.generator.config.rendering
+    return orbiting.default(
+        radius=options.avg_camera_radius,
+        pivot=options.avg_camera_pivot,
+        focal=options.avg_camera_focal,
+        yaw=yaw,
+        pitch=pitch,
+    )
