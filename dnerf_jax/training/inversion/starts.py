@@ -99,7 +99,7 @@ def orbit_of(model: Model, guess: encoders.Guess) -> Orbit:
 
 
 def _with_known(settings: Settings, model: Model, orbit: Orbit, known: Orbit | None) -> Orbit:
-    """The orbit with what is known of it; without cameras, what is not free is as the generator's own cameras have it."""
+    """The orbit with what is known; without cameras, what is not free is as the generator's own cameras have it."""
     if known is not None:
         return known
     standard = subjects.default_orbit(model, orbit.yaw, orbit.pitch)
