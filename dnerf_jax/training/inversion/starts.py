@@ -95,7 +95,11 @@ def orbit_of(model: Model, guess: encoders.Guess) -> Orbit:
     axes, position = camera.cam2world[..., :3, :3], camera.cam2world[..., :3, 3]
     forward = axes[..., 2] + axes[..., 0] * (x / focal)[..., None] + axes[..., 1] * (y / focal)[..., None]
     away = jnp.linalg.norm(level.pivot - position, axis=-1, keepdims=True)
-    return level.replace(roll=-guess.roll, pivot=position + away * forward, focal=focal)
+    turned = level.replace(pivot=position + away * forward, focal=focal)
+    # Level there is not quite level here: what was to the right is a little above or below.
+    right, down = (orbiting.camera(turned).cam2world[..., :3, axis] for axis in (0, 1))
+    tilt = jnp.arctan2(jnp.sum(axes[..., 0] * down, axis=-1), jnp.sum(axes[..., 0] * right, axis=-1))
+    return turned.replace(roll=tilt - guess.roll)
 
 
 def _with_known(settings: Settings, model: Model, orbit: Orbit, known: Orbit | None) -> Orbit:
