@@ -57,7 +57,7 @@ class Settings:
 
     Attributes:
       seed: of what is drawn at random.
-      network: its architecture; z_dim 0 in settings is the generator's.
+      network: its architecture; z_dim becomes the generator's.
       data, disturbances: what it sees.
       steps, batch: how long, and how many images a step.
       learning_rate, weight_decay, warmup_steps: of AdamW; a linear warm-up, then a cosine to zero.

@@ -68,29 +68,32 @@ def invert(
       saved: where the state is saved as it goes, and continued from.
       tell: called with the number of steps done, and the last chunk's mean loss.
 
-    Raises FloatingPointError: the loss is not finite; what was saved before stays.
+    Raises FloatingPointError: the loss or what became of the parameters is not finite; what was saved before stays.
     """
     key = jax.random.key(0) if key is None else key
     copied = jax.tree.map(lambda x: jnp.array(x, copy=True), start)
     state = State(copied, optimizer.init(copied), jnp.zeros((), jnp.int32), jnp.zeros(steps, jnp.float32))
     state = runs.placed(state)
     done, state = (saved.restore_latest(state) if saved else None) or (0, state)
-    while done < steps:
+    while done < steps and not _stalled(np.asarray(state.losses)[:done], patience):
         count = min(steps_at_once, steps - done)
         state = _steps(loss, optimizer, count, model, target, key, state)
         recent = float(jnp.mean(jax.lax.dynamic_slice_in_dim(state.losses, done, count)))
         done += count
-        logs.require_finite({"loss": recent}, done)
+        logs.require_finite({"loss": recent, "norm of the parameters": optax.tree.norm(state.params)}, done)
         if tell:
             tell(done, recent)
         if saved:
             saved.save(done, state, force=True)
-        if patience and done >= 2 * patience and done < steps:
-            losses = np.asarray(state.losses)
-            before, after = losses[done - 2 * patience : done - patience].mean(), losses[done - patience : done].mean()
-            if after > 0.995 * before:
-                break
     return Found(state.params, np.asarray(state.losses)[:done])
+
+
+def _stalled(losses: np.ndarray, patience: int | None) -> bool:
+    """Whether the last `patience` of the losses brought nothing."""
+    if not patience or len(losses) < 2 * patience:
+        return False
+    before, after = losses[-2 * patience : -patience], losses[-patience:]
+    return bool(after.mean() > 0.995 * before.mean())
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=6)

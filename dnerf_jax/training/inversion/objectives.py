@@ -77,7 +77,9 @@ def prepare(
         seen = jnp.sum(labels, axis=-1)
         labels = labels.reshape(-1, classes)
     if target.image is not None:
-        small = resize(target.image, size, antialias=True)
+        # What does not count colours nothing beside it.
+        small = resize(target.image * target.weights[..., None], size, antialias=True)
+        small = small / jnp.maximum(weights, 1e-6)[..., None]
         background = 1.0 if config.rendering.white_back else -1.0
         empty = jnp.max(jnp.abs(small - background), axis=-1) < 0.02
         seen = weights * jnp.where(empty, EMPTY, 1.0)

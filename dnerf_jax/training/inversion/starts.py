@@ -79,7 +79,8 @@ def _guessed(
         shape = (size, size, 3)
         image = jnp.stack([jax.image.scale_and_translate(x, shape, (0, 1), scale, middle, "linear") for x in image])
     guess = encoders.guess(encoder, image)
-    guess = guess.replace(zoom=guess.zoom - zoom, right=guess.right - right, down=guess.down - down)
+    back = {name: (getattr(guess, name) - by) / math.exp(zoom) for name, by in (("right", right), ("down", down))}
+    guess = guess.replace(zoom=guess.zoom - zoom, **back)
     orbit = _with_known(settings, model, orbit_of(model, guess), known)
     return Subject(jnp.mean(guess.z, axis=0), None, orbit)
 
