@@ -12,7 +12,7 @@ Each begins where the one before ended, and each can be had alone. What a stage 
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -63,6 +63,8 @@ def run(
     known: Orbit | None = None,
     network: Perception | None = None,
     begin: Subject | None = None,
+    finished: Sequence[Outcome] = (),
+    done: Callable[[Outcome], None] | None = None,
     tell: Tell | None = None,
 ) -> list[Outcome]:
     """All stages that the settings name, the start first.
@@ -72,26 +74,31 @@ def run(
       known: orbits (V,) of the cameras, where they are known. What the settings leave free is sought from there.
       network: of the perceptual distance, for stages that weigh it.
       begin: what to start from, instead of candidates.
+      finished: the first stages of such a run, the start among them: it goes on after them.
+      done: called with what a stage left, as soon as it has.
       tell: called with the stage, its steps done and in all, and the loss.
 
     Raises ValueError: a mask, and no branch that labels, or ids that it does not have.
     """
-    begun = time.monotonic()
+    since = time.monotonic()
     config = model.generator.config
     if target.mask is not None and model.semantic is None:
         raise ValueError("a mask is inverted through the semantic branch, and this checkpoint has none: train one")
     classes = model.semantic.config.num_classes if model.semantic is not None else 0
     ready = functools.partial(objectives.prepare, config, target, classes=classes, network=network)
-    if begin is None:
-        guesser = encoder if settings.encoder else None
-        candidates = starts.propose(settings, model, target, encoder=guesser, known=known)
-        begin, history = _best(settings, model, ready(candidates[0]), candidates, tell)
-    else:
-        history = ()
-    outcomes = [Outcome("start", begin, history, time.monotonic() - begun, scores(model, begin, target))]
-    for name in settings.stages:
+    outcomes, told = list(finished), done or (lambda _: None)
+    if not outcomes:
+        history: tuple[float, ...] = ()
+        if begin is None:
+            guesser = encoder if settings.encoder else None
+            candidates = starts.propose(settings, model, target, encoder=guesser, known=known)
+            begin, history = _best(settings, model, ready(candidates[0]), candidates, tell)
+        outcomes.append(Outcome("start", begin, history, time.monotonic() - since, scores(model, begin, target)))
+        told(outcomes[-1])
+    for name in settings.stages[len(outcomes) - 1 :]:
         last = next(outcome for outcome in reversed(outcomes) if outcome.kept)
         outcomes.append(_stage(settings, name, model, ready(last.subject), last, tell))
+        told(outcomes[-1])
     return outcomes
 
 

@@ -1,0 +1,188 @@
+"""An inversion from files to files: what the door calls, which goes on where it was stopped."""
+
+import dataclasses
+import io
+import itertools
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from dnerf_jax.io import encoders, files, loss_networks, png
+from dnerf_jax.models.encoders import TrainedEncoder
+from dnerf_jax.models.model import Model, fingerprint
+from dnerf_jax.ops import images
+from dnerf_jax.training import logs, runs
+from dnerf_jax.training.inversion import exhibits, results, stages, stored
+from dnerf_jax.training.inversion import subject as subjects
+from dnerf_jax.training.inversion.plan import Settings
+from dnerf_jax.training.inversion.results import Record
+from dnerf_jax.training.inversion.targets import Given
+from dnerf_jax.viz import pictures
+
+SAMPLES = "samples.json"
+
+
+def run(
+    settings: Settings,
+    model: Model,
+    given: Given,
+    out: pathlib.Path,
+    *,
+    checkpoint: str | os.PathLike,
+    encoder: str = "",
+    perception: str = "squeezenet",
+    samples: int = 1,
+) -> list[Record]:
+    """Inverts a target, and writes what was found into the folder `out`: see `results`.
+
+    Args:
+      checkpoint: the model's, a folder or an embedded name.
+      encoder: its folder; "" is the one beside the checkpoint, or the embedded one.
+      perception: the perceptual distance's network, a folder or an embedded name.
+      samples: with more than one, as many inversions, of seeds one after the other, in the folders sample_0, sample_1,
+        ... of `out`, and how they differ in samples.json and samples.png.
+
+    Raises ValueError: `out` holds the inversion of another target or model, or with other settings; an encoder that is
+    none, or of another generator.
+    """
+    several = samples > 1
+    guesser = find_encoder(model, checkpoint, encoder) if settings.encoder and given.target.image is not None else None
+    target = {
+        name: np.asarray(x) for name in ("image", "mask", "weights") if (x := getattr(given.target, name)) is not None
+    }
+    target |= {} if given.known is None else {name: np.asarray(x) for name, x in vars(given.known).items()}
+    inputs = {
+        "generator": model.fingerprint,
+        "target": fingerprint(target),
+        "encoder's weights": "none" if guesser is None else fingerprint(guesser.params),
+        "samples": "several" if several else "one",
+    }
+    if model.semantic is not None:
+        inputs["semantic branch"] = fingerprint(model.semantic.params)
+    runs.remember(out, settings, inputs=inputs, made=f"**/{stored.FOLDER}/*.npz")
+    notes = given.notes
+    if settings.encoder and guesser is None and given.target.image is not None:
+        notes += (
+            "there is no encoder of this generator, so it starts from random candidates, which finds less: python -m"
+            " dnerf_jax.encode trains one",
+        )
+    for text in notes:
+        print(f"note: {text}", flush=True)
+    records = []
+    for i in range(samples):
+        one = dataclasses.replace(settings, seed=settings.seed + i)
+        folder = out / f"sample_{i}" if several else out
+        folder.mkdir(exist_ok=True)
+        files.remove_partials(folder)
+        records.append(
+            _one(one, model, dataclasses.replace(given, notes=notes), folder, checkpoint, guesser, perception)
+        )
+    if several:
+        _compare(out, model, records)
+    return records
+
+
+def find_encoder(model: Model, checkpoint: str | os.PathLike, encoder: str = "") -> TrainedEncoder | None:
+    """The encoder in a folder; for "" that in `encoder` beside the checkpoint's folder, the embedded one, or None.
+
+    Raises ValueError: the folder is no encoder, or of another generator.
+    """
+    beside = pathlib.Path(checkpoint).parent / "encoder"
+    if encoder:
+        found = encoders.load(encoder)
+        if found.generator != model.fingerprint:
+            raise ValueError(
+                f"the encoder {encoder} is of the generator {found.generator[:12]}, and {checkpoint} has"
+                f" {model.fingerprint[:12]}: train one of it, python -m dnerf_jax.encode --checkpoint {checkpoint}"
+            )
+        return found
+    if (beside / "encoder.json").is_file():
+        found = encoders.load(beside)
+        if found.generator == model.fingerprint:
+            return found
+    return encoders.embedded(model.fingerprint)
+
+
+def _one(
+    settings: Settings,
+    model: Model,
+    given: Given,
+    out: pathlib.Path,
+    checkpoint: str | os.PathLike,
+    guesser: TrainedEncoder | None,
+    perception: str,
+) -> Record:
+    """One inversion into its folder."""
+    weighed = any(settings.stage(name).whole and settings.stage(name).perceptual for name in settings.stages)
+    finished = stored.load(out, ["start", *settings.stages])
+    if finished:
+        print(f"{out} has the stages {', '.join(one.stage for one in finished)} already: it goes on after them")
+
+    def done(outcome: stages.Outcome) -> None:
+        stored.save(out, outcome)
+        print(f"{outcome.stage}: {_scores(outcome)}, {outcome.seconds:.1f} s" + ("" if outcome.kept else ", not kept"))
+
+    outcomes = stages.run(
+        settings,
+        model,
+        given.target,
+        encoder=guesser,
+        known=given.known,
+        network=loss_networks.load_perception(perception) if weighed else None,
+        finished=finished,
+        done=done,
+        tell=_teller(),
+    )
+    record = Record(settings, given, outcomes, given.notes, results.doubts(settings, given, outcomes))
+    results.write(out, model, record, checkpoint)
+    pose = results.degrees(record.last.subject)
+    print(f"{_scores(record.last)}  yaw {pose['yaw'][0]:.1f}  pitch {pose['pitch'][0]:.1f} degrees")
+    for text in record.doubts:
+        print(f"warning: {text}")
+    print(f"see {out / results.REPORT}", flush=True)
+    return record
+
+
+def _teller() -> stages.Tell:
+    """Prints how far a stage is, every few seconds."""
+    bars: dict[str, tuple[int, logs.Progress, io.StringIO]] = {}
+
+    def tell(stage: str, done: int, total: int, loss: float) -> None:
+        last, progress, line = bars.get(stage, (done, logs.Progress(0), io.StringIO()))
+        if done <= last:  # it begins, for another start perhaps
+            line = io.StringIO()
+            progress = logs.Progress(total, stream=line)
+        progress.update(done, {"loss": loss})
+        bars[stage] = done, progress, line
+        if line.getvalue():
+            print(f"{stage}: {line.getvalue()}", end="", flush=True)
+            line.seek(0)
+            line.truncate()
+
+    return tell
+
+
+def _scores(outcome: stages.Outcome) -> str:
+    forms: dict[str, Callable[[float], str]] = {"psnr": "PSNR {:.2f} dB".format, "miou": "mIoU {:.3f}".format}
+    return "  ".join(form(outcome.scores[name]) for name, form in forms.items() if name in outcome.scores)
+
+
+def _compare(out: pathlib.Path, model: Model, records: list[Record]) -> None:
+    """Writes how different the samples are: mean absolute distances of their frontal images, range 0 to 1."""
+    views = []
+    for record in records:
+        subject = record.last.subject
+        tuned = subjects.model_of(model, subject)
+        views.append(exhibits.look(tuned, subjects.synthesize(model, subject), exhibits.YAWS[::2]))
+    front = len(exhibits.YAWS[::2]) // 2
+    pairs = {
+        f"{a}, {b}": float(np.abs(views[a].image[front] - views[b].image[front]).mean() / 2)
+        for a, b in itertools.combinations(range(len(views)), 2)
+    }
+    png.save_image(
+        out / "samples.png", pictures.sheet([list(images.to_uint8(view.image, span=(-1, 1))) for view in views])
+    )
+    summary = {"scores": [record.last.scores for record in records], "distances": pairs}
+    files.write_json(out / SAMPLES, summary | {"mean_distance": float(np.mean(list(pairs.values())))}, indent=2)
