@@ -3,7 +3,6 @@
 An encoder belongs to one generator, whose fingerprint it holds: it has learned from that one's own renderings.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -59,7 +58,7 @@ def outputs(config: EncoderConfig, params: Any, image: jax.Array) -> tuple[jax.A
     return made[:, : config.z_dim], made[:, config.z_dim :]
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def guess(encoder: TrainedEncoder, image: jax.Array) -> Guess:
     """The latent and the camera of images (..., H, H, 3) in [-1, 1], of any size."""
     config, batch = encoder.config, image.shape[:-3]

@@ -1,0 +1,104 @@
+"""Chosen rays are the view's, and a whole view has their gradient in the expected place and size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnerf_jax.models import pixels, scenes
+from dnerf_jax.ops import orbiting
+
+pytestmark = pytest.mark.slow  # all render
+
+CHOSEN = np.array([0, 9, 27, 28, 36, 62, 63])
+
+
+@pytest.fixture(scope="module")
+def scene(tiny_semantic_model):
+    z = np.random.default_rng(3).standard_normal(8).astype(np.float32)
+    return jax.jit(scenes.synthesize)(tiny_semantic_model, z)
+
+
+@pytest.fixture(scope="module")
+def pose(tiny_config):
+    """An orbit, in whose numbers there are gradients."""
+    options = tiny_config.rendering
+    return orbiting.default(
+        radius=options.avg_camera_radius,
+        pivot=options.avg_camera_pivot,
+        focal=options.avg_camera_focal,
+        yaw=0.3,
+        pitch=-0.1,
+    )
+
+
+def test_chosen_rays_are_those_of_the_view(tiny_semantic_model, scene, pose):
+    camera = orbiting.camera(pose)
+    view = jax.jit(scenes.render)(tiny_semantic_model, scene, camera)
+    chosen = jax.jit(pixels.sample)(tiny_semantic_model, scene, camera, CHOSEN)
+    np.testing.assert_allclose(chosen.features[:, :3], view.image_raw.reshape(-1, 3)[CHOSEN], atol=1e-5)
+    scores = pixels.scores(tiny_semantic_model, chosen)
+    np.testing.assert_allclose(scores, view.semantic_raw.reshape(-1, 5)[CHOSEN], atol=1e-4)
+
+
+def test_every_ray_may_have_its_own_camera_and_another_resolution(tiny_semantic_model, scene, pose):
+    yaw = jnp.array([-0.4, 0.0, 0.4])
+    cameras = orbiting.camera(pose.replace(yaw=yaw).spread())
+    index = np.array([5, 40, 100])
+    found = jax.jit(pixels.sample, static_argnames="resolution")(
+        tiny_semantic_model, scene, cameras, index, resolution=16
+    )
+    views = jax.jit(scenes.render, static_argnames="resolution")(tiny_semantic_model, scene, cameras, resolution=16)
+    expected = views.image_raw.reshape(3, -1, 3)[np.arange(3), index]
+    np.testing.assert_allclose(found.features[:, :3], expected, atol=1e-5)
+
+
+def test_without_a_branch_rays_have_no_labels(tiny_model, scene, pose):
+    chosen = jax.jit(pixels.sample)(tiny_model, scene, orbiting.camera(pose), CHOSEN)
+    assert chosen.semantic is None
+    with pytest.raises(ValueError, match="the model has no semantic branch. Train one first"):
+        pixels.scores(tiny_model, chosen)
+
+
+def completed(model, ws, pose, index):
+    """Image and logits of a latent through `complete`."""
+    scene, camera = scenes.synthesize(model, ws=ws), orbiting.camera(pose)
+    return pixels.complete(model, scene, camera, pixels.sample(model, scene, camera, index), index)
+
+
+def test_a_completed_view_is_the_view_whatever_was_chosen(tiny_semantic_model, scene, pose):
+    render, complete = jax.jit(scenes.render, static_argnames="skip_empty"), jax.jit(completed)
+    view = render(tiny_semantic_model, scene, orbiting.camera(pose), skip_empty=True)
+    for index in (CHOSEN, CHOSEN // 2):
+        image, logits = complete(tiny_semantic_model, scene.ws, pose, index)
+        np.testing.assert_allclose(image, view.image, atol=1e-4)
+        np.testing.assert_allclose(logits, view.logits, atol=1e-3)
+
+
+def error(a, b):
+    """Norm of the difference, relative."""
+    a, b = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (a, b))
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def test_a_completed_views_gradient_is_the_full_views_in_expectation(tiny_semantic_model, scene, pose):
+    """Over the parts of any division of the pixels exactly, and so over draws."""
+    weights = [np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate([(16, 16, 3), (16, 16, 5)])]
+
+    def look(image, logits):
+        return jnp.sum(image * weights[0]) + jnp.sum(logits * weights[1])
+
+    def full(ws, pose):
+        view = scenes.render(tiny_semantic_model, scenes.synthesize(tiny_semantic_model, ws=ws), orbiting.camera(pose))
+        return look(view.image, view.logits)
+
+    def chosen(ws, pose, index):
+        return look(*completed(tiny_semantic_model, ws, pose, index))
+
+    true = jax.jit(jax.grad(full, argnums=(0, 1)))(scene.ws, pose)
+    of_chosen = jax.jit(jax.grad(chosen, argnums=(0, 1)))
+    found = [of_chosen(scene.ws, pose, part) for part in np.random.default_rng(0).permutation(64).reshape(4, 16)]
+    mean = jax.tree.map(lambda *parts: sum(parts) / 4, *found)
+    for field in (0, 1):  # in ws, and in the pose
+        assert error(mean[field], true[field]) < 0.02
+        assert error(found[0][field], mean[field]) > 0.1
