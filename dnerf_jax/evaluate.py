@@ -5,8 +5,11 @@ from typing import Annotated
 
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints, folders, packs
+from dnerf_jax.io.configurations import load_settings
 from dnerf_jax.ops.ranges import HalfTurn, Natural, Range, Truncation
 from dnerf_jax.training import process, scoring
+from dnerf_jax.training.inversion import protocol as evaluation
+from dnerf_jax.training.inversion.plan import Settings
 
 
 def main(
@@ -17,8 +20,14 @@ def main(
     views: Annotated[int, Range(least=2)] = 6,
     yaw: HalfTurn = 30.0,
     truncation_psi: Truncation = 1.0,
+    protocol: str = "labels",
+    cases: str = "own=10,true=5,video=1,mask=5",
+    inversion: str = "invert",
 ) -> None:
     """Scores a checkpoint with a semantic branch, and measures how consistent its labels are in 3D.
+
+    With --protocol inversion it is scored as the paper's ablations are: views whose latents and poses are known to us
+    alone are inverted, then labelled. What is done of it is kept in --out, and continued from.
 
     checkpoint: folder of the model
     out: folder for scores.json and the pictures
@@ -27,7 +36,21 @@ def main(
     views: random cameras of each of these
     yaw: degrees to either side of frontal, where these cameras are
     truncation_psi: of these scenes' latents; 1 leaves them as they are
+    protocol: labels, or inversion
+    cases: how many of each kind are inverted (own views, true renders, video, mask); own ones need nothing else, the
+      others the extra worlds
+    inversion: the configuration of inversions, a file or a name
     """
+    if protocol == "inversion":
+        with folders.claimed(
+            out, known_by=["inversion.json", *(f"{kind}.jsonl" for kind in evaluation.KINDS)]
+        ) as folder:
+            process.prepare()
+            plan = load_settings(inversion, Settings)
+            evaluation.evaluate(plan, checkpoints.load(checkpoint), evaluation.parse(cases), folder)
+        return
+    if protocol != "labels":
+        raise ValueError(f"--protocol is {protocol!r}, expected labels or inversion")
     chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED
     with folders.claimed(out, known_by=["scores.json", *(f"{name}.png" for name in chosen)]) as folder:
         process.prepare()

@@ -192,8 +192,8 @@ def write_json(path: str | os.PathLike, value: Any, *, indent: int = 1) -> None:
     write_text(path, to_json(value, indent=indent))
 
 
-def to_json(value: Any, *, indent: int = 1) -> str:
-    """What `write_json` writes."""
+def to_json(value: Any, *, indent: int | None = 1) -> str:
+    """What `write_json` writes; without an indent it is one line."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n"
 
 
