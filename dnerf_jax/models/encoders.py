@@ -3,6 +3,7 @@
 An encoder belongs to one generator, whose fingerprint it holds: it has learned from that one's own renderings.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -47,6 +48,7 @@ class Guess:
     zoom: jax.Array
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(config: EncoderConfig, key: jax.Array) -> Any:
     """Random parameters."""
     return Encoder(config).init(key, jnp.zeros((1, config.resolution, config.resolution, 3), jnp.float32))["params"]

@@ -16,6 +16,7 @@ from dnerf_jax.models.encoders import TrainedEncoder
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import orbiting
 from dnerf_jax.ops.orbiting import Orbit
+from dnerf_jax.training.encoders import disturbances
 from dnerf_jax.training.inversion import objectives
 from dnerf_jax.training.inversion import subject as subjects
 from dnerf_jax.training.inversion.objectives import Seen, Target
@@ -73,11 +74,9 @@ def _guessed(
     rng = np.random.default_rng([settings.seed, number])
     zoom, right, down = (rng.uniform(-NUDGE, NUDGE, 3) if number else np.zeros(3)).astype(np.float32)
     if number:
-        size = image.shape[-2]
-        scale = jnp.exp(jnp.array([zoom, zoom]))
-        middle = size / 2 * (1 - scale) + size * jnp.array([down, right])
-        shape = (size, size, 3)
-        image = jnp.stack([jax.image.scale_and_translate(x, shape, (0, 1), scale, middle, "linear") for x in image])
+        moved, size = jnp.array([0.0, right, down, zoom]), image.shape[-2]
+        background = 1.0 if model.generator.config.rendering.white_back else -1.0
+        image = jnp.stack([disturbances.move(x, moved, size, background=background) for x in image])
     guess = encoders.guess(encoder, image)
     back = {name: (getattr(guess, name) - by) / math.exp(zoom) for name, by in (("right", right), ("down", down))}
     guess = guess.replace(zoom=guess.zoom - zoom, **back)
