@@ -80,13 +80,29 @@ TINY = {
         "save_every": 2,
         "sheet_every": 100,
     },
+    "heads_encoder.py": {
+        "network": {"resolution": 16, "widths": (6, 8, 8, 12), "blocks": 1, "hidden": 10},
+        "data": {"identities": 6, "views": 2, "held_out": 2, "processes": 1},
+        "steps": 6,
+        "batch": 4,
+        "warmup_steps": 1,
+        "save_every": 4,
+        "score_every": 3,
+    },
     "heads_dataset.py": {
         "num_identities": 3,
         "views_per_identity": 2,
         "shard_size": 2,
         "cloud": {"num_points": 0, "voxel_size": 0.01},
     },
-    "invert.py": {"steps": 12, "candidates": 3, "rendering_resolution": 8},
+    "invert.py": {
+        "candidates": 2,
+        "trial_steps": 2,
+        "z": {"steps": 4, "rays": 32, "newton": 2},
+        "w": {"steps": 2, "rays": 32},
+        "wplus": {"steps": 2, "rays": 32},
+        "tune": {"steps": 2, "rays": 16},
+    },
 }
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from dnerf_jax import cli
 from dnerf_jax.factory.plan import Plan
-from dnerf_jax.training import branch, inversion
+from dnerf_jax.training import branch
+from dnerf_jax.training.encoders import plan as encoding
+from dnerf_jax.training.inversion import plan as inversion
 from dnerf_jax.training.pretraining import plan
 from dnerf_jax.worlds import heads
 
@@ -31,7 +33,7 @@ def load(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_a_configuration_states_every_field_of_its_settings(path):
     run = load(path)
-    assert isinstance(run, plan.Settings | branch.Settings | Plan | inversion.Settings)
+    assert isinstance(run, plan.Settings | branch.Settings | Plan | inversion.Settings | encoding.Settings)
     assert {field.name for field in dataclasses.fields(run)} == set(cli.load_config(path))
     hash(run)  # the steps are compiled for the settings
 

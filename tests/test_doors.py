@@ -20,7 +20,19 @@ DOORS = sorted(
 
 
 def test_all_doors_are_looked_at():
-    known = {"train", "pretrain", "evaluate", "heldout", "generate", "invert", "demo", "reproduce", "pack"}
+    known = {
+        "train",
+        "pretrain",
+        "encode",
+        "evaluate",
+        "heldout",
+        "generate",
+        "invert",
+        "view",
+        "demo",
+        "reproduce",
+        "pack",
+    }
     assert {f"dnerf_jax.{name}" for name in known} | {"dnerf_jax.worlds.heads.__main__"} <= set(DOORS)
     assert {"benchmarks.eg3d", "benchmarks.factory", "benchmarks.semantic", "benchmarks.training"} <= set(DOORS)
 
@@ -56,7 +68,9 @@ def no_model(*_):
     [
         ("train", {"config": None}, "settings.json"),
         ("pretrain", {"config": None}, "settings.json"),
+        ("encode", {"config": None}, "settings.json"),
         ("invert", {"config": None, "image": "photo.png"}, "settings.json"),
+        ("view", {"scene": "scene"}, "views"),
         ("generate", {"config": None, "checkpoint": "heads"}, "dataset.json"),
         ("reproduce", {"table": "4"}, "settings.json"),
         ("demo", {}, "training"),

@@ -1,9 +1,9 @@
 """What there is to see of one scene, as files: labelled views, a turntable, the fused cloud and the mesh.
 
-    views/00.image.png      RGB; 01, 02, ... are the views from the left to the right
-    views/00.mask.png       class ids, in the label map's colours
-    views/00.depth_z.png    16 bits, times depth_scale of views.json in world units, 0 where empty
-    views/cameras.json      the cameras by the views' numbers, with yaw and pitch in degrees
+    views/image/00.png      RGB; 01, 02, ... are the other views in their order
+    views/mask/00.png       class ids, in the label map's colours
+    views/depth_z/00.png    16 bits, times depth_scale of views.json in world units, 0 where empty
+    views/cameras.json      the cameras by these numbers, with yaw and pitch in degrees
     views/labelmap.json, views/views.json
     turntable.jpg           the views' images, masks and depths in rows
     cloud.ply, mesh.ply     of what the views show, with labels
@@ -90,11 +90,14 @@ def write_views(folder: pathlib.Path, model: Model, views: View, yaws: Sequence[
     depth = np.rint(np.where(filled, views.depth_z, 0.0) / scale).astype(np.uint16)
     poses = {}
     with files.atomic_folder(folder, replace=True) as place:
+        for name in ("image", "mask", "depth_z"):
+            if name != "mask" or views.mask is not None:
+                (place / name).mkdir()
         for v, yaw in enumerate(yaws):
-            png.save_image(place / f"{v:02d}.image.png", images.to_uint8(views.image[v], span=(-1, 1)))
-            (place / f"{v:02d}.depth_z.png").write_bytes(encoding.encode_png(depth[v]))
+            png.save_image(place / "image" / f"{v:02d}.png", images.to_uint8(views.image[v], span=(-1, 1)))
+            (place / "depth_z" / f"{v:02d}.png").write_bytes(encoding.encode_png(depth[v]))
             if views.mask is not None and model.label_map is not None:
-                png.save_mask(place / f"{v:02d}.mask.png", views.mask[v], model.label_map)
+                png.save_mask(place / "mask" / f"{v:02d}.png", views.mask[v], model.label_map)
             camera: dict[str, Any] = {n: getattr(views.camera, n)[v].tolist() for n in ("cam2world", "intrinsics")}
             poses[f"{v:02d}"] = camera | {"yaw": float(yaw), "pitch": float(pitch)}
         if views.mask is not None and model.label_map is not None:

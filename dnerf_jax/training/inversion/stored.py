@@ -27,7 +27,7 @@ def save(out: str | os.PathLike, outcome: Outcome) -> None:
         "latent": {name: getattr(subject, name) for name in ("z", "ws") if getattr(subject, name) is not None},
         "orbit": {name: getattr(subject.orbit, name) for name in _ORBIT},
         "scores": outcome.scores,
-        "stage": {"losses": outcome.losses, "seconds": outcome.seconds, "kept": outcome.kept},
+        "stage": {"losses": outcome.losses, "seconds": outcome.seconds, "kept": int(outcome.kept)},
     }
     if subject.weights is not None:
         tree["weights"] = subject.weights

@@ -17,7 +17,7 @@ from dnerf_jax.models import encoders as networks
 from dnerf_jax.models import scenes
 from dnerf_jax.models.encoders import TrainedEncoder
 from dnerf_jax.networks.encoder import EncoderConfig
-from dnerf_jax.ops import images
+from dnerf_jax.ops import images, meshes
 from dnerf_jax.training.inversion import exhibits, jobs, results, stages
 from dnerf_jax.training.inversion.plan import Settings
 
@@ -46,8 +46,9 @@ def files(tiny_semantic_model, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _two_views(monkeypatch):
-    """Few views are enough to be written."""
+def _in_small(monkeypatch):
+    """Few views are enough to be written; random density has no surface where learned density has one."""
+    monkeypatch.setattr(meshes, "surface_level", lambda: 10.0)
     monkeypatch.setattr(exhibits.write, "__kwdefaults__", {"yaws": (-20.0, 20.0), "pitch": 0.0})
 
 
@@ -133,7 +134,7 @@ def test_known_cameras_stay_unless_they_are_to_be_refined(settings, files, tiny_
 
 
 def test_the_encoder_is_that_of_the_generator(tiny_model, tiny_semantic_model, tmp_path):
-    config = EncoderConfig(z_dim=8, resolution=16, widths=(4, 4), groups=2)
+    config = EncoderConfig(resolution=16, widths=(4, 4, 4, 4), blocks=1, hidden=8, z_dim=8)
     params = networks.init(config, jax.random.key(0))
     own, other = (TrainedEncoder(config, params, name) for name in (tiny_model.fingerprint, "f" * 64))
     encoders.save(tmp_path / "encoder", own)

@@ -32,7 +32,7 @@ def given():
 def outcomes(model, scores, yaw=(0.1, 0.2), pitch=(0.0, 0.1)):
     orbit = subjects.default_orbit(model, jnp.asarray(yaw), jnp.asarray(pitch))
     subject = Subject(jnp.zeros(8), None, orbit)
-    return [Outcome("start", subject, (), 1.0, {name: 0.0 for name in scores}), Outcome("z", subject, (), 1.0, scores)]
+    return [Outcome("start", subject, (), 1.0, dict.fromkeys(scores, 0.0)), Outcome("z", subject, (), 1.0, scores)]
 
 
 def test_nothing_is_said_where_nothing_speaks_against_it(settings, given, tiny_model):

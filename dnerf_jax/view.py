@@ -1,0 +1,36 @@
+"""Looks at a scene: python -m dnerf_jax.view --scene DIR --out DIR"""
+
+import numpy as np
+
+from dnerf_jax import cli
+from dnerf_jax.io import folders, scene_folders
+from dnerf_jax.ops.ranges import Angle, Count, HalfTurn
+from dnerf_jax.training import process
+from dnerf_jax.training.inversion import exhibits
+
+
+def main(
+    scene: str, out: str, checkpoint: str = "", views: Count = 9, yaw: HalfTurn = 40.0, pitch: Angle = 0.0
+) -> None:
+    """Writes labelled views of a scene, a turntable, its point cloud and its mesh.
+
+    scene: folder of a scene, which invert and edit write
+    out: folder for views/, turntable.jpg, cloud.ply and mesh.ply; what is there of them is replaced
+    checkpoint: where the scene's model is now, a folder or an embedded name, if not where it was
+    views: how many, evenly from -yaw to yaw
+    yaw: degrees from frontal; what is farther than the generator's training went, 35 for the embedded heads, is made up
+    pitch: of all views, degrees
+    """
+    with folders.claimed(out, known_by=["views"]) as folder:
+        process.prepare()
+        loaded = scene_folders.load_scene(scene, checkpoint=checkpoint or None)
+        # A full circle must not see its first camera twice.
+        yaws = np.linspace(-yaw, yaw, views, endpoint=yaw < 180) if views > 1 else np.zeros(1)
+        shown = exhibits.write(folder, loaded.model, loaded.scene, yaws=yaws.tolist(), pitch=pitch)
+        for note in shown.notes:
+            print(f"note: {note}")
+        print(f"{views} views and a cloud of {len(shown.cloud)} points: see {folder}")
+
+
+if __name__ == "__main__":
+    cli.door(main)
