@@ -1,7 +1,7 @@
 """Steps per second and memory of what is trained: python -m benchmarks.training [--json FILE]
 
-The three loops of the embedded heads, as their configurations say: the semantic branch (configs/heads.py), the backbone
-(configs/heads_backbone_cpu.py, at each resolution of its planes, on random rays) and inversion (configs/invert.py).
+The loops of the embedded heads, as their configurations say: the semantic branch (configs/heads.py) and the backbone
+(configs/heads_backbone_cpu.py, at each resolution of its planes, on random rays). Inversion has a command of its own.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,7 @@ from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
 from dnerf_jax.ops.ranges import Count
-from dnerf_jax.training import branch, frozen, inversion, process
-from dnerf_jax.training.inversion import Target
+from dnerf_jax.training import branch, frozen, process
 from dnerf_jax.training.pretraining import plan, stages
 from dnerf_jax.training.pretraining.batches import RayBatch
 
@@ -37,13 +36,13 @@ COLUMNS = {
 def main(checkpoint: str = "heads", repeats: Count = 5, json: str = "") -> dict[str, Any]:
     """Times training steps.
 
-    checkpoint: the generator whose branch is trained, and which is inverted
+    checkpoint: the generator whose branch is trained
     repeats: timed steps of each loop
     json: file for the numbers
     """
     process.prepare()
     model = checkpoints.load(checkpoint)
-    steps = semantic_step(model) | backbone_steps() | inversion_step(model)
+    steps = semantic_step(model) | backbone_steps()
     rows = []
     for name, step in steps.items():
         rows.append({"loop": name} | measure.take_turns({"step": step}, repeats)["step"])
@@ -92,19 +91,6 @@ def random_rays(settings: plan.Settings) -> RayBatch:
     rgb, alpha = (rng.uniform(size=size).astype(np.float32) for size in ((*shape, 3), shape))
     distance = np.full(shape, 2.7, np.float32)
     return RayBatch(z, rays, rgb, alpha, distance, guide=distance)
-
-
-def inversion_step(model: Model) -> dict[str, Callable[[], Any]]:
-    """A step of inverting a rendering of the model's own."""
-    settings = cli.load_settings("invert", inversion.Settings)
-    start = inversion.random_candidate(settings, model.generator.config, 0)
-    size = settings.rendering_resolution
-    target = Target(image=np.zeros((size, size, 3), np.float32))
-
-    def step(state: inversion.State) -> tuple[inversion.State, jax.Array]:
-        return inversion.step(settings, model, target, state)
-
-    return {"inversion": _continued(step, inversion.create_state(settings, start))}
 
 
 def _continued(step: Callable[[Any], tuple[Any, Any]], state: Any) -> Callable[[], tuple[Any, Any]]:

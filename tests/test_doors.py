@@ -34,7 +34,13 @@ def test_all_doors_are_looked_at():
         "pack",
     }
     assert {f"dnerf_jax.{name}" for name in known} | {"dnerf_jax.worlds.heads.__main__"} <= set(DOORS)
-    assert {"benchmarks.eg3d", "benchmarks.factory", "benchmarks.semantic", "benchmarks.training"} <= set(DOORS)
+    assert {
+        "benchmarks.eg3d",
+        "benchmarks.factory",
+        "benchmarks.inversion",
+        "benchmarks.semantic",
+        "benchmarks.training",
+    } <= set(DOORS)
 
 
 @pytest.mark.parametrize("name", DOORS)

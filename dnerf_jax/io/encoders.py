@@ -43,7 +43,10 @@ def load(path: str | os.PathLike) -> TrainedEncoder:
     if wrong:
         raise ValueError(f"{folder / _CONFIG} lacks {wrong}: copy the encoder again")
     config = schema.as_dataclass(description["network"], EncoderConfig, f"{folder / _CONFIG}: network")
-    template = jax.eval_shape(lambda: encoders.init(config, jax.random.key(0)))
+    try:
+        template = jax.eval_shape(lambda: encoders.init(config, jax.random.key(0)))
+    except Exception as error:  # Sizes that are no sizes of arrays fail anywhere.
+        raise ValueError(f"{folder / _CONFIG}: no network can be built of these sizes ({error!s:.300})") from error
     shapes = {name: leaf.shape for name, leaf in traverse_util.flatten_dict(template, sep="/").items()}
     flat = arrays.load_arrays(folder / _PARAMS, shapes)
     differing = [name for name, shape in shapes.items() if flat[name].shape != shape]

@@ -9,7 +9,7 @@ import dataclasses
 import jax
 from flax import linen as nn
 
-from dnerf_jax.ops.ranges import Count
+from dnerf_jax.ops.ranges import Count, Layers
 
 POSE = ("yaw", "pitch", "roll", "right", "down", "zoom")  # what the last six outputs are
 
@@ -28,7 +28,7 @@ class EncoderConfig:
 
     resolution: Count = 64
     widths: tuple[Count, Count, Count, Count] = (32, 64, 128, 192)
-    blocks: Count = 2
+    blocks: Layers = 2
     hidden: Count = 512
     z_dim: Count = 512
 
@@ -50,7 +50,7 @@ class Encoder(nn.Module):
             for block in range(config.blocks):
                 x = _Residual(width, stride=2 if scale and not block else 1, name=f"block{scale}_{block}")(x)
         x = nn.silu(_normalized(x, "norm"))
-        x = nn.Conv(config.widths[-1] // 3, (1, 1), name="squeeze")(x)
+        x = nn.Conv(max(1, config.widths[-1] // 3), (1, 1), name="squeeze")(x)
         x = nn.silu(nn.Dense(config.hidden, name="hidden")(x.reshape((len(x), -1))))
         return nn.Dense(config.z_dim + len(POSE), name="out", kernel_init=nn.initializers.zeros)(x)
 

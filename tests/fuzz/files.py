@@ -14,20 +14,24 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from PIL import Image
 
 from dnerf_jax.factory import description, provenance, record, shards, writing
 from dnerf_jax.factory.checks import verification
 from dnerf_jax.factory.plan import Cloud, Plan, Shard
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.render import Rendered
-from dnerf_jax.io import arrays, checkpoints, files, packs, ply, png
+from dnerf_jax.io import arrays, camera_files, checkpoints, edit_files, files, packs, photos, ply, png, scene_folders
+from dnerf_jax.io import encoders as encoder_files
+from dnerf_jax.models import encoders, semantic
 from dnerf_jax.models import generator as eg3d
-from dnerf_jax.models import semantic
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.scenes import View
+from dnerf_jax.networks.encoder import EncoderConfig
 from dnerf_jax.networks.superresolution import SuperresolutionConfig
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.mask_edits import Ellipse, Grow, Move, Polygon, Scale, Swap
 from dnerf_jax.ops.meshes import Mesh
 from dnerf_jax.ops.points import PointCloud
 from dnerf_jax.training import logs, runs
@@ -239,6 +243,62 @@ def _make_checkpoint(folder):
     checkpoints.save(folder, model())
 
 
+def _make_photos(folder):
+    draws, exif = np.random.default_rng(7), Image.Exif()
+    square = draws.integers(0, 256, (40, 40, 4), dtype=np.uint8)
+    Image.fromarray(square[..., :3]).save(folder / "plain.png")
+    Image.fromarray(square).save(folder / "cut.png")
+    Image.fromarray(square[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    exif[274] = 6
+    Image.fromarray(square[..., :3]).save(folder / "turned.jpg", exif=exif)
+
+
+def _make_masks(folder):
+    ids = np.random.default_rng(8).integers(0, 3, (24, 24), dtype=np.uint8)
+    png.save_mask(folder / "ids.png", ids, LABELS)
+    Image.fromarray(LABELS.palette[ids]).save(folder / "colors.png")
+
+
+def _make_cameras(folder):
+    cam2world, intrinsics = (_views()[name].tolist() for name in ("cam2world", "intrinsics"))
+    pairs = [{"cam2world": a, "intrinsics": b} for a, b in zip(cam2world, intrinsics, strict=True)]
+    numbers = [np.concatenate([np.ravel(a), np.ravel(b)]).tolist() for a, b in zip(cam2world, intrinsics, strict=True)]
+    frames = [{"file_path": f"{i}.png", "transform_matrix": pose} for i, pose in enumerate(cam2world)]
+    files.write_json(folder / "one.json", pairs[0])
+    files.write_json(folder / "named.json", {"a": pairs[0], "b": pairs[1]})
+    files.write_json(folder / "eg3d.json", numbers)
+    files.write_json(folder / "labels.json", {"labels": [[f"{i}.png", row] for i, row in enumerate(numbers)]})
+    files.write_json(
+        folder / "transforms.json", {"fl_x": 80, "fl_y": 80, "cx": 10, "cy": 9, "w": 20, "h": 18, "frames": frames}
+    )
+
+
+def _make_edits(folder):
+    every = (Grow("hair", 0.1, only_over=("skin",), towards="down"), Move("skin", 0.1, -0.1), Scale("hair", 1.0, 2.0))
+    shapes = (
+        Swap("hair", "skin"),
+        Polygon("hair", ((0.1, 0.1), (0.2, 0.1), (0.2, 0.2))),
+        Ellipse("skin", (0.5, 0.5), 0.1, 0.05),
+    )
+    files.write_json(folder / "edits.json", edit_files.to_data((*every, *shapes)))
+
+
+def _make_scene(folder):
+    checkpoints.save(folder / "checkpoint", model())
+    config, draws = model().generator.config, np.random.default_rng(9)
+    ws = draws.standard_normal((config.num_ws, config.w_dim))
+    camera = Camera(*(_views()[name] for name in ("cam2world", "intrinsics")))
+    options = {"checkpoint": folder / "checkpoint", "z": draws.standard_normal(config.z_dim), "info": {"of": "fuzz"}}
+    scene_folders.save_scene(folder / "scene", model(), ws, camera, **options)
+
+
+def _make_encoder(folder):
+    config = EncoderConfig(resolution=16, widths=(3, 3, 3, 3), blocks=1, hidden=4, z_dim=4)
+    template = jax.eval_shape(lambda: encoders.init(config, jax.random.key(0)))
+    encoder = encoders.TrainedEncoder(config, _numbers(template), "0" * 16)
+    encoder_files.save(folder / "encoder", encoder, dtype="float16")
+
+
 def _load_pack(path):
     packs.load(path.parent if path.parent.name not in ("images", "masks") else path.parent.parent)
 
@@ -264,6 +324,12 @@ KINDS = {
     "dataset": Kind(_make_dataset, description.NAME, lambda path: description.read(path.parent)),
     "sidecar": Kind(_make_sidecar, "data/*.json", _read_sidecar),
     "shards": Kind(_make_shards, "**/*", _verify),
+    "photo": Kind(_make_photos, "*", functools.partial(photos.read_photo, resolution=32, white=True, crop="centre")),
+    "painted": Kind(_make_masks, "*.png", functools.partial(photos.read_mask, label_map=LABELS, resolution=16)),
+    "cameras": Kind(_make_cameras, "*.json", functools.partial(camera_files.read_cameras, crop="centre")),
+    "edits": Kind(_make_edits, "edits.json", functools.partial(edit_files.read_edits, label_map=LABELS)),
+    "scene": Kind(_make_scene, "scene/*", lambda path: scene_folders.load_scene(path.parent)),
+    "encoder": Kind(_make_encoder, "encoder/*", lambda path: encoder_files.load(path.parent)),
     "config": Kind(_make_checkpoint, "config.json", _load_checkpoint),
     "checkpoint": Kind(_make_checkpoint, "*/**/*", _load_checkpoint),
     "json": Kind(lambda folder: files.write_json(folder / "a.json", {"a": [1, {"b": "c"}]}), "a.json", files.read_json),

@@ -67,6 +67,8 @@ def test_what_is_damaged_is_refused_by_name(trained, tmp_path):
     refused("not what encoder.json says .*out/kernel", network=network | {"z_dim": 6})
     refused("resolution is 24, expected a multiple of 16", network=network | {"resolution": 24})
     refused("params.npz .*lacks the arrays", network=network | {"blocks": 2})
+    refused("encoder.json: no network can be built of these sizes", network=network | {"z_dim": 2**63})
+    refused("encoder.json: network.blocks is 1000000", network=network | {"blocks": 10**6})
     refused("encoder.json: network", network=network | {"widths": "wide"})
     params = next(path for path in sound if path.suffix == ".npz")
     for path, content in sound.items():
