@@ -3,8 +3,9 @@
     L = lambda_1 L_label(G_semantic; M_edit) + lambda_2 L_rgb(r' G_rgb; r' I) + lambda_3 L_vgg(r' G_rgb; r' I)
         + identity + staying
 
-Inside of the region of interest the labels are the edited mask's, elsewhere the branch's own before. r' is outside, I what the scene looked like before, both in the view that was edited
-and in further ones: there r' leaves out where edited classes were, and where they are now.
+Labels are the edited mask's inside of the region of interest r, and the branch's own before elsewhere. r' is what lies
+outside of r, and I what the scene looked like before: in the view that was edited, and in further ones, where r' leaves
+out the edited classes as they were and as they are now.
 """
 
 import functools
