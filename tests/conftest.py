@@ -103,6 +103,11 @@ TINY = {
         "wplus": {"steps": 2, "rays": 32},
         "tune": {"steps": 2, "rays": 16},
     },
+    "edit.py": {
+        "views": (-25.0,),
+        "z": {"steps": 2, "rays": 32},
+        "wplus": {"steps": 2, "rays": 32},
+    },
 }
 
 
