@@ -49,12 +49,12 @@ def complete(
     """The image (R, R, 3) and the logits (R, R, C), or None, of one camera; gradients go through `chosen` alone."""
     config = model.generator.config
     size = config.neural_rendering_resolution
-    still, stands = jax.lax.stop_gradient((scene, camera))
+    frozen, still, stands = jax.lax.stop_gradient((model, scene, camera))
     rays, planes = cameras.rays(stands, size), (still.planes, still.semantic_planes)
     limits = marching.ray_limits(config.rendering, rays)
     at_once = size * scenes.rows_that_fit(model, size)
-    bounds = occupancy.bounds(model.generator, still.planes)
-    features, of_labels, _ = skipping.render(model, planes, bounds, rays, limits, rays_at_once=at_once)
+    bounds = occupancy.bounds(frozen.generator, still.planes)
+    features, of_labels, _ = skipping.render(frozen, planes, bounds, rays, limits, rays_at_once=at_once)
     scale = size * size / len(index)
 
     def joined(rest: jax.Array, own: jax.Array) -> jax.Array:
