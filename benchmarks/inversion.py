@@ -85,7 +85,7 @@ def main(
     before = Former(former, checkpoint) if former else None
     try:
         timed = measure.take_turns(calls | ({"former": before.step} if before else {}), repeats)
-        rows = [{"step": name} | _of_one(name, times) for name, times in timed.items()]
+        rows: list[dict[str, Any]] = [{"step": name} | _of_one(name, times) for name, times in timed.items()]
         for row in rows:
             row["peak_mib"] = (
                 before.peak_mib() if before and row["step"] == "former" else measure.peak_mib(calls[row["step"]])

@@ -27,7 +27,7 @@ def save(path: str | os.PathLike, encoder: TrainedEncoder, *, dtype: str = "floa
         "fingerprint": fingerprint(rounded),
     }
     with files.atomic_folder(path, replace=replace) as folder:
-        np.savez(folder / _PARAMS, **rounded)
+        np.savez(folder / _PARAMS, **rounded)  # type: ignore[arg-type]
         files.write_json(folder / _CONFIG, description, indent=2)
 
 

@@ -88,17 +88,18 @@ def test_a_completed_views_gradient_is_the_full_views_in_expectation(tiny_semant
     def look(image, logits):
         return jnp.sum(image * weights[0]) + jnp.sum(logits * weights[1])
 
-    def full(ws, pose):
-        view = scenes.render(tiny_semantic_model, scenes.synthesize(tiny_semantic_model, ws=ws), orbiting.camera(pose))
+    def full(model, ws, pose):
+        view = scenes.render(model, scenes.synthesize(model, ws=ws), orbiting.camera(pose))
         return look(view.image, view.logits)
 
-    def chosen(ws, pose, index):
-        return look(*completed(tiny_semantic_model, ws, pose, index))
+    def chosen(model, ws, pose, index):
+        return look(*completed(model, ws, pose, index))
 
-    true = jax.jit(jax.grad(full, argnums=(0, 1)))(scene.ws, pose)
-    of_chosen = jax.jit(jax.grad(chosen, argnums=(0, 1)))
-    found = [of_chosen(scene.ws, pose, part) for part in np.random.default_rng(0).permutation(64).reshape(4, 16)]
+    of_all, of_chosen = (jax.jit(jax.grad(f, argnums=(0, 1, 2))) for f in (full, chosen))
+    true = of_all(tiny_semantic_model, scene.ws, pose)
+    parts = np.random.default_rng(0).permutation(64).reshape(4, 16)
+    found = [of_chosen(tiny_semantic_model, scene.ws, pose, part) for part in parts]
     mean = jax.tree.map(lambda *parts: sum(parts) / 4, *found)
-    for field in (0, 1):  # in ws, and in the pose
+    for field in (0, 1, 2):  # in the weights, as tuning has it, in ws, and in the pose
         assert error(mean[field], true[field]) < 0.02
         assert error(found[0][field], mean[field]) > 0.1

@@ -45,9 +45,9 @@ class State:
 class Batch:
     """Images (B, r, r, 3) uint8, latents z (B, z_dim), and yaw and pitch (B, 2)."""
 
-    image: jax.Array
-    z: jax.Array
-    pose: jax.Array
+    image: Any
+    z: Any
+    pose: Any
 
 
 def learn(settings: Settings, checkpoint: str, workdir: Path) -> TrainedEncoder:

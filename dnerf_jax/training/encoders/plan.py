@@ -31,10 +31,12 @@ class Disturbances:
     """What photos have and renderings have not, drawn anew at every step.
 
     Attributes:
-      roll: degrees; shift: in image sizes; zoom: natural logarithm of the scale: drawn evenly within these, both ways.
+      roll: images are turned by up to so many degrees, both ways.
+      shift: moved by up to so many image sizes, in each direction.
+      zoom: scaled by up to this natural logarithm, both ways.
       aligned: share of the images that are left as they are framed.
-      blur: largest standard deviation in pixels of the encoder's images; noise: largest standard deviation of values in
-        [-1, 1].
+      blur: largest standard deviation, in pixels of the encoder's images.
+      noise: largest standard deviation, of values in [-1, 1].
       color: largest change of each channel's gain and offset, and of contrast.
       background: share of the images whose empty pixels become another colour.
       occlusion: share of the images of which a rectangle is covered.

@@ -11,6 +11,7 @@ import functools
 import multiprocessing
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -45,7 +46,7 @@ def render(checkpoint: str, fingerprint: str, seed: int, data: Data, folder: Pat
     return {part: np.concatenate(arrays) for part, arrays in zip(NAMES, shards, strict=True)}
 
 
-def _each(checkpoint: str, seed: int, data: Data, missing: dict[int, tuple[Path, int]]):
+def _each(checkpoint: str, seed: int, data: Data, missing: dict[int, tuple[Path, int]]) -> Iterator[int]:
     """Renders the shards that are missing, and yields the start of each when it is there."""
     if data.processes == 1:
         for start, (path, count) in missing.items():
