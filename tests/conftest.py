@@ -101,7 +101,7 @@ TINY = {
         "z": {"steps": 4, "rays": 32, "newton": 2},
         "w": {"steps": 2, "rays": 32},
         "wplus": {"steps": 2, "rays": 32},
-        "tune": {"steps": 2, "rays": 16},
+        "tune": {"steps": 2, "rays": 16, "perceptual": 0.0},  # whose network needs larger images
     },
     "edit.py": {
         "views": (-25.0,),

@@ -50,15 +50,17 @@ def _in_small(monkeypatch):
     """Few views are enough to be written; random density has no surface where learned density has one."""
     monkeypatch.setattr(meshes, "surface_level", lambda: 10.0)
     monkeypatch.setattr(exhibits.write, "__kwdefaults__", {"yaws": (-20.0, 20.0), "pitch": 0.0})
+    with jax.debug_key_reuse(False):  # candidates, and the trials of Gauss-Newton, are compared on the same rays
+        yield
 
 
 def test_a_photo_becomes_a_scene(settings, files, tiny_checkpoint, tiny_semantic_model, tmp_path, capsys):
     out = tmp_path / "out"
-    every = dataclasses.replace(settings, stages=("z", "w", "w+", "tune"))
+    every = dataclasses.replace(settings, stages=("z", "w+", "tune"))
     invert.main(every, str(out), str(files / "image.png"), checkpoint=str(tiny_checkpoint))
     result = json.loads((out / "result.json").read_text())
     assert {path.name for path in out.iterdir()} == WRITTEN | {"result.json", "settings.json"}
-    assert list(result["stages"]) == ["start", "z", "w", "w+", "tune"] and result["camera"] == "found"
+    assert list(result["stages"]) == ["start", "z", "w+", "tune"] and result["camera"] == "found"
     assert len(result["stages"]["z"]["losses"]) == 4 and result["fingerprint"] == tiny_semantic_model.fingerprint
     kept = [stage["scores"]["psnr"] for stage in result["stages"].values() if stage["kept"]]
     assert result["scores"]["psnr"] == kept[-1] >= max(kept) - 0.01
@@ -67,7 +69,7 @@ def test_a_photo_becomes_a_scene(settings, files, tiny_checkpoint, tiny_semantic
     assert (loaded.model.fingerprint == tiny_semantic_model.fingerprint) != tuned
     assert loaded.camera.batch_shape == (1,) and loaded.info["of"] == "image.png"
     with Image.open(out / "comparison.png") as picture:
-        assert picture.width >= 9 * 16  # input, five stages, error, mask, depth
+        assert picture.width >= 8 * 16  # input, four stages, error, mask, depth
     page, told = (out / "report.html").read_text(), capsys.readouterr().out
     for text in (*result["notes"], *result["doubts"]):
         assert text.partition("'")[0] in page and text in told
