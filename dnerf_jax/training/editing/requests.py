@@ -90,15 +90,16 @@ def view(text: str, loaded: LoadedScene) -> Orbit:
     Raises ValueError: it is neither, or the camera stands in the subject.
     """
     options = loaded.model.generator.config.rendering
-    try:
-        degrees = [float(part) for part in text.split(",")] if text and not os.path.exists(text) else None
-    except ValueError:
-        degrees = None
-    if degrees is not None:
-        if len(degrees) != 2 or not (abs(degrees[0]) <= 180 and abs(degrees[1]) < 90):
-            raise ValueError(f"--view is {text!r}, expected yaw,pitch in degrees: 20,0 for instance")
-        yaw, pitch = np.radians(degrees).astype(np.float32)
-        return subjects.default_orbit(loaded.model, yaw, pitch)
+    if text and not os.path.exists(text):
+        try:
+            yaw, pitch = (float(part) for part in text.split(","))
+        except ValueError:
+            yaw = pitch = np.inf
+        if not (abs(yaw) <= 180 and abs(pitch) < 90):
+            raise ValueError(
+                f"--view is {text!r}, expected yaw,pitch in degrees, 20,0 for instance, or a JSON file of a camera"
+            )
+        return subjects.default_orbit(loaded.model, np.float32(np.radians(yaw)), np.float32(np.radians(pitch)))
     camera = camera_files.read_cameras(text) if text else loaded.camera
     camera_files.require_outside(camera, options.box_warp)
     while camera.batch_shape:

@@ -52,8 +52,8 @@ def test_the_view_is_the_scenes_own_or_angles(loaded):
     assert float(requests.view("", loaded).yaw) == pytest.approx(0.3, abs=1e-5)
     turned = requests.view("-20,10", loaded)
     assert np.degrees([turned.yaw, turned.pitch]) == pytest.approx([-20, 10], abs=1e-4)
-    for text in ("20", "left,right", "20,100"):
-        with pytest.raises(ValueError, match=r"expected yaw,pitch in degrees|No such file|does not exist"):
+    for text in ("20", "left,right", "20,100", "camera.json"):
+        with pytest.raises(ValueError, match="expected yaw,pitch in degrees"):
             requests.view(text, loaded)
 
 
