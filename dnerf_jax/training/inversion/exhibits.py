@@ -113,7 +113,7 @@ def turntable_of(model: Model, views: View) -> np.ndarray:
     rows = [list(images.to_uint8(views.image, span=(-1, 1)))]
     if views.mask is not None and model.label_map is not None:
         rows.append(list(model.label_map.colorize(views.mask)))
-    return pictures.sheet([*rows, list(pictures.depth_picture(views.depth_z))])
+    return pictures.sheet([*rows, list(pictures.depth_picture(np.asarray(views.depth_z)))])
 
 
 @jax.jit
