@@ -28,6 +28,7 @@ from dnerf_jax.models.model import Model
 from dnerf_jax.models.perception import Perception
 from dnerf_jax.ops import images, metrics, orbiting
 from dnerf_jax.ops.cameras import Camera
+from dnerf_jax.training import frozen
 from dnerf_jax.training.inversion import stages
 from dnerf_jax.training.inversion import subject as subjects
 from dnerf_jax.training.inversion.objectives import Target
@@ -37,8 +38,16 @@ from dnerf_jax.worlds import heads, orbits, views
 
 UNSEEN = (-25.0, 0.0, 25.0)  # degrees of yaw
 YAW, PITCH = 30.0, 10.0  # degrees within which own views are seen
+BALANCE = 0.2  # small classes of a mask count more, see `plan.Settings`
 FRAMES = 7  # of the video
 KINDS = ("own", "true", "video", "mask")
+# What is in a generator's own views is found in z; photos need more, and masks what the branch makes of them.
+STAGES = {
+    "own": ("z",),
+    "true": ("z", "w", "w+", "tune"),
+    "video": ("z", "w", "w+", "tune"),
+    "mask": ("z", "w", "w+"),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +102,8 @@ def _of_pack(kind: str, pack: packs.Annotations, chosen: np.ndarray) -> Case:
     true = views.render(heads, z, [orbits.orbit(yaw, 0.0) for yaw in UNSEEN], size)
     photo = None if kind == "mask" else jnp.asarray(images.from_uint8(pack.images[chosen]))
     mask = jnp.asarray(masks) if kind == "mask" else None
-    target = Target(photo, mask, jnp.ones(masks.shape, jnp.float32))
+    weights = None if mask is None else frozen.class_weights(masks, pack.label_map.num_classes, BALANCE)
+    target = Target(photo, mask, jnp.ones(masks.shape, jnp.float32), weights)
     name = f"{kind} {chosen[0]}" if kind != "video" else f"video of {len(chosen)} frames"
     return Case(name, target, masks, pack.camera[chosen], true.mask, jnp.asarray(z), given=kind == "video")
 
@@ -204,13 +214,13 @@ def parse(text: str) -> dict[str, int]:
 def evaluate(settings: Settings, model: Model, counts: Mapping[str, int], folder: Path) -> dict[str, Any]:
     """The medians of so many cases of each kind, which are also written to `folder`, each case as it is done.
 
-    Masks are inverted by the stage z alone: what is scored is the mask, which photos' colours have no part in.
+    The stages are those of STAGES, whatever the settings say.
     """
     found = encoder_files.embedded(model.fingerprint)
     network = loss_networks.load_perception()
     result = {}
     for kind, count in counts.items():
-        own = settings if kind != "mask" else dataclasses.replace(settings, stages=("z",))
+        own = dataclasses.replace(settings, stages=STAGES[kind])
         rows = run(own, model, kind, range(count), folder / f"{kind}.jsonl", encoder=found, network=network)
         result[kind] = summary(rows)
         for stage, scores in result[kind].items():

@@ -199,10 +199,11 @@ def optimizer(name: str, stage: Stage, free: tuple[str, ...]) -> optax.GradientT
 
 @functools.cache
 def tuning_loss(stage: Stage) -> Loss:
-    """The loss of tuning: whole images, and the locality of pivotal tuning: other latents' planes stay what they were.
+    """The loss of tuning: whole images, and two penalties on what that changes besides, both weighed by `staying`.
 
-    A latent is drawn at each step, and moved to half-way from the pivot's; what its planes change counts as mean square,
-    in units of the planes' own.
+    The locality of pivotal tuning: a latent is drawn at each step, and moved half-way to the pivot's; its planes stay
+    what they were. Ours: so do the pivot's own activations, which the semantic branch reads, so that labels of views
+    that nobody compares stay. Changes are mean squares in units of what was there.
     """
     of_images = objectives.of_stage("tune", dataclasses.replace(stage, staying=0.0))
 
@@ -212,16 +213,21 @@ def tuning_loss(stage: Stage) -> Loss:
             return value
         config, subject = model.generator.config, subjects.joined(seen.subject, params)
         z = jax.random.normal(jax.random.fold_in(key, 1), (config.z_dim,), jnp.float32)
-        other = subjects.ws_of(model, Subject(z, None, subject.orbit))
-        ws = (other + subjects.ws_of(model, subject)) / 2
+        pivot = subjects.ws_of(model, subject)
+        both = jnp.stack([(subjects.ws_of(model, Subject(z, None, subject.orbit)) + pivot) / 2, pivot])
         tuned = subjects.model_of(model, subject)
-        before, after = (
-            generator.to_planes(config, generator.synthesize_blocks(made.generator, ws)) for made in (model, tuned)
-        )
-        before = jax.lax.stop_gradient(before)
-        return value + stage.staying * jnp.mean(jnp.square(after - before)) / jnp.mean(jnp.square(before))
+        before, after = (generator.synthesize_blocks(made.generator, both) for made in (model, tuned))
+        changes = [_change(before.last[0], after.last[0])]
+        changes += [_change(before.hidden[name][1], x[1]) for name, x in after.hidden.items()]
+        return value + stage.staying * (changes[0] + jnp.mean(jnp.stack(changes[1:])))
 
     return loss
+
+
+def _change(before: jax.Array, after: jax.Array) -> jax.Array:
+    """The mean square of a change, in units of what was there."""
+    before = jax.lax.stop_gradient(before)
+    return jnp.mean(jnp.square(after - before)) / jnp.mean(jnp.square(before))
 
 
 def scores(model: Model, subject: Subject, target: Target) -> dict[str, float]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.models import encoders
+from dnerf_jax.models import encoders, scenes
 from dnerf_jax.models.encoders import TrainedEncoder
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import orbiting
@@ -30,17 +30,25 @@ NUDGE = 0.03  # by which guessed-at images are zoomed and shifted, in image size
 def propose(
     settings: Settings, model: Model, target: Target, *, encoder: TrainedEncoder | None, known: Orbit | None
 ) -> list[Subject]:
-    """The candidates, the likeliest first: guesses where there is an encoder and an image, else drawn at random.
+    """The candidates, the likeliest first: guesses where there is an encoder, else drawn at random.
+
+    A mask is guessed at as a picture: its classes in the mean colours that they have in a random scene, another for
+    each candidate, since a mask says nothing of colours.
 
     known: orbits (V,) of the target's cameras, where they are known; the numbers that are not free are never guessed.
     """
     views = len(target.weights)
-    if encoder is not None and target.image is not None:
-        return [_guessed(settings, model, encoder, target.image, i, known) for i in range(settings.candidates)]
     config = model.generator.config
     made = []
     for i in range(settings.candidates):
         of_z, of_pose = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), i))
+        if encoder is not None:
+            image = target.image
+            if image is None:
+                z = jax.random.normal(of_z, (config.z_dim,), jnp.float32)
+                image = _colors(model, z)[jnp.asarray(target.mask).astype(jnp.int32)]
+            made.append(_guessed(settings, model, encoder, image, i, known))
+            continue
         z = jax.random.normal(of_z, (config.z_dim,), jnp.float32)
         limits = jnp.radians(jnp.array([settings.yaw, settings.pitch], jnp.float32))
         pose = jax.random.uniform(of_pose, (views, 2), jnp.float32, minval=-1.0, maxval=1.0) * limits
@@ -65,6 +73,17 @@ def _scorer(rays: int) -> Any:
         return objectives.ray_loss(rays, model, seen, {"camera": {}}, key)
 
     return jax.jit(score)
+
+
+@jax.jit
+def _colors(model: Model, z: jax.Array) -> jax.Array:
+    """Mean colours (256, 3) of the classes in the frontal view of a latent; what it does not show is background."""
+    view = scenes.render(model, scenes.synthesize(model, z), scenes.default_camera(model), skip_empty=True)
+    shown = jax.nn.one_hot(view.mask, 256, dtype=jnp.float32)
+    counts = jnp.sum(shown, axis=(0, 1))[:, None]
+    sums = jnp.einsum("hwc,hwk->ck", shown, view.image, precision="highest")
+    background = 1.0 if model.generator.config.rendering.white_back else -1.0
+    return jnp.where(counts > 0, sums / jnp.maximum(counts, 1), background)
 
 
 def _guessed(
