@@ -14,15 +14,15 @@ def get_config() -> ConfigDict:
         dict(
             seed=0,
             stages=("z", "w+"),
-            enough=0.9,
-            terms=dict(label=1.0, rgb=20.0, perceptual=0.1, identity=0.1, staying=0.0),
+            enough=0.8,
+            terms=dict(label=1.0, rgb=3.0, perceptual=0.1, identity=0.1, staying=0.0),
             class_balance=0.5,
             margin=0.02,
             least=0.05,
             views=(-25.0, 25.0),
             z=rays | dict(steps=60, learning_rate=1e-1),
             w=rays | dict(steps=60, learning_rate=1e-2),
-            wplus=rays | dict(steps=40, learning_rate=1e-2),
+            wplus=rays | dict(steps=40, learning_rate=2e-2),
             tune=rays | dict(steps=30, learning_rate=1e-3),
         )
     )

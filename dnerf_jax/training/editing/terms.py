@@ -128,7 +128,9 @@ def _rays(
     subject = subjects.joined(wanted.subject, params)
     tuned = subjects.model_of(model, subject)
     size = model.generator.config.neural_rendering_resolution
-    index = jax.random.choice(key, len(wanted.chance), (count,), p=wanted.chance)
+    # Of a key of its own: Gauss-Newton looks at the same rays several times.
+    own = jax.random.fold_in(key, 0)
+    index = jax.random.choice(own, len(wanted.chance), (count,), p=wanted.chance)
     view = index // (size * size)
     camera = subjects.camera_of(subject)[view]
     made = pixels.sample(tuned, subjects.synthesize(tuned, subject), camera, index % (size * size))
