@@ -119,7 +119,7 @@ def test_a_mask_has_several_scenes(settings, files, tiny_checkpoint, tmp_path):
     assert len(summary["scores"]) == 2 and summary["distances"]["0, 1"] == summary["mean_distance"] > 0
     result = json.loads((out / "sample_1" / "result.json").read_text())
     assert result["scores"].keys() == {"miou", "accuracy"} and "psnr" not in result["scores"]
-    with pytest.raises(ValueError, match="other settings or inputs: the samples changed"):
+    with pytest.raises(ValueError, match="samples was 'several' and is 'one'"):
         invert.main(settings, str(out), "", str(files / "mask.png"), checkpoint=str(tiny_checkpoint))
 
 
