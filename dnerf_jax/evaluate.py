@@ -42,13 +42,10 @@ def main(
     inversion: the configuration of inversions, a file or a name
     """
     if protocol == "inversion":
-        with folders.claimed(
-            out, known_by=["inversion.json", *(f"{kind}.jsonl" for kind in evaluation.KINDS)]
-        ) as folder:
+        plan, counts = load_settings(inversion, Settings), evaluation.parse(cases)
+        with folders.claimed(out, known_by=evaluation.FILES) as folder:
             process.prepare()
-            plan = load_settings(inversion, Settings)
-            evaluation.evaluate(plan, checkpoints.load(checkpoint), evaluation.parse(cases), folder)
-        return
+            return evaluation.evaluate(plan, checkpoints.load(checkpoint), counts, folder)
     if protocol != "labels":
         raise ValueError(f"--protocol is {protocol!r}, expected labels or inversion")
     chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED

@@ -41,6 +41,7 @@ YAW, PITCH = 30.0, 10.0  # degrees within which own views are seen
 BALANCE = 0.2  # small classes of a mask count more, see `plan.Settings`
 FRAMES = 7  # of the video
 KINDS = ("own", "true", "video", "mask")
+FILES = ("inversion.json", *(f"{kind}.jsonl" for kind in KINDS))
 # What is in a generator's own views is found in z; photos need more, and masks what the branch makes of them.
 STAGES = {
     "own": ("z",),
@@ -211,7 +212,7 @@ def parse(text: str) -> dict[str, int]:
     return counts
 
 
-def evaluate(settings: Settings, model: Model, counts: Mapping[str, int], folder: Path) -> dict[str, Any]:
+def evaluate(settings: Settings, model: Model, counts: Mapping[str, int], folder: Path) -> None:
     """The medians of so many cases of each kind, which are also written to `folder`, each case as it is done.
 
     The stages are those of STAGES, whatever the settings say.
@@ -226,8 +227,7 @@ def evaluate(settings: Settings, model: Model, counts: Mapping[str, int], folder
         for stage, scores in result[kind].items():
             shown = "  ".join(f"{name} {value:.3g}" for name, value in scores.items())
             print(f"{kind:6} {stage:12} {shown}", flush=True)
-    files.write_json(folder / "inversion.json", result, indent=2)
-    return result
+    files.write_json(folder / FILES[0], result, indent=2)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
