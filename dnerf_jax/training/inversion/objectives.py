@@ -132,7 +132,7 @@ def _rays(
     subject = subjects.joined(seen.subject, params)
     tuned = subjects.model_of(model, subject)
     size = model.generator.config.neural_rendering_resolution
-    index = jax.random.choice(key, len(seen.chance), (count,), p=seen.chance)
+    index = jax.random.choice(jax.random.fold_in(key, 0), len(seen.chance), (count,), p=seen.chance)
     camera = subjects.camera_of(subject)[index // (size * size)]
     if seen.labels is None:
         tuned = tuned.replace(semantic=None)
@@ -145,7 +145,7 @@ def _rays(
 
 def image_loss(count: int, perceptual: float, model: Model, seen: Seen, params: Any, key: jax.Array) -> jax.Array:
     """The loss of one whole view, drawn by chance: mean squared error, perceptual distance, labels' cross-entropy."""
-    of_view, of_rays = jax.random.split(key)
+    of_view, of_rays = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
     subject = subjects.joined(seen.subject, params)
     tuned = subjects.model_of(model, subject)
     if seen.labels is None:

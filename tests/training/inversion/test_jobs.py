@@ -50,8 +50,6 @@ def _in_small(monkeypatch):
     """Few views are enough to be written; random density has no surface where learned density has one."""
     monkeypatch.setattr(meshes, "surface_level", lambda: 10.0)
     monkeypatch.setattr(exhibits.write, "__kwdefaults__", {"yaws": (-20.0, 20.0), "pitch": 0.0})
-    with jax.debug_key_reuse(False):  # candidates, and the trials of Gauss-Newton, are compared on the same rays
-        yield
 
 
 def test_a_photo_becomes_a_scene(settings, files, tiny_checkpoint, tiny_semantic_model, tmp_path, capsys):

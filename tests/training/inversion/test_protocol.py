@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,12 +11,6 @@ from dnerf_jax.training.inversion import protocol
 from dnerf_jax.training.inversion.plan import Settings
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _reused_keys():
-    with jax.debug_key_reuse(False):  # candidates, and the trials of Gauss-Newton, are compared on the same rays
-        yield
 
 
 @pytest.fixture(scope="module")
