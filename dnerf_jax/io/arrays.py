@@ -15,7 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.nd
         raise ValueError(f"the array {name!r:.100} is damaged: {error!s:.200}") from error
 
 
-def _array(handle: BinaryIO, size: int) -> np.ndarray:
+def _array(handle: IO[bytes], size: int) -> np.ndarray:
     """The array of an .npy file of `size` bytes."""
     start = handle.read(8)
     if start[:6] != b"\x93NUMPY" or len(start) < 8 or start[6] not in (1, 2, 3):
@@ -114,7 +114,7 @@ def _array(handle: BinaryIO, size: int) -> np.ndarray:
     content = np.empty(claimed, np.uint8)
     done = 0
     while done < claimed:
-        count = handle.readinto(memoryview(content)[done:])  # type: ignore[attr-defined]
+        count = handle.readinto(memoryview(content)[done:])  # type: ignore[attr-defined, arg-type]
         if not count:
             raise ValueError(f"it is cut off after {done} of {claimed} bytes")
         done += count

@@ -62,7 +62,7 @@ def complete(
         return rest.reshape((size * size, -1)).at[index].add(change).reshape((size, size, -1))
 
     image = generator.super_resolve(model.generator, joined(features, chosen.features), scene.ws)
-    if chosen.semantic is None or of_labels is None:
+    if model.semantic is None or chosen.semantic is None or of_labels is None:
         return image, None
     whole = joined(of_labels, chosen.semantic)
     return image, semantic.super_resolve(model.semantic, config, whole)[1]
