@@ -81,12 +81,14 @@ def write(out: pathlib.Path, model: Model, record: Record, checkpoint: str | os.
 def doubts(settings: Settings, given: Given, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """Why what was found may be wrong, in sentences; () where nothing speaks against it.
 
+    What is judged is the last stage before `tune`, which makes any picture look better than the shape behind it.
     A photo's reconstruction has less than POOR_PSNR dB. A view of the embedded heads' own latents, which the stage z
     brought from 18.9 to 32.5 dB without an encoder, is far above that. A mask's has a mean IoU below POOR_MIOU: the
     best of random candidates, followed for 20 steps, had 0.51 with the mask of such a view. A yaw or pitch is beyond
     NEAR_LIMIT of the limits within which poses were looked for, in the cameras that were not given.
     """
-    found, last = [], next(outcome for outcome in reversed(outcomes) if outcome.kept)
+    kept = [outcome for outcome in outcomes if outcome.kept and outcome.stage != "tune"]
+    found, last = [], kept[-1] if kept else outcomes[-1]
     psnr, miou = (last.scores.get(name) for name in ("psnr", "miou"))
     if psnr is not None and not psnr >= POOR_PSNR:
         found.append(
