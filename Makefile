@@ -18,13 +18,13 @@ demo: $(INSTALLED)
 	$(BIN)/python -m dnerf_jax.demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not forms" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not forms" $(PYTEST_ARGS)
 
 test-all: $(INSTALLED_ALL) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not forms" --durations=0 --durations-min=2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not forms" --durations=0 --durations-min=2 $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check --quiet .
