@@ -48,7 +48,7 @@ def run(
     none, or of another generator.
     """
     several = samples > 1
-    guesser = find_encoder(model, checkpoint, encoder) if settings.encoder and given.target.image is not None else None
+    guesser = find_encoder(model, checkpoint, encoder) if settings.encoder else None
     target = {
         name: np.asarray(x) for name in ("image", "mask", "weights") if (x := getattr(given.target, name)) is not None
     }
@@ -63,7 +63,7 @@ def run(
         inputs["semantic branch"] = fingerprint(model.semantic.params)
     runs.remember(out, settings, inputs=inputs, made=f"**/{stored.FOLDER}/*.npz")
     notes = given.notes
-    if settings.encoder and guesser is None and given.target.image is not None:
+    if settings.encoder and guesser is None:
         notes += (
             "there is no encoder of this generator, so it starts from random candidates, which finds less: python -m"
             " dnerf_jax.encode trains one",
