@@ -25,7 +25,6 @@ from dnerf_jax.training.inversion import loop, newton
 from dnerf_jax.training.inversion import subject as subjects
 from dnerf_jax.training.inversion.subject import Subject
 
-LATENTS = {"z": "z", "w": "ws", "w+": "ws", "tune": "weights"}
 Tell = Callable[[str, int, int, float], None]
 
 
@@ -79,7 +78,7 @@ def scores(settings: Settings, model: Model, want: Wanted, subject: Subject) -> 
     areas: share of the pixels that each edited class has in each view.
     """
     assert model.label_map is not None
-    names, seen = model.label_map.names, wanted.views_of(model, subject)
+    names, seen = model.label_map.names, subjects.views_of(model, subject)
     found = {name: float(x) for name, x in _terms(settings.terms, want, seen[0].image, seen[0].logits).items()}
     loss = sum(getattr(settings.terms, name) * value for name, value in found.items())
     made = metrics.scores(metrics.confusion(want.mask, seen[0].mask, len(names)), names)
@@ -122,8 +121,8 @@ def _terms(of: Any, want: Wanted, image: jax.Array, logits: jax.Array) -> dict[s
 
 def _stage(settings: Settings, name: str, model: Model, want: Wanted, last: Outcome, tell: Tell | None) -> Outcome:
     begun, stage = time.monotonic(), settings.stage(name)
-    began, start = _in_space(name, model, want.subject, last.subject)
-    seen, free = want.replace(subject=began), subjects.free_part(start, LATENTS[name], ())
+    began, start = (subjects.in_space(name, model, one) for one in (want.subject, last.subject))
+    seen, free = want.replace(subject=began), subjects.free_part(start, subjects.LATENTS[name], ())
     key = jax.random.fold_in(jax.random.key(settings.seed), sum(map(ord, name)))
     losses: tuple[float, ...] = ()
     if stage.steps:
@@ -153,22 +152,6 @@ def _stage(settings: Settings, name: str, model: Model, want: Wanted, last: Outc
     made = scores(settings, model, want, subject)
     kept = made["loss"] < last.scores["loss"]
     return Outcome(name, subject, losses, time.monotonic() - begun, made, kept)
-
-
-def _in_space(name: str, model: Model, before: Subject, now: Subject) -> tuple[Subject, Subject]:
-    """The subject before the edit and now, as the numbers that a stage seeks."""
-    if name == "z":
-        return before, now
-    if name == "tune":
-        params = model.generator.variables["params"]
-        weights = {part: params[part] for part in subjects.TUNED if part in params}
-        now = now.replace(weights=now.weights or weights)
-        return now.replace(weights=weights), now
-    both = []
-    for one in (before, now):
-        ws = subjects.ws_of(model, one)
-        both.append(one.replace(z=None, ws=ws if name == "w+" else jnp.mean(ws, axis=0, keepdims=True)))
-    return both[0], both[1]
 
 
 @functools.cache

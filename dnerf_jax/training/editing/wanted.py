@@ -5,7 +5,6 @@ looked at from one side only may break the others.
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from dnerf_jax.models import identity, scenes
+from dnerf_jax.models import identity
 from dnerf_jax.models.identity import Identity
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.perception import Perception
-from dnerf_jax.models.scenes import View
 from dnerf_jax.ops import mask_edits, regions
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.messages import some
@@ -94,7 +92,7 @@ def look(settings: Settings, model: Model, subject: Subject, view: Orbit) -> Bef
     turns = np.radians([0.0, *settings.views]).astype(np.float32)
     orbit = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(turns), *jnp.shape(x))), view.spread())
     subject = subject.replace(orbit=orbit.replace(yaw=orbit.yaw + turns))
-    seen = views_of(model, subject)
+    seen = subjects.views_of(model, subject)
     raw, image, mask = (
         np.stack([np.asarray(getattr(v, name)) for v in seen]) for name in ("image_raw", "image", "mask")
     )
@@ -172,24 +170,6 @@ def edited_labels(before: np.ndarray, after: np.ndarray, *, least: float) -> tup
         shares[int(label)] = float((before != after)[union].mean())
     most = max(shares.values())
     return tuple(label for label, share in shares.items() if share >= min(least, most))
-
-
-def views_of(model: Model, subject: Subject) -> list[View]:
-    """What all cameras of the subject see."""
-    tuned = subjects.model_of(model, subject)
-    scene = _synthesize(tuned, subjects.ws_of(model, subject))
-    camera = subjects.camera_of(subject)
-    return [_render(tuned, scene, jax.tree.map(lambda x: x[v], camera)) for v in range(len(subject.orbit.yaw))]  # noqa: B023
-
-
-@jax.jit
-def _synthesize(model: Model, ws: jax.Array) -> scenes.Scene:
-    return scenes.synthesize(model, ws=ws)
-
-
-@functools.partial(jax.jit)
-def _render(model: Model, scene: scenes.Scene, camera: scenes.Camera) -> View:
-    return scenes.render(model, scene, camera, skip_empty=True)
 
 
 def _share(x: jax.Array) -> jax.Array:

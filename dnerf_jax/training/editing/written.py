@@ -86,7 +86,7 @@ def run(
         info={**loaded.info, "edited by": "dnerf_jax.edit", "edit": request.name},
         replace=True,
     )
-    seen = wanted.views_of(model, last.subject)
+    seen = subjects.views_of(model, last.subject)
     for name, mask in (("before", before.mask[0]), ("wanted", want.mask), ("after", seen[0].mask)):
         png.save_mask(out / f"{name}.png", np.asarray(mask), model.label_map)
     comparison = comparison_of(settings, model.label_map, before, want, seen)

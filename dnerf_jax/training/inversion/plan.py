@@ -6,7 +6,6 @@ from typing import Literal
 from dnerf_jax.ops.ranges import Angle, Count, HalfTurn, Natural, NotNegative, Seed
 
 STAGES = ("z", "w", "w+", "tune")
-CAMERA = ("yaw", "pitch", "roll", "radius", "pivot", "focal")
 
 
 @dataclasses.dataclass(frozen=True)

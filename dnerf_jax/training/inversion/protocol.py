@@ -90,7 +90,7 @@ def _own(model: Model, number: int) -> Case:
     limits = jnp.radians(jnp.array([YAW, PITCH], jnp.float32))
     pose = jax.random.uniform(of_pose, (1, 2), jnp.float32, minval=-1.0, maxval=1.0) * limits
     subject = Subject(z, None, subjects.default_orbit(model, pose[:, 0], pose[:, 1]))
-    view = stages.rendered(model, subject, 0)
+    (view,) = subjects.views_of(model, subject)
     size = view.image.shape[-2]
     target = Target(view.image[None], None, jnp.ones((1, size, size), jnp.float32))
     seen = np.asarray(view.mask)[None]
@@ -118,9 +118,8 @@ def score(
     network: Perception | None = None,
 ) -> list[dict[str, Any]]:
     """One row for every stage: its name, its scores, and the seconds since the inversion began."""
-    known = None
+    true = orbiting.of_camera(case.camera, pivot=model.generator.config.rendering.avg_camera_pivot)
     if case.given:
-        known = orbiting.of_camera(case.camera, pivot=model.generator.config.rendering.avg_camera_pivot)
         settings = dataclasses.replace(settings, free=())
     labelled = case.target.mask is not None
     found = stages.run(
@@ -128,7 +127,7 @@ def score(
         model if labelled else model.replace(semantic=None),
         case.target,
         encoder=encoder,
-        known=known,
+        known=true if case.given else None,
         network=network,
     )
     rows, seconds, last = [], 0.0, found[0].subject
@@ -136,15 +135,13 @@ def score(
         seconds += outcome.seconds
         last = outcome.subject if outcome.kept else last
         rows.append({"stage": outcome.stage, **_scores(model, case, last), "seconds": seconds})
-    options = model.generator.config.rendering
-    true = orbiting.of_camera(case.camera, pivot=options.avg_camera_pivot)
     rows.append({"stage": "known latent", **_scores(model, case, Subject(case.known, None, true)), "seconds": 0.0})
     return rows
 
 
 def _scores(model: Model, case: Case, subject: Subject) -> dict[str, float]:
     """PSNR in dB, mIoU and accuracy of input and unseen views, and the mean error of the pose in degrees."""
-    seen = [stages.rendered(model, subject, v) for v in range(len(case.masks))]
+    seen = subjects.views_of(model, subject)
     made = {}
     if case.target.image is not None:
         pairs = zip(seen, case.target.image, strict=True)
@@ -173,8 +170,7 @@ def _agreement(model: Model, masks: np.ndarray, true: np.ndarray) -> tuple[float
 def _labels(model: Model, subject: Subject) -> np.ndarray:
     """The branch's masks (3, R, R) of the unseen views."""
     level = subjects.default_orbit(model, np.radians(UNSEEN).astype(np.float32))
-    turned = subject.replace(orbit=level)
-    return np.stack([np.asarray(stages.rendered(model, turned, v).mask) for v in range(len(UNSEEN))])
+    return np.stack([np.asarray(view.mask) for view in subjects.views_of(model, subject.replace(orbit=level))])
 
 
 def run(

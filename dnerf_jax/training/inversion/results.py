@@ -20,7 +20,7 @@ import numpy as np
 from dnerf_jax.io import files, png, scene_folders
 from dnerf_jax.models.model import Model, fingerprint
 from dnerf_jax.ops import images
-from dnerf_jax.training.inversion import exhibits, stages
+from dnerf_jax.training.inversion import exhibits
 from dnerf_jax.training.inversion import subject as subjects
 from dnerf_jax.training.inversion.exhibits import Exhibits
 from dnerf_jax.training.inversion.plan import Settings
@@ -151,8 +151,10 @@ def numbers(model: Model, record: Record) -> dict[str, Any]:
 def comparison_of(model: Model, record: Record) -> np.ndarray:
     """A row for each view: input, every stage, error of the one that was kept last, masks, depth."""
     target, last, rows = record.given.target, record.last, []
+    few = [outcome.subject.replace(orbit=outcome.subject.orbit[:_ROWS]) for outcome in record.outcomes]
+    shown = [subjects.views_of(model, subject) for subject in few]
     for v in range(min(_ROWS, len(record.given.names))):
-        made = [stages.rendered(model, outcome.subject, v) for outcome in record.outcomes]
+        made = [views[v] for views in shown]
         view = made[[outcome is last for outcome in record.outcomes].index(True)]
         row, titles = [], []
         if target.image is not None:

@@ -20,13 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dnerf_jax.models import generator, scenes
+from dnerf_jax.models import generator
 from dnerf_jax.models.encoders import TrainedEncoder
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.perception import Perception
-from dnerf_jax.models.scenes import View
 from dnerf_jax.ops import metrics
-from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.orbiting import Orbit
 from dnerf_jax.training.inversion import loop, newton, objectives, starts
 from dnerf_jax.training.inversion import subject as subjects
@@ -35,7 +33,6 @@ from dnerf_jax.training.inversion.objectives import Seen, Target
 from dnerf_jax.training.inversion.plan import Settings, Stage
 from dnerf_jax.training.inversion.subject import Subject
 
-LATENTS = {"z": "z", "w": "ws", "w+": "ws", "tune": "weights"}
 Tell = Callable[[str, int, int, float], None]
 
 
@@ -125,7 +122,7 @@ def _best(
 
 
 def _stage(settings: Settings, name: str, model: Model, seen: Seen, last: Outcome, tell: Tell | None) -> Outcome:
-    begun, stage, subject = time.monotonic(), settings.stage(name), _in_space(name, model, seen.subject)
+    begun, stage, subject = time.monotonic(), settings.stage(name), subjects.in_space(name, model, seen.subject)
     found, history = _optimized(settings, name, stage, model, seen.replace(subject=subject), tell)
     made = scores(model, found, seen.target)
     main = "psnr" if "psnr" in made else "miou"
@@ -133,26 +130,12 @@ def _stage(settings: Settings, name: str, model: Model, seen: Seen, last: Outcom
     return Outcome(name, found, history, time.monotonic() - begun, made, kept)
 
 
-def _in_space(name: str, model: Model, subject: Subject) -> Subject:
-    """The subject as the numbers that a stage optimises."""
-    if name == "z":
-        if subject.z is None:
-            raise ValueError("the stage z needs a latent z to go on from, and there are only ws: begin with w or w+")
-        return subject
-    if name == "tune":
-        params = model.generator.variables["params"]
-        weights = subject.weights or {part: params[part] for part in subjects.TUNED if part in params}
-        return subject.replace(weights=weights)
-    ws = subjects.ws_of(model, subject)
-    return subject.replace(z=None, ws=ws if name == "w+" else jnp.mean(ws, axis=0, keepdims=True))
-
-
 def _optimized(
     settings: Settings, name: str, stage: Stage, model: Model, seen: Seen, tell: Tell | None
 ) -> tuple[Subject, tuple[float, ...]]:
     """The subject after a stage's steps and iterations, and the losses of the steps."""
     free = tuple(settings.free) if name != "tune" else ()
-    start = subjects.free_part(seen.subject, LATENTS[name], free)
+    start = subjects.free_part(seen.subject, subjects.LATENTS[name], free)
     key = jax.random.fold_in(jax.random.key(settings.seed), sum(map(ord, name)))
     losses: tuple[float, ...] = ()
     loss = tuning_loss(stage) if name == "tune" else objectives.of_stage(name, stage)
@@ -192,7 +175,7 @@ def optimizer(name: str, stage: Stage, free: tuple[str, ...]) -> optax.GradientT
             optax.cosine_decay_schedule(rate, stage.steps, alpha=0.05), b2=0.95 if name != "tune" else 0.99
         )
 
-    labels = {LATENTS[name]: "latent", "camera": "camera"}
+    labels = {subjects.LATENTS[name]: "latent", "camera": "camera"}
     kinds = {"latent": adam(stage.learning_rate), "camera": adam(stage.camera_learning_rate)}
     return optax.multi_transform(kinds, labels)
 
@@ -234,34 +217,15 @@ def scores(model: Model, subject: Subject, target: Target) -> dict[str, float]:
     """How well the subject's views agree with the target's."""
     found: dict[str, list[float]] = {}
     counts: Any = 0
-    for v in range(len(target.weights)):
-        view = rendered(model, subject, v)
+    for v, view in enumerate(subjects.views_of(model, subject)):
         if target.image is not None:
             image, true = (jnp.clip(x, -1, 1) for x in (view.image, target.image[v]))
             found.setdefault("psnr", []).append(float(metrics.psnr(image, true, mask=target.weights[v] > 0.5)))
         if target.mask is not None and view.mask is not None and model.semantic is not None:
             classes = model.semantic.config.num_classes
-            mask = jnp.where(target.mask[v] == LabelMap.IGNORE, LabelMap.IGNORE, target.mask[v])
-            counts = counts + np.asarray(metrics.confusion(mask, view.mask, classes), np.int64)
+            counts = counts + np.asarray(metrics.confusion(target.mask[v], view.mask, classes), np.int64)
     means = {name: float(np.mean(values)) for name, values in found.items()}
     if not isinstance(counts, int):
         names = [str(i) for i in range(len(counts))]
         means |= {name: metrics.scores(counts, names)[name] for name in ("miou", "accuracy")}
     return means
-
-
-def rendered(model: Model, subject: Subject, view: int) -> View:
-    """One of the subject's views, by the number of its camera."""
-    camera = jax.tree.map(lambda x: x[view], subjects.camera_of(subject))
-    tuned = subjects.model_of(model, subject)
-    return _render(tuned, _synthesize(tuned, subjects.ws_of(model, subject)), camera)
-
-
-@jax.jit
-def _synthesize(model: Model, ws: jax.Array) -> scenes.Scene:
-    return scenes.synthesize(model, ws=ws)
-
-
-@jax.jit
-def _render(model: Model, scene: scenes.Scene, camera: Any) -> View:
-    return scenes.render(model, scene, camera, skip_empty=True)

@@ -13,7 +13,7 @@ from flax import struct
 
 from dnerf_jax.models import generator, scenes
 from dnerf_jax.models.model import Model
-from dnerf_jax.models.scenes import Scene
+from dnerf_jax.models.scenes import Scene, View
 from dnerf_jax.ops import cameras, orbiting
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.orbiting import Orbit
@@ -21,6 +21,7 @@ from dnerf_jax.ops.orbiting import Orbit
 # What one unit of a camera's parameter is, so that one learning rate serves all: radians as they are, the others so
 # that a unit moves the picture about as much.
 UNITS = {"yaw": 1.0, "pitch": 1.0, "roll": 1.0, "radius": 2.7, "pivot": 1.0, "focal": 4.0}
+LATENTS = {"z": "z", "w": "ws", "w+": "ws", "tune": "weights"}  # what each stage seeks
 TUNED = ("synthesis", "decoder", "superresolution")  # parts of the generator that tuning changes
 
 
@@ -63,6 +64,39 @@ def synthesize(model: Model, subject: Subject) -> Scene:
 def camera_of(subject: Subject) -> Camera:
     """The cameras (V,) that see it."""
     return orbiting.camera(subject.orbit)
+
+
+def views_of(model: Model, subject: Subject) -> list[View]:
+    """What all cameras (V,) of the subject see; its scene is synthesized once."""
+    tuned, camera = model_of(model, subject), camera_of(subject)
+    scene = _synthesize(tuned, ws_of(model, subject))
+    return [_render(tuned, scene, one) for one in camera]
+
+
+@jax.jit
+def _synthesize(model: Model, ws: jax.Array) -> Scene:
+    return scenes.synthesize(model, ws=ws)
+
+
+@jax.jit
+def _render(model: Model, scene: Scene, camera: Camera) -> View:
+    return scenes.render(model, scene, camera, skip_empty=True)
+
+
+def in_space(stage: str, model: Model, subject: Subject) -> Subject:
+    """The subject as the numbers that a stage seeks.
+
+    Raises ValueError: the stage is z, and there are only ws.
+    """
+    if stage == "z":
+        if subject.z is None:
+            raise ValueError("the stage z needs a latent z to go on from, and there are only ws: begin with w or w+")
+        return subject
+    if stage == "tune":
+        params = model.generator.variables["params"]
+        return subject.replace(weights=subject.weights or {part: params[part] for part in TUNED if part in params})
+    ws = ws_of(model, subject)
+    return subject.replace(z=None, ws=ws if stage == "w+" else jnp.mean(ws, axis=0, keepdims=True))
 
 
 def free_part(subject: Subject, latent: str, camera: tuple[str, ...]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import pytest
 
 from dnerf_jax.models import scenes
 from dnerf_jax.training.inversion import subject as subjects
-from dnerf_jax.training.inversion.plan import CAMERA
 from dnerf_jax.training.inversion.subject import Subject
 
 
@@ -30,7 +29,7 @@ def weights(tiny_model):
 
 
 @pytest.mark.parametrize("latent", ["z", "ws", "weights"])
-@pytest.mark.parametrize("free", [(), ("yaw", "pitch"), CAMERA])
+@pytest.mark.parametrize("free", [(), ("yaw", "pitch"), tuple(subjects.UNITS)])
 def test_what_is_free_comes_back_as_it_was(orbit, z, weights, latent, free):
     ws = jnp.ones((5, 16))
     one = Subject(z if latent == "z" else None, ws if latent != "z" else None, orbit, weights)
