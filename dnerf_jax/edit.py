@@ -30,15 +30,12 @@ def main(
     with folders.claimed(out, known_by=[written.RESULT, "scene"]) as folder:
         process.prepare()
         loaded = scene_folders.load_scene(scene, checkpoint=checkpoint or None)
-        place, own = requests.checkpoint_of(scene, checkpoint)
         result = written.run(
             config,
             loaded,
             requests.read(edit, loaded.model),
             requests.view(view, loaded),
             folder,
-            checkpoint=place,
-            own=own,
             perception=perception,
             face=identity,
             tell=lambda stage, done, steps, loss: print(f"{stage}: {done} of {steps}, loss {loss:.4g}", flush=True),

@@ -43,6 +43,7 @@ class LoadedScene:
 
     model: the generator, with its semantic branch if it has one. ws: (..., num_ws, w_dim). z: (..., z_dim), or None:
     the scene was found beyond the mapping's reach. camera: those that the scene was found from. info: notes by name.
+    checkpoint: where the model was read from. tuned: it is the scene's own, which `save_scene` has to be told.
     """
 
     model: Model
@@ -50,6 +51,8 @@ class LoadedScene:
     z: jax.Array | None
     camera: Camera
     info: Mapping[str, str]
+    checkpoint: str | os.PathLike = ""
+    tuned: bool = False
 
     @functools.cached_property
     def scene(self) -> Scene:
@@ -151,9 +154,8 @@ def load_scene(path: str | os.PathLike, *, checkpoint: str | os.PathLike | None 
             f"{folder / _LATENTS} has other latents than {NAME} says: it was changed or damaged; copy it again"
         )
     z = jnp.asarray(latents["z"]) if "z" in latents else None
-    return LoadedScene(
-        model, jnp.asarray(latents["ws"]), z, _camera(folder, description["camera"]), description["info"]
-    )
+    camera, own = _camera(folder, description["camera"]), description["checkpoint"].get("kind") == "beside"
+    return LoadedScene(model, jnp.asarray(latents["ws"]), z, camera, description["info"], place, own)
 
 
 def _fingerprints(model: Model) -> dict[str, str | None]:

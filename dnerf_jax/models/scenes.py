@@ -101,15 +101,8 @@ def synthesize(
     if (z is None) == (ws is None):
         raise ValueError("Pass either z or ws: the one is mapped to the other.")
     if ws is None:
-        if config.c_dim and c is None:
-            c = cameras.to_eg3d(default_camera(config))
-        ws = generator.map_latents(
-            model.generator,
-            z,  # type: ignore[arg-type]
-            c,
-            truncation_psi=truncation_psi,
-            truncation_cutoff=truncation_cutoff,
-        )
+        kept: Any = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff}
+        ws = to_ws(model.generator, z, c, **kept)  # type: ignore[arg-type]
     ws = jnp.asarray(ws, jnp.float32)
     outputs = generator.synthesize_blocks(model.generator, ws, noise_mode=noise_mode, key=key)
     semantic_planes = None
@@ -117,6 +110,13 @@ def synthesize(
         features = semantic.select_features(model.semantic.config, outputs)
         semantic_planes = semantic.synthesize_planes(model.semantic, config, features)
     return Scene(ws, generator.to_planes(config, outputs), semantic_planes)
+
+
+def to_ws(made: Generator, z: jax.Array, c: jax.Array | None = None, **truncation: Any) -> jax.Array:
+    """As `generator.map_latents`, conditioned on the frontal camera where c is None, as in EG3D's scripts."""
+    if made.config.c_dim and c is None:
+        c = cameras.to_eg3d(default_camera(made))
+    return generator.map_latents(made, z, c, **truncation)
 
 
 def default_camera(model: Model | Generator | GeneratorConfig, yaw: ArrayLike = 0.0, pitch: ArrayLike = 0.0) -> Camera:

@@ -155,3 +155,16 @@ def test_what_is_no_scene_is_refused(copied, tiny_semantic_model, made, tmp_path
         with pytest.raises(ValueError, match=message):
             scene_folders.save_scene(tmp_path / "new", tiny_semantic_model, *bad[:2], **(options | bad[2]))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_scene_says_where_its_model_is_and_whether_that_is_its_own(tiny_semantic_model, tiny_checkpoint, tmp_path):
+    config, camera = tiny_semantic_model.generator.config, scenes.default_camera(tiny_semantic_model)
+    ws = np.zeros((config.num_ws, config.w_dim))
+    for name, tuned in (("plain", False), ("own", True)):
+        kept = {"checkpoint": tiny_checkpoint, "tuned": tuned}
+        scene_folders.save_scene(tmp_path / name, tiny_semantic_model, ws, camera, **kept)
+    plain, own = (scene_folders.load_scene(tmp_path / name) for name in ("plain", "own"))
+    assert str(plain.checkpoint) == str(tiny_checkpoint.resolve()) and not plain.tuned
+    assert own.checkpoint == tmp_path / "own" / "model" and own.tuned
+    moved = scene_folders.load_scene(tmp_path / "plain", checkpoint=tiny_checkpoint)
+    assert moved.checkpoint == tiny_checkpoint and not moved.tuned

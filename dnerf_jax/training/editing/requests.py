@@ -7,11 +7,10 @@ wider nose                one of the edits that come with the embedded heads, se
 
 import dataclasses
 import os
-import pathlib
 
 import numpy as np
 
-from dnerf_jax.io import camera_files, edit_files, files, png, scene_folders
+from dnerf_jax.io import camera_files, edit_files, png
 from dnerf_jax.io.scene_folders import LoadedScene
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import mask_edits, orbiting
@@ -105,14 +104,3 @@ def view(text: str, loaded: LoadedScene) -> Orbit:
     while camera.batch_shape:
         camera = camera[0]
     return orbiting.of_camera(camera, pivot=options.avg_camera_pivot)
-
-
-def checkpoint_of(scene: str | os.PathLike, checkpoint: str) -> tuple[str | os.PathLike, bool]:
-    """The checkpoint that a scene's folder names, or the one given, and whether it is the scene's own, tuned to it."""
-    folder = pathlib.Path(scene)
-    said = files.read_json(folder / scene_folders.NAME, "a scene")["checkpoint"]
-    if checkpoint:
-        return checkpoint, said["kind"] == "beside"
-    if said["kind"] == "beside":
-        return folder / "model", True
-    return (said["name"] if said["kind"] == "embedded" else os.path.normpath(folder.resolve() / said["name"])), False

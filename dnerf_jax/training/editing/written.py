@@ -8,7 +8,6 @@ result.json        the numbers; written last, so where it is, all is
 """
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -41,8 +40,6 @@ def run(
     view: Orbit,
     out: pathlib.Path,
     *,
-    checkpoint: str | os.PathLike,
-    own: bool = False,
     perception: str = "squeezenet",
     face: str = "dlib_face",
     tell: search.Tell | None = None,
@@ -51,8 +48,6 @@ def run(
 
     Args:
       view: orbit () that the edit is meant in.
-      checkpoint: of the scene's model, a folder or an embedded name.
-      own: the model is the scene's own, tuned to it: the edited scene gets a copy.
       perception, face: networks of the perceptual and the identity term, folders or embedded names; the latter is used
         for the embedded heads only, whose landmarks are known.
 
@@ -80,9 +75,9 @@ def run(
         tuned,
         subjects.ws_of(tuned, last.subject),
         loaded.camera,
-        checkpoint=checkpoint,
+        checkpoint=loaded.checkpoint,
         z=last.subject.z,
-        tuned=own or last.subject.weights is not None,
+        tuned=loaded.tuned or last.subject.weights is not None,
         info={**loaded.info, "edited by": "dnerf_jax.edit", "edit": request.name},
         replace=True,
     )

@@ -19,10 +19,9 @@ from flax import struct
 
 from dnerf_jax.io import checkpoints
 from dnerf_jax.io import encoders as encoder_files
-from dnerf_jax.models import encoders, generator, scenes
+from dnerf_jax.models import encoders, scenes
 from dnerf_jax.models.encoders import TrainedEncoder
 from dnerf_jax.models.generator import Generator
-from dnerf_jax.ops import cameras
 from dnerf_jax.ops.resizing import resize
 from dnerf_jax.training import logs, runs
 from dnerf_jax.training.encoders import disturbances, renders
@@ -106,12 +105,7 @@ def _fitted(settings: Settings, made: Generator) -> Settings:
 def _spread(made: Generator) -> jax.Array:
     """The standard deviations (w_dim,) of w, over 4,096 latents."""
     z = jax.random.normal(jax.random.key(0), (4096, made.config.z_dim), jnp.float32)
-    return jnp.std(_to_w(made, z), axis=0) + 1e-6
-
-
-def _to_w(made: Generator, z: jax.Array) -> jax.Array:
-    c = cameras.to_eg3d(scenes.default_camera(made)) if made.config.c_dim else None
-    return generator.map_latents(made, z, c)[:, 0]
+    return jnp.std(scenes.to_ws(made, z)[:, 0], axis=0) + 1e-6
 
 
 def create_state(settings: Settings) -> State:
@@ -149,7 +143,7 @@ def _loss(
     true = jnp.concatenate([batch.pose, moved], axis=-1) / encoders.UNITS
     unit = batch.z * jax.lax.rsqrt(jnp.mean(jnp.square(batch.z), axis=-1, keepdims=True))
     of_z = jnp.mean(jnp.square(z - unit))
-    of_w = jnp.mean(jnp.square((_to_w(made, z) - _to_w(made, batch.z)) / spread))
+    of_w = jnp.mean(jnp.square((scenes.to_ws(made, z)[:, 0] - scenes.to_ws(made, batch.z)[:, 0]) / spread))
     squares = jnp.mean(jnp.square(pose - true), axis=0)
     degrees = jnp.degrees(jnp.mean(jnp.abs(pose - true), axis=0)[:2] * encoders.UNITS[:2])
     report = {"z": of_z, "w": of_w, "pose": jnp.mean(squares), "yaw": degrees[0], "pitch": degrees[1]}

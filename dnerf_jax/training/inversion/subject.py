@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from dnerf_jax.models import generator, scenes
+from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.scenes import Scene, View
-from dnerf_jax.ops import cameras, orbiting
+from dnerf_jax.ops import orbiting
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.orbiting import Orbit
 
@@ -51,8 +51,7 @@ def ws_of(model: Model, subject: Subject) -> jax.Array:
     """The intermediate latents (num_ws, w_dim)."""
     config = model.generator.config
     if subject.z is not None:
-        c = cameras.to_eg3d(scenes.default_camera(config)) if config.c_dim else None
-        return generator.map_latents(model.generator, subject.z, c)
+        return scenes.to_ws(model.generator, subject.z)
     return jnp.broadcast_to(jnp.asarray(subject.ws), (config.num_ws, config.w_dim))
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dnerf_jax.io import png, scene_folders
+from dnerf_jax.io import png
 from dnerf_jax.io.scene_folders import LoadedScene
 from dnerf_jax.models import scenes
 from dnerf_jax.ops.mask_edits import Swap
@@ -55,19 +55,3 @@ def test_the_view_is_the_scenes_own_or_angles(loaded):
     for text in ("20", "left,right", "20,100", "camera.json"):
         with pytest.raises(ValueError, match="expected yaw,pitch in degrees"):
             requests.view(text, loaded)
-
-
-def test_a_scene_says_which_checkpoint_it_is_of(tiny_semantic_model, tiny_checkpoint, loaded, tmp_path):
-    for name, tuned in (("plain", False), ("own", True)):
-        scene_folders.save_scene(
-            tmp_path / name,
-            tiny_semantic_model,
-            np.zeros((tiny_semantic_model.generator.config.num_ws, 16)),
-            loaded.camera,
-            checkpoint=tiny_checkpoint,
-            tuned=tuned,
-        )
-    place, own = requests.checkpoint_of(tmp_path / "plain", "")
-    assert str(place) == str(tiny_checkpoint.resolve()) and not own
-    assert requests.checkpoint_of(tmp_path / "own", "") == (tmp_path / "own" / "model", True)
-    assert requests.checkpoint_of(tmp_path / "plain", "elsewhere") == ("elsewhere", False)

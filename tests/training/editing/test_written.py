@@ -25,10 +25,9 @@ def edited(edit_settings, tiny_semantic_model, tiny_checkpoint, tiny_before, pai
     )
     png.save_mask(folder / "mask.png", painted, tiny_semantic_model.label_map)
     loaded = scene_folders.load_scene(folder / "start")
-    place, own = requests.checkpoint_of(folder / "start", "")
     request, view = requests.read(str(folder / "mask.png"), loaded.model), requests.view("", loaded)
     (folder / "out").mkdir()
-    written.run(edit_settings, loaded, request, view, folder / "out", checkpoint=place, own=own)
+    written.run(edit_settings, loaded, request, view, folder / "out")
     return folder / "out"
 
 
