@@ -114,9 +114,7 @@ def our_steps(settings: Settings, model: Model, chosen: list[str]) -> dict[str, 
     seen = objectives.prepare(config, Target(image, None, jnp.ones((1, size, size))), subject, 0, network)
     whole = dataclasses.replace(settings.z, whole=True)
     stage = settings.tune
-    params = model.generator.variables["params"]
-    weights = {part: params[part] for part in subjects.TUNED if part in params}
-    tuned = seen.replace(subject=subject.replace(weights=weights))
+    tuned = seen.replace(subject=subjects.in_space("tune", model, subject))
     calls: dict[str, Callable[[], Any]] = {
         "rays": lambda: _scanned("z", settings.z, settings.free, model, seen, objectives.of_stage("z", settings.z)),
         "whole": lambda: _scanned("z", whole, settings.free, model, seen, objectives.of_stage("z", whole)),
@@ -134,7 +132,7 @@ def our_steps(settings: Settings, model: Model, chosen: list[str]) -> dict[str, 
 
 def _scanned(name: str, stage: Stage, free: tuple[str, ...], model: Model, seen: Seen, loss: loop.Loss) -> Any:
     """The parameters after STEPS steps of a stage."""
-    start = subjects.free_part(seen.subject, stages.LATENTS[name], free)
+    start = subjects.free_part(seen.subject, subjects.LATENTS[name], free)
     optimizer = stages.optimizer(name, stage, free)
     return loop.invert(model, seen, start, loss=loss, optimizer=optimizer, steps=STEPS, steps_at_once=STEPS).params
 

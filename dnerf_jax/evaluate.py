@@ -45,7 +45,7 @@ def main(
         plan, counts = load_settings(inversion, Settings), evaluation.parse(cases)
         with folders.claimed(out, known_by=evaluation.FILES) as folder:
             process.prepare()
-            return evaluation.evaluate(plan, checkpoints.load(checkpoint), counts, folder)
+            return evaluation.evaluate(plan, checkpoints.load(checkpoint), counts, folder, checkpoint=checkpoint)
     if protocol != "labels":
         raise ValueError(f"--protocol is {protocol!r}, expected labels or inversion")
     chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED

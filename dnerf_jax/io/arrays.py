@@ -54,6 +54,17 @@ def load_arrays(path: str | os.PathLike, names: Iterable[str] | None = None) -> 
         return {name: _entry(archive, entry, name) for name, entry in chosen.items()}
 
 
+def map_array(path: str | os.PathLike) -> np.ndarray:
+    """Maps the array of an .npy file of our own making, in a folder of its kind, into memory, read-only.
+
+    Raises ValueError, naming the file: it is damaged.
+    """
+    try:
+        return np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error!s:.200}): delete its folder, and it is made anew") from error
+
+
 def load_array(path: str | os.PathLike) -> np.ndarray:
     """Reads the array of an .npy file; raises ValueError as `load_arrays` does."""
     with _named(path), open(_regular(path), "rb") as handle:

@@ -1,4 +1,4 @@
-"""Encoders on the disk: a folder with config.json and params.npz, embedded beside the generator that it knows."""
+"""Encoders on the disk: a folder with encoder.json and params.npz, embedded beside the generator that it knows."""
 
 import dataclasses
 import os
@@ -54,6 +54,29 @@ def load(path: str | os.PathLike) -> TrainedEncoder:
         raise ValueError(f"{folder / _PARAMS} is not what {_CONFIG} says ({differing or 'the numbers'}): copy it again")
     params = traverse_util.unflatten_dict({name: x.astype(np.float32) for name, x in flat.items()}, sep="/")
     return TrainedEncoder(config, params, description["generator"])
+
+
+def find(generator: str, checkpoint: str | os.PathLike, path: str = "") -> TrainedEncoder | None:
+    """The encoder of the generator with this fingerprint, None if there is none.
+
+    path: its folder; "" is `encoder` beside the checkpoint's, or the embedded one.
+
+    Raises ValueError: the folder is no encoder, or of another generator.
+    """
+    if path:
+        found = load(path)
+        if found.generator != generator:
+            raise ValueError(
+                f"the encoder {path} is of the generator {found.generator[:12]}, and {checkpoint} has {generator[:12]}:"
+                f" train one of it, python -m dnerf_jax.encode --checkpoint {checkpoint}"
+            )
+        return found
+    beside = Path(checkpoint).parent / "encoder"
+    if os.path.isfile(beside / _CONFIG):
+        found = load(beside)
+        if found.generator == generator:
+            return found
+    return embedded(generator)
 
 
 def embedded(generator: str) -> TrainedEncoder | None:

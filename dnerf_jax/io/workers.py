@@ -4,12 +4,15 @@ An id is given anew once its process is gone; with the time of its start, and th
 these are, it is of one process for ever.
 """
 
+import concurrent.futures
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,39 @@ def follow_the_command() -> None:
         os._exit(1)
 
     threading.Thread(target=end, daemon=True).start()
+
+
+def each(function: Callable[..., Any], calls: Mapping[Any, Sequence[Any]], processes: int) -> Iterator[Any]:
+    """Calls a function with the arguments of each call, in so many processes, and yields a call's key when it is done.
+
+    What one raises is raised; then, and at an interrupt, the others end at once, with what they are at.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(processes, spawn, follow_the_command) as pool:
+        jobs = {pool.submit(function, *arguments): key for key, arguments in calls.items()}
+        try:
+            for job in concurrent.futures.as_completed(jobs):
+                job.result()
+                yield jobs[job]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+@contextlib.contextmanager
+def environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """These variables, which processes that start within the block get before any of their libraries does."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def begun_at(process: int) -> int | None:

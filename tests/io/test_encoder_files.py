@@ -86,3 +86,15 @@ def test_a_generator_finds_the_embedded_encoder_of_its_fingerprint(trained, tmp_
     found = encoder_files.embedded(trained.generator)
     assert found is not None and found.generator == trained.generator
     assert encoder_files.embedded("0" * 16) is None
+
+
+def test_a_generator_finds_its_own_beside_its_checkpoint_or_where_it_is_told(trained, tmp_path):
+    encoder_files.save(tmp_path / "encoder", trained)
+    encoder_files.save(tmp_path / "other", trained.replace(generator="f" * 16))
+    own = trained.generator
+    assert encoder_files.find(own, tmp_path / "model").generator == own
+    assert encoder_files.find(own, "heads", str(tmp_path / "encoder")).generator == own
+    assert encoder_files.find(own, tmp_path / "elsewhere" / "model") is None
+    assert encoder_files.find("e" * 16, tmp_path / "model") is None  # what lies beside is of another
+    with pytest.raises(ValueError, match=r"other is of the generator f{12}, and heads has .*dnerf_jax.encode"):
+        encoder_files.find(own, "heads", str(tmp_path / "other"))

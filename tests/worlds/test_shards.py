@@ -78,7 +78,7 @@ def test_missing_shards_are_rendered_by_processes_and_opened_together(tmp_path, 
     np.testing.assert_array_equal(opened[2]["z"], shards.identity(7, 2, 1)[0])
     with pytest.raises(IndexError, match="identity 3 of 3"):
         opened[3]
-    monkeypatch.setattr(shards.multiprocessing, "get_context", lambda _: pytest.fail("processes for nothing"))
+    monkeypatch.setattr(shards.workers, "each", lambda *_: pytest.fail("processes for nothing"))
     assert len(shards.render_shards(tmp_path, 7, 3, 1, 16, 2)) == 3
     assert capsys.readouterr().out == ""
 

@@ -6,7 +6,6 @@ which also takes less time in all than one process with all threads. On an accel
 ones (`process.choose_deterministic`), and each device has a worker in this process.
 """
 
-import contextlib
 import multiprocessing
 import os
 import pickle
@@ -16,7 +15,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -28,7 +27,7 @@ from dnerf_jax.factory.plan import Shard
 from dnerf_jax.factory.runs import running
 from dnerf_jax.factory.runs.watching import Watch
 from dnerf_jax.factory.runs.work import Job, Worker
-from dnerf_jax.io.workers import follow_the_command, show_warning, threads
+from dnerf_jax.io.workers import environment, follow_the_command, show_warning, threads
 from dnerf_jax.training import process
 
 # Of XLA, and of NumPy's libraries.
@@ -174,7 +173,7 @@ def _start(function: Callable[..., Any], *arguments: Any) -> tuple[Connection, S
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     worker = context.Process(target=_call, args=(theirs, function, *arguments), daemon=True)
-    with _environment(one_thread()):
+    with environment(one_thread()):
         worker.start()
     theirs.close()  # so that it ends with the worker
     return ours, worker
@@ -185,20 +184,6 @@ def one_thread() -> dict[str, str]:
     # Simulated devices, as in tests, would have threads in spite of NPROC.
     flags = {"XLA_FLAGS": _DEVICES.sub("", os.environ["XLA_FLAGS"])} if "XLA_FLAGS" in os.environ else {}
     return _ONE_THREAD | _KEPT_MEMORY | flags
-
-
-@contextlib.contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    """These variables, which processes that start within the block get before any of their libraries does."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _call(theirs: Connection, function: Callable[..., Any], *arguments: Any) -> None:

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Annotated, Literal
 
 from dnerf_jax.ops.ranges import Count, Natural, NotNegative, Positive, Range, Seed, Share
+from dnerf_jax.training.inversion.plan import STAGES, Staged
 
-STAGES = ("z", "w", "w+", "tune")
 Turn = Annotated[float, Range(least=-90, most=90)]  # degrees
 
 
@@ -49,7 +49,7 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Staged):
     """A semantic edit.
 
     Attributes:
@@ -79,10 +79,6 @@ class Settings:
     tune: Stage
 
     def __post_init__(self) -> None:
-        places = [STAGES.index(stage) for stage in self.stages]
-        if not places or places != sorted(set(places)):
-            raise ValueError(f"stages are {self.stages}, expected some of {STAGES} in this order, each once")
-
-    def stage(self, name: str) -> Stage:
-        """The settings of a stage by its name."""
-        return getattr(self, "wplus" if name == "w+" else name)
+        super().__post_init__()
+        if not self.stages:
+            raise ValueError(f"there are no stages, expected some of {STAGES}: an edit is sought in one at least")

@@ -4,10 +4,8 @@ Each stage begins where the one before ended, and is taken if the loss, of the w
 after one whose edited classes agree well enough with the wanted mask are not run.
 """
 
-import dataclasses
 import functools
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,28 +21,12 @@ from dnerf_jax.training.editing.plan import Settings, Stage
 from dnerf_jax.training.editing.wanted import Wanted
 from dnerf_jax.training.inversion import loop, newton
 from dnerf_jax.training.inversion import subject as subjects
+from dnerf_jax.training.inversion.stages import Outcome, Tell
 from dnerf_jax.training.inversion.subject import Subject
-
-Tell = Callable[[str, int, int, float], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a stage left: its name, the subject, losses of its steps, seconds, scores, and whether it was taken.
-
-    scores: see `scores`; "loss" is what stages are compared by.
-    """
-
-    stage: str
-    subject: Subject
-    losses: tuple[float, ...]
-    seconds: float
-    scores: dict[str, Any]
-    kept: bool = True
 
 
 def run(settings: Settings, model: Model, want: Wanted, *, tell: Tell | None = None) -> list[Outcome]:
-    """All stages that the settings name, "before" the first.
+    """All stages that the settings name, "before" the first; the loss in their `scores` is what they are compared by.
 
     tell: called with the stage, its steps done and in all, and the loss.
 

@@ -24,8 +24,8 @@ from dnerf_jax.ops.orbiting import Orbit
 from dnerf_jax.training.editing import requests, search, wanted
 from dnerf_jax.training.editing.plan import Settings
 from dnerf_jax.training.editing.requests import Request
-from dnerf_jax.training.editing.search import Outcome
 from dnerf_jax.training.inversion import subject as subjects
+from dnerf_jax.training.inversion.stages import Outcome, Tell
 from dnerf_jax.training.inversion.subject import Subject
 from dnerf_jax.viz import pictures, reports
 
@@ -42,7 +42,7 @@ def run(
     *,
     perception: str = "squeezenet",
     face: str = "dlib_face",
-    tell: search.Tell | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Edits a scene, and writes what was found into the folder `out`; returns the content of result.json.
 

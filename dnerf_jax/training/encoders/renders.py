@@ -6,10 +6,7 @@ whole or not at all, and skipped if it is there. n identities of V views of r x 
     z (n, z_dim) float32        image (n, V, r, r, 3) uint8        pose (n, V, 2) float32, yaw and pitch in radians
 """
 
-import concurrent.futures
 import functools
-import multiprocessing
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.io import checkpoints, files, workers
+from dnerf_jax.io import arrays, checkpoints, files, workers
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import images
@@ -42,7 +39,7 @@ def render(checkpoint: str, fingerprint: str, seed: int, data: Data, folder: Pat
     for done, start in enumerate(_each(checkpoint, seed, data, {s: (paths[s], counts[s]) for s in missing}), start=1):
         left = (len(missing) - done) * (time.monotonic() - begun) / done
         print(f"rendered {paths[start].name}  {done}/{len(missing)} shards  {left / 60:.1f} min left", flush=True)
-    shards = [[_mapped(path / f"{part}.npy") for path in paths.values()] for part in NAMES]
+    shards = [[arrays.map_array(path / f"{part}.npy") for path in paths.values()] for part in NAMES]
     return {part: np.concatenate(arrays) for part, arrays in zip(NAMES, shards, strict=True)}
 
 
@@ -53,26 +50,9 @@ def _each(checkpoint: str, seed: int, data: Data, missing: dict[int, tuple[Path,
             write_shard(checkpoint, seed, data, start, count, path)
             yield start
         return
-    former = os.environ.get("NPROC")
-    os.environ["NPROC"] = "1"  # the processes are the parallelism
-    try:
-        spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(data.processes, spawn, workers.follow_the_command) as pool:
-            jobs = {
-                pool.submit(write_shard, checkpoint, seed, data, start, count, path): start
-                for start, (path, count) in missing.items()
-            }
-            try:
-                for job in concurrent.futures.as_completed(jobs):
-                    job.result()
-                    yield jobs[job]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
-    finally:
-        os.environ.pop("NPROC") if former is None else os.environ.update(NPROC=former)
+    calls = {start: (checkpoint, seed, data, start, count, path) for start, (path, count) in missing.items()}
+    with workers.environment({"NPROC": "1"}):  # the processes are the parallelism
+        yield from workers.each(write_shard, calls, data.processes)
 
 
 def write_shard(checkpoint: str, seed: int, data: Data, start: int, count: int, path: Path) -> None:
@@ -103,10 +83,3 @@ def _views(model: Model, z: jax.Array, pose: jax.Array) -> jax.Array:
     """Neural renderings (V, r, r, 3) of a latent from poses (V, 2)."""
     camera = scenes.default_camera(model, pose[:, 0], pose[:, 1])
     return scenes.render(model, scenes.synthesize(model, z), camera, skip_empty=True).image_raw
-
-
-def _mapped(file: Path) -> np.ndarray:
-    try:
-        return np.load(file, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{file} is damaged ({error!s:.200}): delete its folder, and it is rendered anew") from error

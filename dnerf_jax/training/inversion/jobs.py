@@ -48,7 +48,7 @@ def run(
     none, or of another generator.
     """
     several = samples > 1
-    guesser = find_encoder(model, checkpoint, encoder) if settings.encoder else None
+    guesser = encoders.find(model.fingerprint, checkpoint, encoder) if settings.encoder else None
     target = {
         name: np.asarray(x) for name in ("image", "mask", "weights") if (x := getattr(given.target, name)) is not None
     }
@@ -82,27 +82,6 @@ def run(
     if several:
         _compare(out, model, records)
     return records
-
-
-def find_encoder(model: Model, checkpoint: str | os.PathLike, encoder: str = "") -> TrainedEncoder | None:
-    """The encoder in a folder; for "" that in `encoder` beside the checkpoint's folder, the embedded one, or None.
-
-    Raises ValueError: the folder is no encoder, or of another generator.
-    """
-    beside = pathlib.Path(checkpoint).parent / "encoder"
-    if encoder:
-        found = encoders.load(encoder)
-        if found.generator != model.fingerprint:
-            raise ValueError(
-                f"the encoder {encoder} is of the generator {found.generator[:12]}, and {checkpoint} has"
-                f" {model.fingerprint[:12]}: train one of it, python -m dnerf_jax.encode --checkpoint {checkpoint}"
-            )
-        return found
-    if (beside / "encoder.json").is_file():
-        found = encoders.load(beside)
-        if found.generator == model.fingerprint:
-            return found
-    return encoders.embedded(model.fingerprint)
 
 
 def _one(

@@ -1,11 +1,26 @@
 """What an inversion is to do: its stages, and what each of them may change."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from dnerf_jax.ops.ranges import Angle, Count, HalfTurn, Natural, NotNegative, Seed
 
 STAGES = ("z", "w", "w+", "tune")
+
+
+class Staged:
+    """Settings that have stages, each with its own in the field of its name ("w+" in `wplus`)."""
+
+    stages: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        places = [STAGES.index(stage) for stage in self.stages]
+        if places != sorted(set(places)):
+            raise ValueError(f"stages are {self.stages}, expected some of {STAGES} in this order, each once")
+
+    def stage(self, name: str) -> Any:
+        """The settings of a stage by its name."""
+        return getattr(self, "wplus" if name == "w+" else name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +50,7 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Staged):
     """An inversion.
 
     Attributes:
@@ -66,12 +81,3 @@ class Settings:
     w: Stage
     wplus: Stage
     tune: Stage
-
-    def __post_init__(self) -> None:
-        places = [STAGES.index(stage) for stage in self.stages]
-        if places != sorted(set(places)):
-            raise ValueError(f"stages are {self.stages}, expected some of {STAGES} in this order, each once")
-
-    def stage(self, name: str) -> Stage:
-        """The settings of a stage by its name."""
-        return getattr(self, "wplus" if name == "w+" else name)

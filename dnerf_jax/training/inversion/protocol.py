@@ -208,12 +208,12 @@ def parse(text: str) -> dict[str, int]:
     return counts
 
 
-def evaluate(settings: Settings, model: Model, counts: Mapping[str, int], folder: Path) -> None:
+def evaluate(settings: Settings, model: Model, counts: Mapping[str, int], folder: Path, *, checkpoint: str) -> None:
     """The medians of so many cases of each kind, which are also written to `folder`, each case as it is done.
 
-    The stages are those of STAGES, whatever the settings say.
+    The stages are those of STAGES, whatever the settings say. checkpoint: the model's, for the encoder beside it.
     """
-    found = encoder_files.embedded(model.fingerprint)
+    found = encoder_files.find(model.fingerprint, checkpoint)
     network = loss_networks.load_perception()
     result = {}
     for kind, count in counts.items():

@@ -38,16 +38,17 @@ Tell = Callable[[str, int, int, float], None]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a stage left: its name, the subject, losses of its steps, seconds, and scores of the target's own views.
+    """What a stage left: its name, the subject, losses of its steps, seconds, scores, and whether it was taken.
 
-    scores: "psnr" of the image in dB where there is one, "miou" and "accuracy" of the mask where there is one.
+    scores: of an inversion "psnr" in dB of the target's views, where they are images, "miou" and "accuracy" of their
+    masks, where there are any; of an edit see `editing.search.scores`.
     """
 
     stage: str
     subject: Subject
     losses: tuple[float, ...]
     seconds: float
-    scores: dict[str, float]
+    scores: dict[str, Any]
     kept: bool = True
 
 

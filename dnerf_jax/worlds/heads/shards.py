@@ -11,8 +11,6 @@ pixels:
                                           distance (n, V, R, R) float16 along the ray, 0 where empty
 """
 
-import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 import time
@@ -20,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dnerf_jax.io import files, workers
+from dnerf_jax.io import arrays, files, workers
 from dnerf_jax.worlds import heads, streams
 from dnerf_jax.worlds.views import render
 
@@ -66,14 +64,7 @@ def write_shard(
 
 def read_shard(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Maps a shard's arrays into memory, read-only, by name. Raises ValueError, naming the file: one is damaged."""
-    return {file.stem: _mapped(file) for file in sorted(pathlib.Path(path).glob("*.npy"))}
-
-
-def _mapped(file: pathlib.Path) -> np.ndarray:
-    try:
-        return np.load(file, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{file} is damaged ({error!s:.200}): delete its folder, and it is rendered anew") from error
+    return {file.stem: arrays.map_array(file) for file in sorted(pathlib.Path(path).glob("*.npy"))}
 
 
 class Shards:
@@ -121,26 +112,14 @@ def render_shards(
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the processes are the parallelism
         begun, done, total = time.monotonic(), 0, sum(count for _, count in missing.values())
         print(f"rendering {total:,} identities in {views} views each; the first {SHARD} take minutes", flush=True)
-        spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(processes, spawn, workers.follow_the_command) as pool:
-            pending = {
-                pool.submit(write_shard, path, seed, start, count, views, resolution): (path, count)
-                for start, (path, count) in missing.items()
-            }
-            try:
-                for job in concurrent.futures.as_completed(pending):
-                    path, count = pending[job]
-                    job.result()
-                    done += count
-                    rate = done / (time.monotonic() - begun)
-                    print(
-                        f"{path.name}: {rate:.2f} identities/s, {rate * views:.1f} views/s, "
-                        f"{(total - done) / rate / 60:.1f} min left",
-                        flush=True,
-                    )
-            except BaseException:  # an interrupt, too, need not wait for shards that are half rendered
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
+        calls = {path: (path, seed, start, count, views, resolution) for start, (path, count) in missing.items()}
+        counted = dict(missing.values())
+        for path in workers.each(write_shard, calls, processes):
+            done += counted[path]
+            rate = done / (time.monotonic() - begun)
+            print(
+                f"{path.name}: {rate:.2f} identities/s, {rate * views:.1f} views/s, "
+                f"{(total - done) / rate / 60:.1f} min left",
+                flush=True,
+            )
     return Shards([path for path, _ in paths.values()])

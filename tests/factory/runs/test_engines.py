@@ -22,6 +22,7 @@ from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.runs import engines, running
 from dnerf_jax.factory.runs.watching import Watch
 from dnerf_jax.factory.runs.work import Job
+from dnerf_jax.io import workers
 from dnerf_jax.ops import devices
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -143,7 +144,7 @@ def test_a_worker_has_one_thread_and_one_device(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--a=1 --xla_force_host_platform_device_count=4 --b=2")
     monkeypatch.setenv("NPROC", "8")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with engines._environment(engines.one_thread()):
+    with workers.environment(engines.one_thread()):
         assert os.environ["XLA_FLAGS"] == "--a=1 --b=2"
         assert os.environ["NPROC"] == os.environ["OMP_NUM_THREADS"] == "1"
     assert os.environ["NPROC"] == "8" and "OMP_NUM_THREADS" not in os.environ

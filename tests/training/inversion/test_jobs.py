@@ -12,11 +12,8 @@ from interruption import kill
 from PIL import Image
 
 from dnerf_jax import cli, invert
-from dnerf_jax.io import encoders, png, scene_folders
-from dnerf_jax.models import encoders as networks
+from dnerf_jax.io import png, scene_folders
 from dnerf_jax.models import scenes
-from dnerf_jax.models.encoders import TrainedEncoder
-from dnerf_jax.networks.encoder import EncoderConfig
 from dnerf_jax.ops import images, meshes
 from dnerf_jax.training.inversion import exhibits, jobs, results, stages
 from dnerf_jax.training.inversion.plan import Settings
@@ -132,21 +129,6 @@ def test_known_cameras_stay_unless_they_are_to_be_refined(settings, files, tiny_
     np.testing.assert_allclose(views[False]["yaw"], np.degrees(0.2), atol=1e-4)
     np.testing.assert_allclose(views[False]["pitch"], np.degrees(0.1), atol=1e-4)
     assert abs(views[True]["yaw"] - np.degrees(0.2)) > 1e-3 and views[True]["roll"] == pytest.approx(0, abs=1e-4)
-
-
-def test_the_encoder_is_that_of_the_generator(tiny_model, tiny_semantic_model, tmp_path):
-    config = EncoderConfig(resolution=16, widths=(4, 4, 4, 4), blocks=1, hidden=8, z_dim=8)
-    params = networks.init(config, jax.random.key(0))
-    own, other = (TrainedEncoder(config, params, name) for name in (tiny_model.fingerprint, "f" * 64))
-    encoders.save(tmp_path / "encoder", own)
-    encoders.save(tmp_path / "other", other)
-    assert jobs.find_encoder(tiny_model, tmp_path / "model").generator == tiny_model.fingerprint
-    assert jobs.find_encoder(tiny_model, "heads", str(tmp_path / "encoder")).generator == tiny_model.fingerprint
-    assert jobs.find_encoder(tiny_model, tmp_path / "elsewhere" / "model") is None
-    with pytest.raises(
-        ValueError, match=r"other is of the generator f{12}, and heads has .*python -m dnerf_jax.encode"
-    ):
-        jobs.find_encoder(tiny_model, "heads", str(tmp_path / "other"))
 
 
 def test_an_inversion_that_begins_badly_leaves_no_folder(settings, files, tiny_checkpoint, tmp_path):
