@@ -15,7 +15,7 @@ from dnerf_jax.training.encoders import disturbances
 from dnerf_jax.training.inversion import objectives, starts
 from dnerf_jax.training.inversion import subject as subjects
 from dnerf_jax.training.inversion.objectives import Target
-from dnerf_jax.training.inversion.plan import CAMERA, Settings
+from dnerf_jax.training.inversion.plan import Settings
 
 ONES = jnp.ones((2, 16, 16))
 IMAGE = jnp.zeros((2, 16, 16, 3))
@@ -102,7 +102,7 @@ def eyes(monkeypatch):
 
 def test_guesses_at_changed_images_are_guesses_at_the_image(settings, tiny_model, eyes):
     """An encoder that sees exactly says the same of each, since what was changed is undone."""
-    free = dataclasses.replace(settings, free=CAMERA)
+    free = dataclasses.replace(settings, free=("yaw", "pitch", "roll", "radius", "pivot", "focal"))
     made = starts.propose(free, tiny_model, eyes, encoder="one", known=None)
     assert len(made) == settings.candidates
     for one in made:
