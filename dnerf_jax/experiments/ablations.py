@@ -3,7 +3,8 @@
 Every row (`rows`) is trained over several seeds as configs/heads.py says (its class balance and dropout, which the
 paper does not have, are alike in all rows), on the heads world at known latents. A seed draws its own labelled latents,
 initial weights and order of views, so the spread tells what another choice of labels would have given. Trained branches
-and their scores stay in `out`; what was stopped continues, and tables share rows.
+and their scores stay in `out`; what was stopped continues, and tables share rows. With `inversions`, what they are
+scored on was found from pictures alone, as in the paper (see `inverted`).
 """
 
 import dataclasses
@@ -16,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dnerf_jax.experiments import inverted
+from dnerf_jax.experiments.inverted import Inversions
 from dnerf_jax.experiments.rows import CLAIMS, LATENTS_PER_SEED, SETS, TABLES, Row
 from dnerf_jax.experiments.summaries import Scores, markdown, verdict
 from dnerf_jax.io import checkpoints, files, packs
@@ -33,6 +36,7 @@ KEPT = 4  # packs whose samples are kept: three to score on, and one to train on
 class Bench:
     """Where ablations are run: the settings that rows change, the generator, the folder of what is made.
 
+    inversions: of what rows are scored on; None where latents and cameras are the known ones.
     samples: of the packs used last, by generator, pack and `samples_kept`: what rows share that render with the
       generator's density.
     """
@@ -40,6 +44,7 @@ class Bench:
     base: branch.Settings
     model: Model
     out: Path
+    inversions: Inversions | None = None
     samples: dict[tuple, Selected] = dataclasses.field(default_factory=dict)
 
 
@@ -53,12 +58,23 @@ def require_rows(table: str, names: str) -> list[str]:
     return wanted
 
 
+def require_protocol(protocol: str, table: str) -> None:
+    """Raises ValueError: it is none, or the table is not scored on the single views that are inverted."""
+    inverts = protocol == "inversion" and "single" in SETS.get(table, {})
+    if not inverts and protocol != "known":
+        tables = ", ".join(table for table, sets in SETS.items() if "single" in sets)
+        raise ValueError(f"--protocol is {protocol!r}, expected known, or inversion with --table {tables}")
+
+
 def make_table(bench: Bench, table: str, seeds: Sequence[int], wanted: Sequence[str] = ()) -> dict[str, Any]:
     """Trains and scores what is missing of a table, prints it, writes table<N>.json and table<N>.md; returns it.
 
-    wanted: names of its rows; none for all.
+    With inversions these are table<N>_inverted.json and .md. wanted: names of its rows; none for all.
     """
     sets = scored_on(bench, table)
+    name, compared = f"table{table}", tuple(scoring.EMBEDDED)
+    if bench.inversions is not None:
+        name, compared = f"{name}_inverted", ("single",)
     chosen = [row for row in TABLES[table] if not wanted or row.name in wanted]
     # Seed by seed: rows with the same labelled views follow each other.
     order = sorted(chosen, key=lambda row: row.views)
@@ -70,7 +86,7 @@ def make_table(bench: Bench, table: str, seeds: Sequence[int], wanted: Sequence[
             "changes": row.changes | row.training,
             "latents": row.views[0],
             "views_per_latent": row.views[1],
-            "paper": dict(zip(scoring.EMBEDDED, row.paper, strict=True)),
+            "paper": {on: pair for on, pair in zip(scoring.EMBEDDED, row.paper, strict=True) if on in compared},
             "seeds": scores[row.name],
         }
         for row in chosen
@@ -82,14 +98,16 @@ def make_table(bench: Bench, table: str, seeds: Sequence[int], wanted: Sequence[
     }
     result = {"table": table, "rows": rows, "claims": verdicts}
     text = markdown(result)
-    files.write_json(bench.out / f"table{table}.json", result)
-    files.write_text(bench.out / f"table{table}.md", text)
+    files.write_json(bench.out / f"{name}.json", result)
+    files.write_text(bench.out / f"{name}.md", text)
     print(text)
     return result
 
 
 def scored_on(bench: Bench, table: str) -> dict[str, str]:
     """The packs that a table's rows are scored on, by what they are called: embedded ones, or made in `out`."""
+    if bench.inversions is not None:
+        return inverted.make(bench.inversions, bench.model, str(SETS[table]["single"]), bench.out / "inverted")
     sets = {}
     for on, views in SETS[table].items():
         sets[on] = views if isinstance(views, str) else str(bench.out / views.name)
@@ -119,7 +137,8 @@ def measure(bench: Bench, model: Model, name: str) -> dict[str, Any]:
 
     With the density prior, images are not among them: rows share them, and what is known of their samples.
     """
-    views = packs.load(name, model)
+    # What inversion failed to find is a result, and no pack out of step.
+    views = packs.load(name, model, check=4 if bench.inversions is None else 0)
     label_map = scoring.require_labels(model, views)
     config = model.semantic.config
     if not config.density_prior:

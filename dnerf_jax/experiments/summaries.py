@@ -22,12 +22,14 @@ def verdict(better: list[Scores], worse: list[Scores], on: str) -> dict[str, Any
 def markdown(result: dict[str, Any]) -> str:
     """A table of a result of `ablations.make_table`, means and standard deviations over seeds, and the verdicts."""
     count, sets = len(result["rows"][0]["seeds"]), list(result["rows"][0]["seeds"][0])
-    paper = [on for on in EMBEDDED if any(row["paper"][on] for row in result["rows"])]
+    paper = [on for on in EMBEDDED if any(row["paper"].get(on) for row in result["rows"])]
     columns = ["row", "views", *(f"{on} {measure}" for on in sets for measure in ("mIoU", "acc."))]
     columns += [f"paper, {on}" for on in paper]
     about = f"Table {result['table']}, mean ± standard deviation over {count} seeds."
     if paper:
-        about += " The paper's numbers (other images, inverted latents, drawn labels) are in the last columns."
+        about += (
+            " The paper's numbers (of other images, which were inverted, and drawn labels) are in the last columns."
+        )
     lines = [about, "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for row in result["rows"]:
         cells = [row["name"], f"{row['latents']} x {row['views_per_latent']}"]

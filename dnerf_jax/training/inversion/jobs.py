@@ -6,12 +6,15 @@ import itertools
 import os
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from dnerf_jax.io import encoders, files, loss_networks, png
+from dnerf_jax.models import perception as perceptions
 from dnerf_jax.models.encoders import TrainedEncoder
 from dnerf_jax.models.model import Model, fingerprint
+from dnerf_jax.models.perception import Perception
 from dnerf_jax.ops import images
 from dnerf_jax.training import logs, runs
 from dnerf_jax.training.inversion import exhibits, results, stages, stored
@@ -42,7 +45,8 @@ def run(
       encoder: its folder; "" is the one beside the checkpoint, or the embedded one.
       perception: the perceptual distance's network, a folder or an embedded name.
       samples: with more than one, as many inversions, of seeds one after the other, in the folders sample_0, sample_1,
-        ... of `out`, and how they differ in samples.json and samples.png.
+        ... of `out`, and how their frontal images differ in samples.json (mean absolute differences of colours, range 0
+        to 1, and perceptual distances, of each pair and in the mean) and samples.png.
 
     Raises ValueError: `out` holds the inversion of another target or model, or with other settings; an encoder that is
     none, or of another generator.
@@ -80,7 +84,7 @@ def run(
             _one(one, model, dataclasses.replace(given, notes=notes), folder, checkpoint, guesser, perception)
         )
     if several:
-        _compare(out, model, records)
+        _compare(out, model, records, loss_networks.load_perception(perception))
     return records
 
 
@@ -148,20 +152,25 @@ def _scores(outcome: stages.Outcome) -> str:
     return "  ".join(form(outcome.scores[name]) for name, form in forms.items() if name in outcome.scores)
 
 
-def _compare(out: pathlib.Path, model: Model, records: list[Record]) -> None:
-    """Writes how different the samples are: mean absolute distances of their frontal images, range 0 to 1."""
+def _compare(out: pathlib.Path, model: Model, records: list[Record], network: Perception) -> None:
+    """Writes how the samples differ: see `run`."""
     views = []
     for record in records:
         subject = record.last.subject
         tuned = subjects.model_of(model, subject)
         views.append(exhibits.look(tuned, subjects.synthesize(model, subject), exhibits.YAWS[::2]))
     front = len(exhibits.YAWS[::2]) // 2
-    pairs = {
-        f"{a}, {b}": float(np.abs(views[a].image[front] - views[b].image[front]).mean() / 2)
-        for a, b in itertools.combinations(range(len(views)), 2)
+    frontal = np.stack([np.clip(view.image[front], -1, 1) for view in views])
+    pairs = list(itertools.combinations(range(len(views)), 2))
+    distances = {
+        "distances": [float(np.abs(frontal[a] - frontal[b]).mean() / 2) for a, b in pairs],
+        "perceptual_distances": [float(perceptions.distance(network, frontal[a], frontal[b])) for a, b in pairs],
     }
     png.save_image(
         out / "samples.png", pictures.sheet([list(images.to_uint8(view.image, span=(-1, 1))) for view in views])
     )
-    summary = {"scores": [record.last.scores for record in records], "distances": pairs}
-    files.write_json(out / SAMPLES, summary | {"mean_distance": float(np.mean(list(pairs.values())))}, indent=2)
+    summary: dict[str, Any] = {"scores": [record.last.scores for record in records]}
+    for name, values in distances.items():
+        summary[name] = {f"{a}, {b}": value for (a, b), value in zip(pairs, values, strict=True)}
+        summary[f"mean_{name[:-1]}"] = float(np.mean(values))
+    files.write_json(out / SAMPLES, summary, indent=2)

@@ -101,12 +101,18 @@ def _of_pack(kind: str, pack: packs.Annotations, chosen: np.ndarray) -> Case:
     size = pack.masks.shape[-1]
     z, masks = pack.z[chosen[0]], pack.masks[chosen]
     true = views.render(heads, z, [orbits.orbit(yaw, 0.0) for yaw in UNSEEN], size)
-    photo = None if kind == "mask" else jnp.asarray(images.from_uint8(pack.images[chosen]))
-    mask = jnp.asarray(masks) if kind == "mask" else None
-    weights = None if mask is None else frozen.class_weights(masks, pack.label_map.num_classes, BALANCE)
-    target = Target(photo, mask, jnp.ones(masks.shape, jnp.float32), weights)
+    target = target_of(pack[chosen], by_mask=kind == "mask")
     name = f"{kind} {chosen[0]}" if kind != "video" else f"video of {len(chosen)} frames"
     return Case(name, target, masks, pack.camera[chosen], true.mask, jnp.asarray(z), given=kind == "video")
+
+
+def target_of(pack: packs.Annotations, *, by_mask: bool = False) -> Target:
+    """What is inverted of a pack of views of one scene: their pictures alone, or their masks alone."""
+    weights = jnp.ones(pack.masks.shape, jnp.float32)
+    if not by_mask:
+        return Target(jnp.asarray(images.from_uint8(pack.images)), None, weights)
+    classes = frozen.class_weights(pack.masks, pack.label_map.num_classes, BALANCE)
+    return Target(None, jnp.asarray(pack.masks), weights, classes)
 
 
 def score(

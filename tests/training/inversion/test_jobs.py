@@ -106,13 +106,16 @@ def test_what_was_stopped_goes_on_after_the_last_stage(settings, files, tiny_che
     assert (tmp_path / "killed" / "result.json").exists()
 
 
-def test_a_mask_has_several_scenes(settings, files, tiny_checkpoint, tmp_path):
+def test_a_mask_has_several_scenes(settings, files, tiny_checkpoint, tmp_path, monkeypatch):
+    # The embedded network wants larger images than the tiny generator's.
+    monkeypatch.setattr(jobs.perceptions, "distance", lambda network, a, b: np.square(a - b).mean())
     out = tmp_path / "out"
     invert.main(settings, str(out), "", str(files / "mask.png"), checkpoint=str(tiny_checkpoint), num_samples=2)
     found = [scene_folders.load_scene(out / f"sample_{i}" / "scene") for i in range(2)]
     assert np.abs(found[0].z - found[1].z).max() > 0.01
     summary = json.loads((out / jobs.SAMPLES).read_text())
     assert len(summary["scores"]) == 2 and summary["distances"]["0, 1"] == summary["mean_distance"] > 0
+    assert summary["perceptual_distances"]["0, 1"] == summary["mean_perceptual_distance"] > 0
     result = json.loads((out / "sample_1" / "result.json").read_text())
     assert result["scores"].keys() == {"miou", "accuracy"} and "psnr" not in result["scores"]
     with pytest.raises(ValueError, match="samples was 'several' and is 'one'"):
