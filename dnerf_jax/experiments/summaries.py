@@ -27,9 +27,7 @@ def markdown(result: dict[str, Any]) -> str:
     columns += [f"paper, {on}" for on in paper]
     about = f"Table {result['table']}, mean ± standard deviation over {count} seeds."
     if paper:
-        about += (
-            " The paper's numbers (of other images, which were inverted, and drawn labels) are in the last columns."
-        )
+        about += " The paper's numbers (other images, always inverted, and drawn labels) are in the last columns."
     lines = [about, "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for row in result["rows"]:
         cells = [row["name"], f"{row['latents']} x {row['views_per_latent']}"]
