@@ -1,0 +1,286 @@
+"""Articulated bodies: from points of the posed world to those of the canonical one, by a template surface between them.
+
+A template is a triangle mesh with V vertices and F faces that moves with a skeleton of B bones. Where a point near the
+posed surface lies in the canonical world is told by the face that it belongs to, found by a query, and by a map of the
+point beside that face. Queries are exact and under `stop_gradient`, since a face is a choice; maps are differentiable
+in points, posed vertices and rotations. Three rules go together with them (section 3.3 of the paper, and GNARF's
+surface fields, which it builds on):
+
+    blend     the nearest face; the closest point's barycentrics, and the offset from it turned by the corners'
+              rotations, blended by them. Ours: continuous across edges, where a fifth of all points belong
+    triangle  the nearest face; barycentrics in its plane, unclamped, and the signed distance along its normal. The
+              paper's wording
+    vertex    of the faces at the nearest vertex the one that the point is farthest above, then as `triangle`. What
+              GNARF's code does, so what its checkpoints were trained with
+
+Functions are of one body; more of them are `vmap`'s business. Leading dimensions (...) of points and rays are free.
+Lengths are world units, numbers float32.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from dnerf_jax.ops.cameras import Rays
+from dnerf_jax.ops.precision import einsum
+
+Rule = Literal["blend", "triangle", "vertex"]
+RULES: tuple[Rule, ...] = ("blend", "triangle", "vertex")
+_AT_ONCE = 16384  # points that are compared with a face together: what is kept of them fits a cache
+_UNROLLED = 4  # faces in a step of the scan over them
+_SMALL = 1e-12  # squared lengths below it are of faces or edges without a size
+
+
+@struct.dataclass
+class Correspondence:
+    """The face of the posed surface that each point (...) belongs to, and its distance in world units.
+
+    face: (...) int32. distance: (...) to the surface; of the rule `vertex` to the nearest vertex, which is no nearer.
+    """
+
+    face: jax.Array
+    distance: jax.Array
+
+
+def incident(faces: np.ndarray, count: int) -> np.ndarray:
+    """The faces at each of `count` vertices (V, K) int32, in order, padded with the last of them; K is the most.
+
+    Raises ValueError: a vertex is in no face.
+    """
+    found: list[list[int]] = [[] for _ in range(count)]
+    for number, corners in enumerate(np.asarray(faces).tolist()):
+        for vertex in corners:
+            found[vertex].append(number)
+    lonely = [vertex for vertex, own in enumerate(found) if not own]
+    if lonely:
+        raise ValueError(f"vertex {lonely[0]} is in no face, and {len(lonely) - 1} others: expected a closed surface")
+    most = max(map(len, found))
+    return np.array([own + own[-1:] * (most - len(own)) for own in found], np.int32)
+
+
+def nearest_face(points: jax.Array, vertices: jax.Array, faces: jax.Array) -> Correspondence:
+    """The face nearest to each point (..., 3), exactly: all are compared. Of equal ones the first.
+
+    vertices: (V, 3) posed. faces: (F, 3).
+    """
+    corners = jax.lax.stop_gradient(jnp.asarray(vertices)[jnp.asarray(faces)])
+    table = _edges(corners)
+
+    def one(points: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(best: tuple[jax.Array, jax.Array], face: tuple) -> tuple[tuple[jax.Array, jax.Array], None]:
+            squared = _squared_distance(points, face[1])
+            nearer = squared < best[0]
+            return (jnp.where(nearer, squared, best[0]), jnp.where(nearer, face[0], best[1])), None
+
+        start = jnp.full(points.shape[1:], jnp.inf), jnp.zeros(points.shape[1:], jnp.int32)
+        numbered = jnp.arange(len(corners), dtype=jnp.int32), table
+        return jax.lax.scan(step, start, numbered, unroll=_UNROLLED)[0]
+
+    squared, face = _in_parts(one, jax.lax.stop_gradient(points))
+    return Correspondence(face, jnp.sqrt(squared))
+
+
+def steepest_face(points: jax.Array, vertices: jax.Array, faces: jax.Array, neighbours: jax.Array) -> Correspondence:
+    """Of the faces at the nearest vertex the one whose normal is nearest to the way there; of equal ones the first.
+
+    vertices: (V, 3) posed. faces: (F, 3). neighbours: (V, K), see `incident`.
+    """
+    vertices, faces = jax.lax.stop_gradient(jnp.asarray(vertices)), jnp.asarray(faces)
+    normals = _normals(vertices[faces])
+
+    def one(points: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(best: tuple[jax.Array, jax.Array], vertex: tuple) -> tuple[tuple[jax.Array, jax.Array], None]:
+            # Of differences: the expanded square rounds other vertices to be the nearest.
+            squared = _square([points[i] - vertex[1][i] for i in range(3)])
+            nearer = squared < best[0]
+            return (jnp.where(nearer, squared, best[0]), jnp.where(nearer, vertex[0], best[1])), None
+
+        start = jnp.full(points.shape[1:], jnp.inf), jnp.zeros(points.shape[1:], jnp.int32)
+        numbered = jnp.arange(len(vertices), dtype=jnp.int32), vertices
+        return jax.lax.scan(step, start, numbered, unroll=_UNROLLED)[0]
+
+    points = jax.lax.stop_gradient(points)
+    squared, nearest = _in_parts(one, points)
+    candidates = jnp.asarray(neighbours)[nearest]
+    way = points - vertices[nearest]
+    slope = jnp.abs(einsum("...i,...ki->...k", way, normals[candidates]))
+    chosen = jnp.argmax(slope, axis=-1)
+    return Correspondence(jnp.take_along_axis(candidates, chosen[..., None], axis=-1)[..., 0], jnp.sqrt(squared))
+
+
+def to_canonical(
+    rule: Rule,
+    points: jax.Array,
+    face: jax.Array,
+    posed: jax.Array,
+    canonical: jax.Array,
+    faces: jax.Array,
+    turned: jax.Array | None = None,
+) -> jax.Array:
+    """Where points (..., 3) of the posed world, beside the faces (...), lie in the canonical one.
+
+    Args:
+      posed, canonical: vertices (V, 3) of one template. faces: (F, 3).
+      turned: (V, 3, 3) what turns a direction at each vertex from the canonical to the posed world: for `blend`.
+
+    Raises ValueError: `blend` without `turned`, or another rule.
+    """
+    if rule not in RULES:
+        raise ValueError(f"the rule is {rule!r}, expected one of {RULES}")
+    corners = jnp.asarray(faces)[face]
+    here, there = posed[corners], canonical[corners]
+    if rule != "blend":
+        normal = _normals(here)
+        height = jnp.sum((points - here[..., 0, :]) * normal, axis=-1, keepdims=True)
+        shares = _areas(points - height * normal, here, normal)
+        return einsum("...k,...ki->...i", shares, there) + height * _normals(there)
+    if turned is None:
+        raise ValueError("the rule 'blend' turns offsets by the vertices' rotations: pass turned (V, 3, 3)")
+    shares = _closest(points, here)
+    offset = points - einsum("...k,...ki->...i", shares, here)
+    back = einsum("...k,...kij,...i->...j", shares, turned[corners], offset)
+    return einsum("...k,...ki->...i", shares, there) + back
+
+
+def ray_limits(rays: Rays, vertices: jax.Array, faces: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Distances (...) at which rays first enter and last leave a closed surface, and whether they hit it.
+
+    Where a ray misses, both are 0.
+    """
+    corners = jax.lax.stop_gradient(jnp.asarray(vertices)[jnp.asarray(faces)])
+    both = jnp.concatenate([rays.origins, rays.directions], axis=-1)
+
+    def one(both: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(best: tuple[jax.Array, jax.Array], face: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+            hit, distance = _crossed(both[:3], both[3:], face)
+            near = jnp.minimum(best[0], jnp.where(hit, distance, jnp.inf))
+            return (near, jnp.maximum(best[1], jnp.where(hit, distance, -jnp.inf))), None
+
+        start = jnp.full(both.shape[1:], jnp.inf), jnp.full(both.shape[1:], -jnp.inf)
+        return jax.lax.scan(step, start, corners, unroll=_UNROLLED)[0]
+
+    near, far = _in_parts(one, jax.lax.stop_gradient(both))
+    hit = near <= far
+    return jnp.where(hit, near, 0.0), jnp.where(hit, far, 0.0), hit
+
+
+def grown(vertices: jax.Array, faces: jax.Array, by: float) -> jax.Array:
+    """The vertices (V, 3) moved outwards by a distance, along the mean of their faces' normals, weighed by area."""
+    corners = vertices[faces]
+    normals = jnp.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
+    summed = jnp.zeros_like(vertices)
+    for corner in range(3):
+        summed = summed.at[faces[:, corner]].add(normals)
+    return vertices + by * summed / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(summed), -1, keepdims=True), _SMALL))
+
+
+def _in_parts(one: Callable[[jax.Array], Any], x: jax.Array) -> Any:
+    """`one` of x (N, C) in parts, as (C, N'), whose results are (N',); for x (..., C) of any leading shape."""
+    shape, flat = x.shape[:-1], x.reshape(-1, x.shape[-1])
+    count = len(flat)
+    part = min(_AT_ONCE, max(count, 1))
+    padded = jnp.pad(flat, ((0, -count % part), (0, 0))).reshape(-1, part, flat.shape[-1])
+    found = jax.lax.map(one, jnp.swapaxes(padded, 1, 2))
+    return jax.tree.map(lambda y: y.reshape(-1)[:count].reshape(shape), found)
+
+
+def _edges(corners: jax.Array) -> dict[str, jax.Array]:
+    """What the distance to a face (F, 3, 3) takes, once: 19 numbers of each."""
+    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    bc = ac - ab
+    aa, cc, ca = (jnp.sum(x * y, axis=-1) for x, y in ((ab, ab), (ac, ac), (ab, ac)))
+    area = jnp.maximum(aa * cc - ca * ca, _SMALL * _SMALL)
+    lengths = [1 / jnp.maximum(x, _SMALL) for x in (aa, cc, jnp.sum(bc * bc, axis=-1))]
+    return {
+        "a": a,
+        "ab": ab,
+        "ac": ac,
+        "normal": _normals(corners),
+        "dots": jnp.stack([aa / area, cc / area, ca / area], axis=-1),
+        "inverse": jnp.stack(lengths, axis=-1),
+    }
+
+
+def _squared_distance(points: jax.Array, face: dict[str, jax.Array]) -> jax.Array:
+    """Squared distances (N,) of points (3, N) to one face of `_edges`."""
+    ab, ac = face["ab"], face["ac"]
+    d = [points[i] - face["a"][i] for i in range(3)]
+    along, beside = _dot(ab, d), _dot(ac, d)
+    aa, cc, ca = face["dots"]
+    v, w = cc * along - ca * beside, aa * beside - ca * along
+    above = _dot(face["normal"], d)
+
+    def of_edge(start: list[jax.Array], edge: jax.Array, dot: jax.Array, inverse: jax.Array) -> jax.Array:
+        t = jnp.clip(dot * inverse, 0.0, 1.0)
+        return _square([start[i] - t * edge[i] for i in range(3)])
+
+    bc = ac - ab
+    from_b = [d[i] - ab[i] for i in range(3)]
+    dot = _dot(bc, from_b)
+    first, second, third = face["inverse"]
+    edges = jnp.minimum(
+        jnp.minimum(of_edge(d, ab, along, first), of_edge(d, ac, beside, second)), of_edge(from_b, bc, dot, third)
+    )
+    return jnp.where((v >= 0) & (w >= 0) & (v + w <= 1), jnp.square(above), edges)
+
+
+def _crossed(origin: jax.Array, direction: jax.Array, corners: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether rays (3, N) pass through a face (3, 3), and at which distances (N,)."""
+    a, ab, ac = corners[0], corners[1] - corners[0], corners[2] - corners[0]
+    cross = jnp.cross(ab, ac)
+    slope = _dot(direction, cross)
+    d = [origin[i] - a[i] for i in range(3)]
+    # d x direction, in which both edges' coordinates are linear.
+    turned = [d[(i + 1) % 3] * direction[(i + 2) % 3] - d[(i + 2) % 3] * direction[(i + 1) % 3] for i in range(3)]
+    inverse = jnp.where(jnp.abs(slope) > 0, 1 / slope, jnp.inf)
+    v = _dot(ac, turned) * inverse
+    w = -_dot(ab, turned) * inverse
+    distance = -_dot(cross, d) * inverse
+    return (v >= 0) & (w >= 0) & (v + w <= 1) & (distance > 0) & (jnp.abs(slope) > 0), distance
+
+
+def _dot(a: Any, b: Any) -> jax.Array:
+    """The product of two vectors of three entries each, which are numbers or arrays of points."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _square(a: Any) -> jax.Array:
+    return _dot(a, a)
+
+
+def _normals(corners: jax.Array) -> jax.Array:
+    """Unit normals (..., 3) of faces (..., 3, 3)."""
+    cross = jnp.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
+    return cross / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(cross), axis=-1, keepdims=True), _SMALL * _SMALL))
+
+
+def _areas(points: jax.Array, corners: jax.Array, normal: jax.Array) -> jax.Array:
+    """Barycentrics (..., 3) of points in the planes of faces, unclamped: signed areas, divided by their sum."""
+    a, b, c = (corners[..., i, :] - points for i in range(3))
+    areas = jnp.stack([jnp.sum(jnp.cross(x, y) * normal, axis=-1) for x, y in ((b, c), (c, a), (a, b))], axis=-1)
+    total = jnp.sum(areas, axis=-1, keepdims=True)
+    return areas / jnp.where(jnp.abs(total) > _SMALL, total, 1.0)
+
+
+def _closest(points: jax.Array, corners: jax.Array) -> jax.Array:
+    """Barycentrics (..., 3), none negative, of the points of faces that are closest to points."""
+    a, b, c = (corners[..., i, :] for i in range(3))
+    ab, ac, bc = b - a, c - a, c - b
+    aa, cc, ca = (jnp.sum(x * y, axis=-1) for x, y in ((ab, ab), (ac, ac), (ab, ac)))
+    along, beside = (jnp.sum(e * (points - a), axis=-1) for e in (ab, ac))
+    area = jnp.maximum(aa * cc - ca * ca, _SMALL * _SMALL)
+    v, w = (cc * along - ca * beside) / area, (aa * beside - ca * along) / area
+    inside = jnp.stack([1 - v - w, v, w], axis=-1)
+    s = jnp.clip(along / jnp.maximum(aa, _SMALL), 0.0, 1.0)
+    t = jnp.clip(beside / jnp.maximum(cc, _SMALL), 0.0, 1.0)
+    u = jnp.clip(jnp.sum(bc * (points - b), -1) / jnp.maximum(jnp.sum(bc * bc, -1), _SMALL), 0.0, 1.0)
+    zero = jnp.zeros_like(s)
+    edges = jnp.stack([jnp.stack(x, axis=-1) for x in ((1 - s, s, zero), (1 - t, zero, t), (zero, 1 - u, u))], axis=-2)
+    offsets = points[..., None, :] - einsum("...ek,...ki->...ei", edges, corners)
+    nearest = jnp.argmin(jnp.sum(jnp.square(offsets), axis=-1), axis=-1)
+    on_edge = jnp.take_along_axis(edges, nearest[..., None, None], axis=-2)[..., 0, :]
+    return jnp.where(jnp.all(inside >= 0, axis=-1, keepdims=True), inside, on_edge)

@@ -1,0 +1,45 @@
+"""A skeleton moves a mesh: bones turn about their joints, and each vertex goes with a blend of them.
+
+B bones, V vertices. The bind pose is the one in which vertices and joints are given. Lengths are world units, numbers
+float32; functions are of one pose, more of them are `vmap`'s business, and differentiable in all of their arrays.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from dnerf_jax.ops.precision import einsum
+
+
+@struct.dataclass
+class Skeleton:
+    """Bones with the names of their parents, as numbers: joints (B, 3) where they turn, in the bind pose.
+
+    parents: of every bone the number of its parent, which comes before it; -1 for the root. Static under `jit`.
+    """
+
+    joints: jax.Array
+    parents: tuple[int, ...] = struct.field(pytree_node=False)
+
+
+def transforms(skeleton: Skeleton, rotations: jax.Array) -> jax.Array:
+    """What each bone does to what is bound to it: (B, 4, 4), from the bind pose to the posed world.
+
+    rotations: (B, 3, 3) of each bone about its joint, against its parent, in the axes of the bind pose's world.
+    """
+    made: list[jax.Array] = []
+    for bone, parent in enumerate(skeleton.parents):
+        joint = skeleton.joints[bone]
+        moved = joint - einsum("ij,j->i", rotations[bone], joint)
+        own = jnp.eye(4).at[:3, :3].set(rotations[bone]).at[:3, 3].set(moved)
+        made.append(own if parent < 0 else einsum("ij,jk->ik", made[parent], own))
+    return jnp.stack(made)
+
+
+def skin(vertices: jax.Array, weights: jax.Array, moved: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Linear blend skinning: posed vertices (V, 3), and what their surroundings were turned by (V, 3, 3), blended.
+
+    vertices: (V, 3) in the bind pose. weights: (V, B), of sum 1. moved: (B, 4, 4), see `transforms`.
+    """
+    blended = einsum("vb,bij->vij", weights, moved)
+    return einsum("vij,vj->vi", blended[:, :3, :3], vertices) + blended[:, :3, 3], blended[:, :3, :3]

@@ -1,0 +1,171 @@
+"""Points of a posed body find their faces, and their places in the canonical pose, by each of the three rules."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnerf_jax.ops import articulation
+from dnerf_jax.ops.cameras import Rays
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "gnarf_deform"
+NEAR = ("near the surface", "on a face", "on an edge's middle")
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """The recording's arrays; `sure` are points that are farther from a tie than rounding decides."""
+    case = json.loads(GOLDEN.with_suffix(".json").read_text())
+    arrays = {name: np.asarray(x) for name, x in np.load(GOLDEN.with_suffix(".npz")).items()}
+    arrays["faces"] = arrays["faces"].astype(np.int32)
+    arrays["posed"] = arrays["simple_posed"][case["source_pose"]]
+    arrays["there"] = arrays["simple_posed"][case["canonical_pose"]]
+    arrays["near"] = np.isin(arrays["point_kind"], [case["point_kind"].index(kind) for kind in NEAR])
+    arrays["sure"] = (arrays["margin_vertex"] > 1e-5) & (arrays["margin_face"] > 1e-4)
+    return arrays
+
+
+def mapped(rule, recorded, face, **options):
+    face = jnp.asarray(face.astype(np.int32))
+    surfaces = jnp.asarray(recorded["posed"]), jnp.asarray(recorded["there"]), recorded["faces"]
+    return np.asarray(articulation.to_canonical(rule, jnp.asarray(recorded["points"]), face, *surfaces, **options))
+
+
+def test_released_rule_is_that_of_the_recording(recorded):
+    neighbours = articulation.incident(recorded["faces"], len(recorded["posed"]))
+    found = articulation.steepest_face(recorded["points"], recorded["posed"], recorded["faces"], neighbours)
+    sure, near = recorded["sure"], recorded["near"]
+    assert sure.mean() > 0.9
+    np.testing.assert_array_equal(np.asarray(found.face)[sure], recorded["face"][sure])
+    off = np.abs(mapped("vertex", recorded, recorded["face"]) - recorded["canonical"]).max(axis=-1)
+    assert off[sure & near].max() < 1e-6
+    assert off[sure].max() < 2e-5 and np.percentile(off[sure], 99) < 5e-6
+
+
+def test_nearest_faces_are_those_of_a_brute_force_in_float64(recorded):
+    found = articulation.nearest_face(recorded["points"], recorded["posed"], recorded["faces"])
+    np.testing.assert_allclose(found.distance, recorded["true_distance"], atol=2e-7)
+    off = np.abs(mapped("triangle", recorded, recorded["true_face"]) - recorded["true_canonical"]).max(axis=-1)
+    assert off[recorded["near"]].max() < 1e-6 and off.max() < 2e-5
+    # Where two faces tie either may be found, and `blend` does not care which.
+    turned = jnp.broadcast_to(jnp.eye(3), (len(recorded["posed"]), 3, 3))
+    ours, theirs = (
+        mapped("blend", recorded, face, turned=turned) for face in (np.asarray(found.face), recorded["true_face"])
+    )
+    assert (np.asarray(found.face) != recorded["true_face"]).mean() > 0.05
+    assert np.abs(ours - theirs).max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (5, 3)])
+def test_points_may_have_any_shape_and_number(recorded, shape, monkeypatch):
+    monkeypatch.setattr(articulation, "_AT_ONCE", 4)
+    points = np.resize(recorded["points"], (*shape, 3))
+    found = articulation.nearest_face(points, recorded["posed"], recorded["faces"])
+    assert found.face.shape == found.distance.shape == shape
+    expected = np.resize(recorded["true_distance"], shape)
+    np.testing.assert_allclose(found.distance, expected, atol=2e-7)
+
+
+def test_a_body_that_stays_leaves_points_where_they_are(recorded):
+    recorded = recorded | {"there": recorded["posed"]}
+    turned = jnp.broadcast_to(jnp.eye(3), (len(recorded["posed"]), 3, 3))
+    for rule in articulation.RULES:
+        moved = mapped(rule, recorded, recorded["face"], turned=turned)
+        np.testing.assert_allclose(moved[recorded["near"]], recorded["points"][recorded["near"]], atol=2e-6)
+
+
+def test_a_body_turned_as_a_whole_is_turned_back(recorded, generator):
+    """Rigid motions are undone exactly, near and far, by the rule that turns offsets, whichever the face."""
+    turn = np.linalg.qr(generator.standard_normal((3, 3)))[0].astype(np.float32)
+    turn *= np.sign(np.linalg.det(turn))
+    moved = recorded | {"posed": (recorded["there"] @ turn.T + 0.3).astype(np.float32)}
+    points = generator.uniform(-0.4, 0.4, recorded["points"].shape).astype(np.float32)
+    moved["points"] = (points @ turn.T + 0.3).astype(np.float32)
+    turned = jnp.broadcast_to(turn, (len(recorded["posed"]), 3, 3))
+    np.testing.assert_allclose(mapped("blend", moved, recorded["true_face"], turned=turned), points, atol=5e-6)
+
+
+def turns(recorded):
+    """What turns the surroundings of each vertex (V, 3, 3), from the canonical to the posed body: Kabsch's fit."""
+    edges = np.concatenate([recorded["faces"][:, [i, j]] for i in range(3) for j in range(3) if i != j])
+    ways = [recorded[name][edges[:, 1]] - recorded[name][edges[:, 0]] for name in ("posed", "there")]
+    summed = np.zeros((len(recorded["posed"]), 3, 3))
+    np.add.at(summed, edges[:, 0], np.einsum("ei,ej->eij", *ways))
+    u, _, v = np.linalg.svd(summed)
+    sign = np.linalg.det(u @ v)
+    return jnp.asarray(
+        np.einsum("vij,vjk->vik", u * np.stack([np.ones_like(sign)] * 2 + [sign], -1)[:, None], v), jnp.float32
+    )
+
+
+def test_blended_offsets_do_not_jump_at_edges(recorded):
+    """Few short steps beside the surface have images that are five times as long: of `triangle` far more."""
+    rng, turned = np.random.default_rng(5), turns(recorded)
+    points = recorded["points"][recorded["point_kind"] == 0]
+    ways, length = rng.standard_normal(points.shape), 3e-4  # 1 mm of a body in these units
+    steps = (length * ways / np.linalg.norm(ways, axis=-1, keepdims=True)).astype(np.float32)
+    leaps = {}
+    for rule in ("blend", "triangle"):
+        ends = []
+        for moved in (points, points + steps):
+            found = articulation.nearest_face(moved, recorded["posed"], recorded["faces"])
+            ends.append(mapped(rule, recorded | {"points": moved}, np.asarray(found.face), turned=turned))
+        leaps[rule] = np.mean(np.linalg.norm(ends[0] - ends[1], axis=-1) > 5 * length)
+    assert 5 * leaps["blend"] < leaps["triangle"] and leaps["blend"] < 0.005
+
+
+def test_gradients_reach_points_vertices_and_rotations(recorded):
+    inside = np.flatnonzero(recorded["point_kind"] == 0)[:40]
+    points, face = jnp.asarray(recorded["points"][inside]), jnp.asarray(recorded["true_face"][inside].astype(np.int32))
+    at = points, jnp.asarray(recorded["posed"]), turns(recorded)
+    there, rng = jnp.asarray(recorded["there"]), np.random.default_rng(0)
+
+    def image(*at):
+        return articulation.to_canonical("blend", at[0], face, at[1], there, recorded["faces"], turned=at[2])
+
+    for which, x in enumerate(at):
+        way = jnp.asarray(rng.standard_normal(x.shape), jnp.float32)
+        _, found = jax.jvp(lambda y, i=which: image(*at[:i], y, *at[i + 1 :]), (x,), (way,))
+        ends = [image(*at[:which], x + step * way, *at[which + 1 :]) for step in (2e-4, -2e-4)]
+        expected = (np.asarray(ends[0]) - np.asarray(ends[1])) / 4e-4
+        # Steps that cross from a face's inside to its edge meet a kink.
+        agree = np.abs(found - expected).max(axis=-1) < 0.02 * np.abs(expected).max()
+        assert agree.mean() > 0.8 and np.abs(found).max() > 1e-3
+    query = jax.grad(lambda x: jnp.sum(articulation.nearest_face(x, at[1], recorded["faces"]).distance))
+    assert not query(points).any()
+
+
+def test_rays_meet_the_surface_where_a_ball_is():
+    """A ball of triangles: entry and exit of rays through it, and none for rays beside or before it."""
+    theta, phi = np.meshgrid(np.linspace(0, np.pi, 25), np.linspace(0, 2 * np.pi, 48, endpoint=False), indexing="ij")
+    ball = np.stack([np.sin(theta) * np.cos(phi), np.cos(theta), np.sin(theta) * np.sin(phi)], -1)
+    number = np.arange(theta.size).reshape(theta.shape)
+    a, b, c, d = number[:-1], np.roll(number, -1, 1)[:-1], number[1:], np.roll(number, -1, 1)[1:]
+    faces = np.concatenate([np.stack(x, -1).reshape(-1, 3) for x in ((a, b, c), (b, d, c))]).astype(np.int32)
+    origins = np.float32([[0.1, 0.05, 3], [0.1, 0.05, -3], [1.2, 0, 3], [0, 0.02, 0.01]])
+    rays = Rays(jnp.asarray(origins), jnp.broadcast_to(jnp.float32([0, 0, -1]), (4, 3)))
+    near, far, hit = articulation.ray_limits(rays, ball.reshape(-1, 3).astype(np.float32), faces)
+    np.testing.assert_array_equal(hit, [True, False, False, True])
+    depth = np.sqrt(1 - 0.1**2 - 0.05**2)
+    np.testing.assert_allclose([near[0], far[0]], [3 - depth, 3 + depth], atol=0.01)
+    np.testing.assert_allclose(far[3], 1.01, atol=0.01)
+
+
+def test_a_grown_surface_is_so_much_farther_out(recorded):
+    faces, by = recorded["faces"], 0.01
+    larger = articulation.grown(jnp.asarray(recorded["posed"]), faces, by)
+    np.testing.assert_allclose(np.linalg.norm(larger - recorded["posed"], axis=-1), by, rtol=1e-3)
+    found = articulation.nearest_face(larger, recorded["posed"], faces)
+    assert np.median(found.distance) == pytest.approx(by, rel=0.1)
+
+
+def test_wrong_rules_and_surfaces_are_refused(recorded):
+    with pytest.raises(ValueError, match="rule is 'nearest'"):
+        mapped("nearest", recorded, recorded["face"])
+    with pytest.raises(ValueError, match="pass turned"):
+        mapped("blend", recorded, recorded["face"])
+    with pytest.raises(ValueError, match="vertex 3 is in no face"):
+        articulation.incident(np.array([[0, 1, 2]]), 4)
