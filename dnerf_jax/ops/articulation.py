@@ -237,8 +237,8 @@ def _crossed(origin: jax.Array, direction: jax.Array, corners: jax.Array) -> tup
     # d x direction, in which both edges' coordinates are linear.
     turned = [d[(i + 1) % 3] * direction[(i + 2) % 3] - d[(i + 2) % 3] * direction[(i + 1) % 3] for i in range(3)]
     inverse = jnp.where(jnp.abs(slope) > 0, 1 / slope, jnp.inf)
-    v = _dot(ac, turned) * inverse
-    w = -_dot(ab, turned) * inverse
+    v = -_dot(ac, turned) * inverse
+    w = _dot(ab, turned) * inverse
     distance = -_dot(cross, d) * inverse
     return (v >= 0) & (w >= 0) & (v + w <= 1) & (distance > 0) & (jnp.abs(slope) > 0), distance
 

@@ -138,20 +138,26 @@ def test_gradients_reach_points_vertices_and_rotations(recorded):
     assert not query(points).any()
 
 
-def test_rays_meet_the_surface_where_a_ball_is():
-    """A ball of triangles: entry and exit of rays through it, and none for rays beside or before it."""
-    theta, phi = np.meshgrid(np.linspace(0, np.pi, 25), np.linspace(0, 2 * np.pi, 48, endpoint=False), indexing="ij")
-    ball = np.stack([np.sin(theta) * np.cos(phi), np.cos(theta), np.sin(theta) * np.sin(phi)], -1)
-    number = np.arange(theta.size).reshape(theta.shape)
-    a, b, c, d = number[:-1], np.roll(number, -1, 1)[:-1], number[1:], np.roll(number, -1, 1)[1:]
-    faces = np.concatenate([np.stack(x, -1).reshape(-1, 3) for x in ((a, b, c), (b, d, c))]).astype(np.int32)
-    origins = np.float32([[0.1, 0.05, 3], [0.1, 0.05, -3], [1.2, 0, 3], [0, 0.02, 0.01]])
-    rays = Rays(jnp.asarray(origins), jnp.broadcast_to(jnp.float32([0, 0, -1]), (4, 3)))
-    near, far, hit = articulation.ray_limits(rays, ball.reshape(-1, 3).astype(np.float32), faces)
-    np.testing.assert_array_equal(hit, [True, False, False, True])
-    depth = np.sqrt(1 - 0.1**2 - 0.05**2)
-    np.testing.assert_allclose([near[0], far[0]], [3 - depth, 3 + depth], atol=0.01)
-    np.testing.assert_allclose(far[3], 1.01, atol=0.01)
+def test_rays_meet_a_surface_where_planes_say(generator):
+    """Of a lopsided tetrahedron: a ray is inside from the last plane that it enters to the first that it leaves."""
+    corners = np.float32([[0.1, 0, 0], [1.3, 0.2, -0.1], [0.3, 0.9, 0.2], [0.2, 0.1, 1.1]])
+    faces = np.int32([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    origins = np.float32(generator.standard_normal((400, 3)) * 2)
+    ways = np.float32(corners.mean(0) + 0.5 * generator.standard_normal((400, 3))) - origins
+    ways /= np.linalg.norm(ways, axis=-1, keepdims=True)
+    a, b, c = np.moveaxis(corners[faces].astype(np.float64), 1, 0)
+    normals = np.cross(b - a, c - a)
+    slope, height = ways @ normals.T, np.sum((a - origins[:, None]) * normals, axis=-1)
+    at = height / slope
+    enter, leave = np.where(slope < 0, at, -np.inf).max(-1), np.where(slope > 0, at, np.inf).min(-1)
+    expected = (enter < leave) & (leave > 0)
+    near, far, hit = articulation.ray_limits(Rays(jnp.asarray(origins), jnp.asarray(ways)), corners, faces)
+    np.testing.assert_array_equal(hit, expected)
+    assert 0.2 < expected.mean() < 0.8
+    outside = expected & (enter > 0)
+    np.testing.assert_allclose(np.asarray(near)[outside], enter[outside], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(far)[expected], leave[expected], atol=1e-5)
+    assert not np.asarray(near)[~expected].any() and not np.asarray(far)[~expected].any()
 
 
 def test_a_grown_surface_is_so_much_farther_out(recorded):
