@@ -2,7 +2,7 @@
 
 Command: python -m dnerf_jax.invert --config invert --checkpoint heads --image photo.png --out out/inversion
 Hardware: two CPU cores; a minute and a half, of which z takes 50 seconds. Views of the generator itself are found by z
-alone (--config.stages="('z',)"), to 41 dB; `tune` after the others fits a photo closer.
+alone (--config.stages="('z',)"), to 40 dB; `tune` after the others fits a photo closer.
 """
 
 from ml_collections import ConfigDict
