@@ -107,6 +107,7 @@ TINY = {
         "views": (-25.0,),
         "z": {"steps": 2, "rays": 32},
         "wplus": {"steps": 2, "rays": 32},
+        "tune": {"steps": 2, "rays": 32},
     },
 }
 
