@@ -13,8 +13,8 @@ def get_config() -> ConfigDict:
     return ConfigDict(
         dict(
             seed=0,
-            stages=("z", "w+", "tune"),
-            enough=0.8,
+            stages=("z", "w+"),
+            enough=0.95,
             terms=dict(label=1.0, rgb=3.0, perceptual=0.1, identity=0.1, staying=0.0),
             class_balance=0.5,
             margin=0.02,
