@@ -36,6 +36,8 @@ def main(
     num_samples: so many different scenes, of seeds one after the other: a mask has many
     refine_camera: cameras that are known are where the search begins, and what config.free names is sought from there
     """
+    if refine_camera and not camera:
+        raise ValueError("--refine_camera begins at known cameras: give them, --camera FILE")
     with folders.claimed(out, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
         model = checkpoints.load(checkpoint)

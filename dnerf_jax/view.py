@@ -4,14 +4,12 @@ import numpy as np
 
 from dnerf_jax import cli
 from dnerf_jax.io import folders, scene_folders
-from dnerf_jax.ops.ranges import Angle, Count, HalfTurn
+from dnerf_jax.ops.ranges import Count, HalfTurn, Tilt
 from dnerf_jax.training import process
 from dnerf_jax.training.inversion import exhibits
 
 
-def main(
-    scene: str, out: str, checkpoint: str = "", views: Count = 9, yaw: HalfTurn = 40.0, pitch: Angle = 0.0
-) -> None:
+def main(scene: str, out: str, checkpoint: str = "", views: Count = 9, yaw: HalfTurn = 40.0, pitch: Tilt = 0.0) -> None:
     """Writes labelled views of a scene, a turntable, its point cloud and its mesh.
 
     scene: folder of a scene, which invert and edit write
@@ -19,9 +17,13 @@ def main(
     checkpoint: where the scene's model is now, a folder or an embedded name, if not where it was
     views: how many, evenly from -yaw to yaw
     yaw: degrees from frontal; what is farther than the generator's training went, 35 for the embedded heads, is made up
-    pitch: of all views, degrees
+    pitch: of all views, degrees, negative from below
     """
     with folders.claimed(out, known_by=["views"]) as folder:
+        if (folder / "scene").exists():
+            raise ValueError(
+                f"{folder} is what invert or edit wrote, with views of its own: name a new folder for --out"
+            )
         process.prepare()
         loaded = scene_folders.load_scene(scene, checkpoint=checkpoint or None)
         # A full circle must not see its first camera twice.

@@ -25,6 +25,7 @@ from dnerf_jax.ops.messages import some
 
 _WHAT = "cameras"
 _DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
+_SMALL = 0.05  # of the picture's side that the subject's box should fill at least
 _FORMS = (
     'expected {"cam2world", "intrinsics"}, a list or named ones of them, EG3D\'s 25 numbers or its {"labels"}, or a '
     'transforms.json with "frames"'
@@ -57,12 +58,14 @@ def read_cameras(
         raise ValueError(f"{path} cannot be read as {_WHAT}: {error}") from error
 
 
-def require_outside(camera: Camera, box_side: float) -> None:
-    """Raises ValueError if a camera (...) stands in the subject: nearer to the origin than half of the box's side.
+def require_sight(camera: Camera, box_side: float) -> None:
+    """Raises ValueError unless cameras (...) see the subject: from outside, before them, in the picture, not far off.
 
-    box_side: of the generator's tri-planes, world units: `rendering.box_warp`.
+    box_side: of the generator's tri-planes around the origin, world units: `rendering.box_warp`. A camera nearer to the
+    origin than half of it stands in the subject.
     """
-    distance = np.linalg.norm(np.asarray(camera.cam2world, np.float64)[..., :3, 3], axis=-1).reshape(-1)
+    pose = np.asarray(camera.cam2world, np.float64).reshape(-1, 4, 4)
+    distance = np.linalg.norm(pose[:, :3, 3], axis=-1)
     if (distance < box_side / 2).any():
         index = int(distance.argmin())
         raise ValueError(
@@ -70,6 +73,31 @@ def require_outside(camera: Camera, box_side: float) -> None:
             f" subject, whose box has the side {box_side:g}, expected at least {box_side / 2:g}: are these metres or"
             " millimetres, or world-to-camera matrices?"
         )
+    intrinsics = np.broadcast_to(np.asarray(camera.intrinsics, np.float64), (*camera.batch_shape, 3, 3))
+    middle = -np.einsum("nji,nj->ni", pose[:, :3, :3], pose[:, :3, 3])  # the origin, as the cameras see it
+    behind = middle[:, 2] <= 0
+    seen = np.einsum("nij,nj->ni", intrinsics.reshape(-1, 3, 3), middle / np.where(behind, 1.0, middle[:, 2])[:, None])
+    size = intrinsics.reshape(-1, 3, 3)[:, 0, 0] * box_side / np.where(behind, 1.0, middle[:, 2])
+    beside = np.abs(seen[:, :2] - 0.5).max(axis=-1) > (1 + size) / 2
+    for wrong, what in (
+        (
+            behind,
+            "looks away from the subject: its axes are OpenCV's, +y down and +z forward; OpenGL's, +y up and +z"
+            " backward, are those of a transforms.json",
+        ),
+        (
+            beside,
+            "has the subject beside its picture: are its intrinsics divided by the image size, and is the origin"
+            " of its world the middle of the subject?",
+        ),
+        (
+            size < _SMALL,
+            f"sees the subject smaller than {_SMALL:.0%} of the picture: are these world units, of which the"
+            f" subject's box has {box_side:g}?",
+        ),
+    ):
+        if wrong.any():
+            raise ValueError(f"camera {int(wrong.argmax())} of {len(wrong)} {what}")
 
 
 def _cameras(content: Any, crop: str | Sequence[int], source: str) -> tuple[list[tuple[str | None, Camera]], bool]:

@@ -136,7 +136,7 @@ def load_scene(path: str | os.PathLike, *, checkpoint: str | os.PathLike | None 
     except ValueError as error:
         raise ValueError(
             f"the model of the scene {folder} cannot be loaded: {error} If it was moved, say where it is now:"
-            f" load_scene({str(folder)!r}, checkpoint=DIR)"
+            f" --checkpoint DIR, or load_scene({str(folder)!r}, checkpoint=DIR)"
         ) from error
     expected, found = description["fingerprints"], _fingerprints(model)
     for part in ("generator", "semantic") if checkpoint is None else ("generator",):
@@ -197,7 +197,7 @@ def _place(folder: pathlib.Path, reference: Mapping[str, Any]) -> pathlib.Path:
 def _description(folder: pathlib.Path) -> dict[str, Any]:
     if not os.path.isfile(folder / NAME):
         what = "a checkpoint, not a scene" if os.path.isfile(folder / _CONFIG) else f"no scene: it has no {NAME}"
-        found = f"is {what}" if os.path.isdir(folder) else "does not exist"
+        found = f"is {what}" if os.path.isdir(folder) else "is a file" if os.path.exists(folder) else "does not exist"
         raise ValueError(f"{folder} {found}. Pass the folder of a scene, which invert and edit write")
     description = files.read_json(folder / NAME, "a scene")
     version = description.get("schema_version")

@@ -47,5 +47,6 @@ NotNegative = Annotated[float, Range(least=0)]
 Share = Annotated[float, Range(least=0, most=1)]
 Fraction = Annotated[float, Range(least=0, below=1)]  # of what something must be left
 Angle = Annotated[float, Range(least=0, most=90)]  # degrees to either side
+Tilt = Annotated[float, Range(least=-90, most=90)]  # degrees up or down
 HalfTurn = Annotated[float, Range(least=0, most=180)]  # the same all the way round
 Truncation = Annotated[float, Range(least=-2, most=2)]  # 1 leaves w as it is; what lies further away is no scene

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnerf_jax.io import camera_files
-from dnerf_jax.ops import cameras
+from dnerf_jax.ops import cameras, poses
 from dnerf_jax.ops.cameras import Camera
 
 CAMERA = cameras.orbit(np.array([0.3, -0.2]), 0.1, pivot=(0.0, 0.0, 0.1))
@@ -118,9 +118,24 @@ def test_files_that_cannot_be_read_and_photos_without_a_camera(tmp_path):
 
 
 def test_a_camera_in_the_subject_is_refused():
-    camera_files.require_outside(CAMERA, 0.84)
+    camera_files.require_sight(CAMERA, 0.84)
     near = cameras.orbit(np.array([0.3, -0.2]), 0.1, radius=0.3)
     with pytest.raises(
         ValueError, match=r"camera 0 of 2 stands 0\.3 world units .*side 0\.84, expected at least 0\.42"
     ):
-        camera_files.require_outside(near, 0.84)
+        camera_files.require_sight(near, 0.84)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda c: c.replace(cam2world=poses.flip_opengl(c.cam2world)), "camera 0 of 2 looks away .* OpenGL's"),
+        (lambda c: c.replace(cam2world=c.cam2world.at[..., :3, 3].multiply(100.0)), "smaller than 5% of the picture"),
+        (lambda c: c.replace(cam2world=c.cam2world.at[1, :3, 3].add(3.0)), "camera 1 of 2 has the subject beside"),
+        (lambda c: c.replace(intrinsics=c.intrinsics.at[..., 0, 2].add(2.0)), "beside its picture"),
+    ],
+)
+def test_cameras_that_do_not_see_the_subject_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        camera_files.require_sight(change(CAMERA.spread()), 0.84)
+    camera_files.require_sight(CAMERA[0], 0.84)

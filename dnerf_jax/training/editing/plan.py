@@ -1,12 +1,10 @@
 """What an edit is to do: how much each term of its loss counts, and the stages in which it is sought."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Literal
 
-from dnerf_jax.ops.ranges import Count, Natural, NotNegative, Positive, Range, Seed, Share
+from dnerf_jax.ops.ranges import Count, Natural, NotNegative, Positive, Seed, Share, Tilt
 from dnerf_jax.training.inversion.plan import STAGES, Staged
-
-Turn = Annotated[float, Range(least=-90, most=90)]  # degrees
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Settings(Staged):
     class_balance: NotNegative
     margin: Share
     least: Share
-    views: tuple[Turn, ...]
+    views: tuple[Tilt, ...]
     z: Stage
     w: Stage
     wplus: Stage

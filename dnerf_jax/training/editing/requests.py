@@ -100,7 +100,7 @@ def view(text: str, loaded: LoadedScene) -> Orbit:
             )
         return subjects.default_orbit(loaded.model, np.float32(np.radians(yaw)), np.float32(np.radians(pitch)))
     camera = camera_files.read_cameras(text) if text else loaded.camera
-    camera_files.require_outside(camera, options.box_warp)
+    camera_files.require_sight(camera, options.box_warp)
     while camera.batch_shape:
         camera = camera[0]
     return orbiting.of_camera(camera, pivot=options.avg_camera_pivot)

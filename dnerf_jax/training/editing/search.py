@@ -70,7 +70,7 @@ def scores(settings: Settings, model: Model, want: Wanted, subject: Subject) -> 
     changes = [_change(want, v, view.image, view.mask) for v, view in enumerate(seen)]
     who = None
     if want.face is not None:
-        now = wanted.describe(want.face.network, jnp.clip(seen[0].image, -1, 1), want.face.points)
+        now = wanted.describe(want.face.network, seen[0].image, want.face.points)
         who = float(identity.distance(now, want.face.before))
     return {
         "loss": loss,

@@ -119,6 +119,7 @@ def _one(
         tell=_teller(),
     )
     record = Record(settings, given, outcomes, given.notes, results.doubts(settings, given, outcomes))
+    print("writing the scene, its views, cloud and mesh", flush=True)
     results.write(out, model, record, checkpoint)
     pose = results.degrees(record.last.subject)
     print(f"{_scores(record.last)}  yaw {pose['yaw'][0]:.1f}  pitch {pose['pitch'][0]:.1f} degrees")

@@ -81,3 +81,8 @@ class Settings(Staged):
     w: Stage
     wplus: Stage
     tune: Stage
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.free)) != len(self.free):
+            raise ValueError(f"free is {self.free}, expected each number of the camera once")

@@ -208,8 +208,10 @@ def parse(text: str) -> dict[str, int]:
     counts = {}
     for part in text.split(","):
         kind, _, count = part.strip().partition("=")
-        if kind not in KINDS or not count.isdecimal():
-            raise ValueError(f"--cases is {text!r}, expected counts of some of {', '.join(KINDS)}: own=10,true=5")
+        if kind not in KINDS or not count.isdecimal() or not int(count):
+            raise ValueError(
+                f"--cases is {text!r}, expected counts, from 1, of some of {', '.join(KINDS)}: own=10,true=5"
+            )
         counts[kind] = int(count)
     return counts
 

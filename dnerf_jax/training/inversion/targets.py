@@ -52,7 +52,7 @@ def read(
 
     Raises ValueError, naming the file: there is nothing to invert; a file cannot be read, or is not what it should be
     (see `io.photos` and `io.camera_files`); photos and masks differ in number; a mask, and the model has no branch;
-    a camera inside of the subject. ImportError: "auto" without the extra `faces`.
+    a camera that does not see the subject, or stands in it. ImportError: "auto" without the extra `faces`.
     """
     photo_files, mask_files = files_of(image, "image"), files_of(mask, "mask")
     if not photo_files and not mask_files:
@@ -175,7 +175,7 @@ def _known(model: Model, camera: str, names: Sequence[str], crops: Sequence[Crop
         each = [camera_files.read_cameras(camera, names=[n], crop=c) for n, c in zip(names, crops, strict=True)]
         found = type(each[0])(*(jnp.concatenate(parts) for parts in zip(*map(_matrices, each), strict=True)))
     try:
-        camera_files.require_outside(found, options.box_warp)
+        camera_files.require_sight(found, options.box_warp)
         return orbiting.of_camera(found, pivot=options.avg_camera_pivot).spread()
     except ValueError as error:
         raise ValueError(f"{camera}: {error}") from error

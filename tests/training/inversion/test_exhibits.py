@@ -89,3 +89,6 @@ def test_the_door_looks_at_a_folder(tiny_semantic_model, tiny_checkpoint, scene,
     view.main(str(tmp_path / "scene"), str(tmp_path / "out"), views=4, yaw=180.0)  # what was there is replaced
     poses = json.loads((tmp_path / "out" / "views" / "cameras.json").read_text())
     assert [pose["yaw"] for pose in poses.values()] == [-180.0, -90.0, 0.0, 90.0]
+    (tmp_path / "views").mkdir()
+    with pytest.raises(ValueError, match="is what invert or edit wrote"):
+        view.main(str(tmp_path / "scene"), str(tmp_path))

@@ -46,9 +46,9 @@ def test_the_door_writes_medians(tiny_checkpoint, shrunk, tmp_path, monkeypatch)
 
 
 def test_counts_are_of_kinds_that_there_are():
-    assert protocol.parse("own=3, mask=0") == {"own": 3, "mask": 0}
-    for text in ("yours=3", "own", "own=many"):
-        with pytest.raises(ValueError, match="expected counts of some of own, true, video, mask"):
+    assert protocol.parse("own=3, mask=1") == {"own": 3, "mask": 1}
+    for text in ("yours=3", "own", "own=many", "own=0"):
+        with pytest.raises(ValueError, match="expected counts, from 1, of some of own, true, video, mask"):
             protocol.parse(text)
 
 
