@@ -39,7 +39,8 @@ def save(path: str | os.PathLike, model: Model, *, dtype: str = "float32", repla
 
     Args:
       path: the folder; must not exist unless `replace`.
-      dtype: of the arrays on disk. They are float32 in memory; "float16" halves the file and rounds them.
+      dtype: of the arrays on disk. They are float32 in memory; "float16" halves the file and rounds them. Integers stay
+        what they are (a body's template has some).
 
     Raises ValueError: an array is not finite in that type, the model is one that `load` would refuse, or there is a
     folder with content already.
@@ -47,7 +48,7 @@ def save(path: str | os.PathLike, model: Model, *, dtype: str = "float32", repla
     trees = {"generator": model.generator.variables}
     if model.semantic is not None:
         trees["semantic"] = model.semantic.params
-    trees = {name: jax.tree.map(lambda x: np.asarray(x).astype(dtype), tree) for name, tree in trees.items()}
+    trees = {name: jax.tree.map(lambda x: _stored(x, dtype), tree) for name, tree in trees.items()}
     for name, tree in trees.items():
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)):
             raise ValueError(f"The {name} arrays are not all finite as {dtype}; save them as float32, or train anew.")
@@ -82,6 +83,11 @@ def load(path: str | os.PathLike) -> Model:
         params = _arrays(folder, "semantic", model.semantic.params, description)
         model = dataclasses.replace(model, semantic=dataclasses.replace(model.semantic, params=params))
     return model
+
+
+def _stored(x: Any, dtype: str) -> np.ndarray:
+    array = np.asarray(x)
+    return array if array.dtype.kind in "iu" else array.astype(dtype)
 
 
 def config_fingerprint(description: dict[str, Any]) -> str:
@@ -163,9 +169,14 @@ def _built(make: Callable[[], Any], source: str) -> Any:
 
 
 def _arrays(folder: pathlib.Path, name: str, template: Any, description: dict[str, Any]) -> Any:
-    """Restores one tree as float32 and checks it against its fingerprint."""
+    """Restores one tree as float32, integers as they are, and checks it against its fingerprint."""
     device = jax.sharding.SingleDeviceSharding(default_device())
-    template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32, sharding=device), template)
+
+    def of(x: Any) -> jax.ShapeDtypeStruct:
+        integer = jnp.issubdtype(x.dtype, jnp.integer)
+        return jax.ShapeDtypeStruct(x.shape, x.dtype if integer else jnp.float32, sharding=device)
+
+    template = jax.tree.map(of, template)
     try:
         needed = 4 * sum(leaf.size for leaf in jax.tree.leaves(template))
         there = sum(file.stat().st_size for file in (folder / name).rglob("*") if file.is_file())

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
+from dnerf_jax.models import articulated
+from dnerf_jax.models.articulated import ArticulationConfig
 from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
@@ -77,6 +79,7 @@ class GeneratorConfig:
       plane_axes: the planes' frames (see `triplane`).
       c_scale, c_gen_conditioning_zero: how the conditioning camera is scaled, or that it is replaced by zeros.
       dtype: of the convolutions; everything else is float32.
+      articulation: how its body moves, where its planes are those of a canonical pose, or None.
     """
 
     z_dim: Count = 512
@@ -98,6 +101,7 @@ class GeneratorConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     superresolution: SuperresolutionConfig = SuperresolutionConfig()
     rendering: RenderingConfig = RenderingConfig()
+    articulation: ArticulationConfig | None = None
 
     def __post_init__(self) -> None:
         size = self.plane_resolution
@@ -117,7 +121,10 @@ class GeneratorConfig:
 
 @struct.dataclass
 class Generator:
-    """A generator: its configuration, static under `jit`, and its variables {"params", "buffers"}."""
+    """A generator: its configuration, static under `jit`, and its variables {"params", "buffers"}.
+
+    An articulated one has {"template"} besides, see `articulated.abstract_template`.
+    """
 
     config: GeneratorConfig = struct.field(pytree_node=False)
     variables: Mapping[str, Any]
@@ -160,7 +167,10 @@ def init(config: GeneratorConfig, key: jax.Array) -> Generator:
     """A generator with random variables."""
     c = jnp.zeros((1, config.c_dim), jnp.float32) if config.c_dim else None
     variables = Networks(config).init(key, jnp.zeros((1, config.z_dim), jnp.float32), c)
-    return Generator(config, {"params": variables["params"], "buffers": variables["buffers"]})
+    made = {"params": variables["params"], "buffers": variables["buffers"]}
+    if config.articulation is not None:
+        made["template"] = articulated.abstract_template(config.articulation)
+    return Generator(config, made)
 
 
 def abstract(config: GeneratorConfig) -> Generator:
@@ -240,7 +250,10 @@ def to_planes(config: GeneratorConfig, outputs: stylegan2.BlockOutputs) -> jax.A
 
 
 def decode(generator: Generator, planes: jax.Array, points: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Raw density (..., N) and colour features (..., N, F) at world points (..., N, 3) of planes (..., P, H, W, C)."""
+    """Raw density (..., N) and colour features (..., N, F) at points (..., N, 3) of planes (..., P, H, W, C).
+
+    Points are of the world, or of the canonical one where the generator is articulated.
+    """
     config = generator.config
     features = triplane.sample(planes, points, plane_axes=config.plane_axes, box_warp=config.rendering.box_warp)
     features = features / planes.shape[-4]

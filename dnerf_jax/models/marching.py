@@ -6,10 +6,14 @@ were decoded: first the stratified ones, sorted along the ray, then those that i
 ones.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from dnerf_jax.models import articulated
+from dnerf_jax.models.articulated import Body
 from dnerf_jax.models.generator import Generator, GeneratorConfig, RenderingConfig, decode
 from dnerf_jax.ops import keys, volume
 from dnerf_jax.ops.cameras import Rays
@@ -19,8 +23,9 @@ from dnerf_jax.ops.cameras import Rays
 class Samples:
     """What one pass along rays (...) leaves for every modality to composite; all in the order of decoding.
 
-    points: (..., S, 3) world positions. depths: (..., S) distances along the rays. weights: (..., S) of the samples,
-    which sum to the opacity. features: the decoded colour features, parts (..., S', F) that follow each other.
+    points: (..., S, 3) where features were looked up: in the world, of a body in the canonical one. depths: (..., S)
+    distances along the rays. weights: (..., S) of the samples, which sum to the opacity. features: the decoded colour
+    features, parts (..., S', F) that follow each other.
     order: (..., S) the permutation that sorts the samples along the ray.
     distance: (...) expected, in world units, and opacity: (...) in [0, 1].
     """
@@ -65,8 +70,10 @@ def draw_uniforms(
     )
 
 
-def ray_limits(options: RenderingConfig, rays: Rays) -> tuple[jax.Array, jax.Array]:
-    """Where along the rays (...) of one image sampling starts and ends, (...) each."""
+def ray_limits(options: RenderingConfig, rays: Rays, body: Body | None = None) -> tuple[jax.Array, jax.Array]:
+    """Where along the rays (...) of one image sampling starts and ends, (...) each; 0 twice beside a body."""
+    if body is not None:
+        return articulated.ray_limits(body, rays)[:2]
     return volume.ray_limits(rays, options.ray_start, options.ray_end, options.box_warp)
 
 
@@ -79,6 +86,7 @@ def march(
     uniforms: tuple[jax.Array, jax.Array] | None = None,
     limits: tuple[jax.Array, jax.Array] | None = None,
     further_depths: jax.Array | None = None,
+    body: Body | None = None,
 ) -> Samples:
     """Samples rays (...) through one scene: the density once, for every modality.
 
@@ -88,12 +96,14 @@ def march(
       uniforms: what `draw_uniforms` returns, to use instead.
       limits: what `ray_limits` returns, where the rays are a part of an image.
       further_depths: (..., S') distances at which to sample besides, in any order.
+      body: whose planes these are, where the generator is articulated.
     """
     options, shape = generator.config.rendering, rays.directions.shape[:-1]
     u_coarse, u_fine = uniforms if uniforms is not None else draw_uniforms(options, shape, key=key)
-    start, end = limits if limits is not None else ray_limits(options, rays)
+    start, end = limits = limits if limits is not None else ray_limits(options, rays, body)
     depths = volume.stratified_depths(start, end, u_coarse, disparity=options.disparity_space_sampling)
-    points, raw_density, coarse_features = _decode_along(generator, planes, rays, depths)
+    look = functools.partial(_decode_along, generator, planes, rays, limits, body)
+    points, raw_density, coarse_features = look(depths)
     features: tuple[jax.Array, ...] = (coarse_features,)
     order, ordered = jnp.broadcast_to(jnp.arange(depths.shape[-1], dtype=jnp.int32), depths.shape), depths
     further = [] if further_depths is None else [further_depths]
@@ -102,7 +112,7 @@ def march(
         further = [volume.importance_depths(depths, coarse_weights, u_fine), *further]
     if further:
         added = jnp.concatenate(further, axis=-1)
-        more_points, more_density, more_features = _decode_along(generator, planes, rays, added)
+        more_points, more_density, more_features = look(added)
         points, features = jnp.concatenate([points, more_points], axis=-2), (coarse_features, more_features)
         raw_density = jnp.concatenate([raw_density, more_density], axis=-1)
         ordered, order = volume.merge_sorted(depths, added)
@@ -127,10 +137,28 @@ def to_image(config: GeneratorConfig, composited: jax.Array, opacity: jax.Array)
     return composited * 2 - 1
 
 
+def background(config: GeneratorConfig) -> jax.Array:
+    """The rendered features (1, F) of a ray that meets nothing."""
+    return to_image(config, jnp.zeros((1, config.feature_channels), jnp.float32), jnp.zeros(1, jnp.float32))
+
+
 def _decode_along(
-    generator: Generator, planes: jax.Array, rays: Rays, depths: jax.Array
+    generator: Generator,
+    planes: jax.Array,
+    rays: Rays,
+    limits: tuple[jax.Array, jax.Array],
+    body: Body | None,
+    depths: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Points (..., S, 3), raw densities (..., S) and features (..., S, F) at depths (..., S) along rays (...)."""
     points = rays.origins[..., None, :] + depths[..., None] * rays.directions[..., None, :]
+    inside = None
+    if body is not None and generator.config.articulation is not None:
+        points, near = articulated.to_canonical(generator.config.articulation, body, points)
+        start, end = (limit[..., None] for limit in limits)
+        inside = near & (start < end) & (depths >= start) & (depths <= end)
     raw_density, features = decode(generator, planes, points.reshape(-1, 3))
-    return points, raw_density.reshape(depths.shape), features.reshape(depths.shape + features.shape[-1:])
+    raw_density = raw_density.reshape(depths.shape)
+    if inside is not None:
+        raw_density = jnp.where(inside, raw_density, raw_density - articulated.EMPTY)
+    return points, raw_density, features.reshape(depths.shape + features.shape[-1:])

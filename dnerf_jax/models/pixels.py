@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from dnerf_jax.models import generator, marching, occupancy, scenes, semantic, skipping
+from dnerf_jax.models import features as image_features
+from dnerf_jax.models import generator, marching, occupancy, scenes, semantic
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.scenes import Scene
 from dnerf_jax.ops import cameras
@@ -35,7 +36,7 @@ def sample(model: Model, scene: Scene, camera: Camera, index: jax.Array, *, reso
     size = config.neural_rendering_resolution if resolution is None else resolution
     uv = (jnp.stack([index % size, index // size], axis=-1) + 0.5) / size
     rays = cameras.rays_at(camera, uv)
-    samples = marching.march(model.generator, scene.planes, rays)
+    samples = marching.march(model.generator, scene.planes, rays, body=scene.body)
     of_semantic = None
     if model.semantic is not None and scene.semantic_planes is not None:
         selected = semantic.select_samples(model.semantic.config, samples)
@@ -50,11 +51,9 @@ def complete(
     config = model.generator.config
     size = config.neural_rendering_resolution
     frozen, still, stands = jax.lax.stop_gradient((model, scene, camera))
-    rays, planes = cameras.rays(stands, size), (still.planes, still.semantic_planes)
-    limits = marching.ray_limits(config.rendering, rays)
-    at_once = size * scenes.rows_that_fit(model, size)
-    bounds = occupancy.bounds(frozen.generator, still.planes)
-    features, of_labels, _ = skipping.render(frozen, planes, bounds, rays, limits, rays_at_once=at_once)
+    bounds = occupancy.bounds(frozen.generator, still.planes) if scene.body is None else None
+    rows = scenes.rows_that_fit(model, size)
+    features, of_labels, _ = image_features.render(frozen, size, rows, still, stands, None, bounds)
     scale = size * size / len(index)
 
     def joined(rest: jax.Array, own: jax.Array) -> jax.Array:

@@ -13,68 +13,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from numpy.typing import ArrayLike
 
-from dnerf_jax.models import generator, marching, occupancy, semantic, skipping, surfaces
+from dnerf_jax.models import articulated, features, generator, occupancy, semantic, surfaces
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.generator import Generator, GeneratorConfig
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.occupancy import Bounds
+from dnerf_jax.models.views import Scene, View
 from dnerf_jax.ops import broadcasting, cameras, checks, keys
 from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.cameras import Camera
 
 MEMORY = 2**27  # bytes for the rays that are rendered together, unless told: what CPUs are quickest with
-
-
-@struct.dataclass(repr=False)
-class Scene(Batched):
-    """A latent's tri-planes: ws (..., num_ws, w_dim), planes (..., 3, R, R, C), and the semantic branch's or None."""
-
-    ws: jax.Array
-    planes: jax.Array
-    semantic_planes: jax.Array | None
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """The leading dimensions: those of the latents."""
-        return self.ws.shape[:-2]
-
-
-@struct.dataclass(repr=False)
-class View(Batched):
-    """What one camera sees. Everything but what is called raw has the final image's resolution R.
-
-    A pixel is empty where less than half of its ray is stopped. In memory the distance to what is empty is infinite, in
-    files it is 0, and nowhere NaN; its point is the camera's centre, its normal is zero.
-
-    image: (..., R, R, 3) about [-1, 1]. image_raw: (..., r, r, 3), before super-resolution.
-    logits: (..., R, R, C), mask: (..., R, R) uint8 ids, confidence: (..., R, R) the probability in (0, 1] that the
-      branch gives to that id, and semantic_raw: (..., r, r, C), the raw semantic map; None without a semantic branch.
-    depth_z: (..., R, R) along the optical axis and distance: (..., R, R) along the ray, in world units.
-    opacity: (..., R, R) in [0, 1].
-    points: (..., R, R, 3) where rays are stopped, and normal: (..., R, R, 3) unit vectors out of the surface there,
-      both in the world frame.
-    camera: (...).
-    """
-
-    image: jax.Array
-    image_raw: jax.Array
-    logits: jax.Array | None
-    mask: jax.Array | None
-    confidence: jax.Array | None
-    semantic_raw: jax.Array | None
-    depth_z: jax.Array
-    distance: jax.Array
-    opacity: jax.Array
-    points: jax.Array
-    normal: jax.Array
-    camera: Camera
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """The leading dimensions: those of scene and camera together."""
-        return self.opacity.shape[:-2]
 
 
 def synthesize(
@@ -87,6 +38,7 @@ def synthesize(
     truncation_cutoff: int | None = None,
     noise_mode: str = "const",
     key: jax.Array | None = None,
+    pose: Pose | None = None,
 ) -> Scene:
     """The scene of latents z (..., z_dim), or of ws (..., num_ws, w_dim) as they are.
 
@@ -94,8 +46,10 @@ def synthesize(
       c: (..., 25) camera for the mapping, where the generator has one. Default: frontal, as in EG3D's scripts.
       truncation_psi, truncation_cutoff: see `generator.map_latents`; the latter is static under `jit`.
       noise_mode: "const" (reproducible), "none", or "random" with a key of the batch's shape; static under `jit`.
+      pose: (...) of an articulated generator's body; None is its canonical pose. See `repose`.
 
-    Raises ValueError: latents or c have another size, keys another shape, or there is no latent at all.
+    Raises ValueError: latents or c have another size, keys another shape, or there is no latent at all; a pose is given
+    to a generator that has none, or is not one of its template.
     """
     config = model.generator.config
     if (z is None) == (ws is None):
@@ -107,9 +61,36 @@ def synthesize(
     outputs = generator.synthesize_blocks(model.generator, ws, noise_mode=noise_mode, key=key)
     semantic_planes = None
     if model.semantic is not None:
-        features = semantic.select_features(model.semantic.config, outputs)
-        semantic_planes = semantic.synthesize_planes(model.semantic, config, features)
-    return Scene(ws, generator.to_planes(config, outputs), semantic_planes)
+        selected = semantic.select_features(model.semantic.config, outputs)
+        semantic_planes = semantic.synthesize_planes(model.semantic, config, selected)
+    scene = Scene(ws, generator.to_planes(config, outputs), semantic_planes)
+    return scene if config.articulation is None and pose is None else repose(model, scene, pose)
+
+
+def repose(model: Model, scene: Scene, pose: Pose | None = None) -> Scene:
+    """The scene (...) in another pose (...), None for the canonical one; its planes, which no pose changes, stay.
+
+    One scene and several poses, or the other way round, are several scenes.
+
+    Raises ValueError: the generator has no body; the pose is not one of its template, or does not broadcast.
+    """
+    config = model.generator.config.articulation
+    if config is None:
+        raise ValueError("a pose was given, and this generator has no body that could take it: leave it out")
+    template = model.generator.variables["template"]
+    pose = articulated.check(config, articulated.still(config, template) if pose is None else pose)
+    try:
+        batch = jnp.broadcast_shapes(scene.batch_shape, pose.batch_shape)
+    except ValueError:
+        raise ValueError(f"scenes {scene.batch_shape} and poses {pose.batch_shape} do not broadcast") from None
+    body = articulated.body(config, template, pose)
+    plain = scene.replace(body=None)  # type: ignore[attr-defined]
+
+    def spread(tree: Batched) -> Any:
+        dims = len(tree.batch_shape)
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, batch + x.shape[dims:]), tree)
+
+    return spread(plain).replace(body=spread(body))
 
 
 def to_ws(made: Generator, z: jax.Array, c: jax.Array | None = None, **truncation: Any) -> jax.Array:
@@ -157,7 +138,8 @@ def render(
       rows_at_once: how many rows of rays of every view are rendered together, a divisor of the resolution; None is as
         many as `rows_that_fit` MEMORY. The result does not depend on it. Static under `jit`.
       skip_empty: leaves out what is empty or hidden, as making data does: nearly the same views, without gradients, one
-        after the other (see `skipping`). Static under `jit`.
+        after the other (see `skipping`). Of a body rays beside it are always left out, and nothing else. Static under
+        `jit`.
       bounds: what `bounds` found of the scene, for `skip_empty`; None has it found for this call.
 
     Under an outer `vmap` the rows of all views of the batch are rendered together: choose fewer then.
@@ -176,7 +158,7 @@ def render(
     config = model.generator.config
     resolution = checks.count("resolution", config.neural_rendering_resolution if resolution is None else resolution)
     key = keys.of_batch(key, batch, entry="view")
-    if not skip_empty or (model.semantic is not None and not model.semantic.config.density_prior):
+    if not skip_empty or scene.body or (model.semantic is not None and not model.semantic.config.density_prior):
         bounds = None  # a branch's own density may lie anywhere
     elif bounds is None:
         bounds = occupancy.bounds(model.generator, scene.planes)
@@ -193,11 +175,11 @@ def render(
     if resolution % checks.count("rows_at_once", rows):
         raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
     of_depths, of_noise = broadcasting.split_each(key)
-    one = functools.partial(_render_one, model, resolution, rows)
+    one = functools.partial(features.render, model, resolution, rows)
     rendered = broadcasting.over_batch(one, batch, shapes, scene, camera, of_depths, bounds)
-    features, semantic_features, surface = rendered
+    image_features, semantic_features, surface = rendered
     ws = jnp.broadcast_to(scene.ws, batch + scene.ws.shape[-2:])
-    image = generator.super_resolve(model.generator, features, ws, key=of_noise)
+    image = generator.super_resolve(model.generator, image_features, ws, key=of_noise)
     raw = logits = mask = confidence = None
     if model.semantic is not None and semantic_features is not None:
         raw, logits = semantic.super_resolve(model.semantic, config, semantic_features)
@@ -211,7 +193,7 @@ def render(
     finite = jnp.where(solid, surface.distance, 0.0)
     return View(
         image=image,
-        image_raw=features[..., :3],
+        image_raw=image_features[..., :3],
         logits=logits,
         mask=mask,
         confidence=confidence,
@@ -239,6 +221,11 @@ def check(model: Model, scene: Scene) -> None:
         raise ValueError(
             "the model has a semantic branch, the scene no planes for it: it was made by a model without one. Make it "
             "anew, synthesize(model, ws=scene.ws)"
+        )
+    if (model.generator.config.articulation is None) != (scene.body is None):
+        raise ValueError(
+            "the model has a body, the scene none, or the other way round: it was made by another model. Make it anew, "
+            "synthesize(model, ws=scene.ws)"
         )
 
 
@@ -278,41 +265,3 @@ def rows_that_fit(model: Model, resolution: int, *, views: int = 1, memory: floa
     row = 4 * floats * samples * resolution * views
     divisors = [rows for rows in range(1, resolution + 1) if resolution % rows == 0]
     return max([rows for rows in divisors if rows * row <= memory], default=1)
-
-
-def _render_one(
-    model: Model,
-    resolution: int,
-    rows: int,
-    scene: Scene,
-    camera: Camera,
-    key: jax.Array | None,
-    bounds: Bounds | None,
-) -> tuple[jax.Array, jax.Array | None, surfaces.Surface]:
-    """Feature image, semantic features or None, and surface of one scene from one camera."""
-    options = model.generator.config.rendering
-    rays = cameras.rays(camera, resolution)
-    if bounds is not None:
-        planes, limits = (scene.planes, scene.semantic_planes), marching.ray_limits(options, rays)
-        return skipping.render(model, planes, bounds, rays, limits, rays_at_once=rows * resolution, key=key)
-    uniforms = marching.draw_uniforms(options, (resolution, resolution), key=key)
-    every = rays, uniforms, marching.ray_limits(options, rays)
-    if rows == resolution:
-        return _render_rows(model, scene, every)
-    parts = broadcasting.with_batch(every, 1, (resolution // rows, rows))
-    # What a part needed on the way is computed again for its gradient.
-    found = jax.lax.map(jax.checkpoint(functools.partial(_render_rows, model, scene)), parts)
-    return broadcasting.with_batch(found, 2, (resolution,))
-
-
-def _render_rows(model: Model, scene: Scene, rows: Any) -> tuple[jax.Array, jax.Array | None, surfaces.Surface]:
-    """As `_render_one`, for rows of rays, with their uniforms and their limits."""
-    config, (rays, uniforms, limits) = model.generator.config, rows
-    samples = marching.march(model.generator, scene.planes, rays, uniforms=uniforms, limits=limits)
-    semantic_features = None
-    if model.semantic is not None and scene.semantic_planes is not None:
-        selected = semantic.select_samples(model.semantic.config, samples)
-        semantic_features = semantic.render(model.semantic, config, scene.semantic_planes, selected)
-    normal = surfaces.normals(model.generator, scene.planes, samples)
-    surface = surfaces.Surface(samples.distance, samples.opacity, normal)
-    return marching.feature_image(config, samples), semantic_features, surface

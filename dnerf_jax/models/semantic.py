@@ -139,6 +139,12 @@ def render(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array,
     return nn.apply(composite, network(branch.config, generator_config))({"params": branch.params})
 
 
+def background(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array) -> jax.Array:
+    """Semantic features (1, F) of a ray that meets nothing."""
+    alone = Selected(jnp.zeros((1, 1, 3), jnp.float32), jnp.zeros((1, 1), jnp.float32))
+    return render(branch, generator_config, planes, alone)
+
+
 def classify(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array, points: jax.Array) -> jax.Array:
     """Raw scores (N, C) of points (N, 3) of one scene's planes: as of rays that are stopped there and nowhere else."""
     opaque = Selected(points[:, None], jnp.ones((len(points), 1), jnp.float32))

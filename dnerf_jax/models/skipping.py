@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from dnerf_jax.models import occupancy, semantic
 from dnerf_jax.models.generator import Generator
-from dnerf_jax.models.marching import Samples, draw_uniforms, to_image
+from dnerf_jax.models.marching import Samples, background, draw_uniforms, to_image
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.occupancy import Bounds
 from dnerf_jax.models.surfaces import Surface, normals
@@ -104,12 +104,10 @@ def render(
     made = jax.tree.map(lambda x: jnp.zeros((count, *x.shape[1:]), x.dtype), shapes)
     made, _ = jax.lax.fori_loop(0, -(-rank[-1] // rays_at_once), chunk, (made, buffer))
     features, semantic_features, surface = jax.tree.map(lambda x: x[jnp.maximum(rank - 1, 0)], made)
-    nothing = jnp.zeros((1, config.feature_channels), jnp.float32)
-    features = jnp.where(hit[:, None], features, to_image(config, nothing, jnp.zeros(1, jnp.float32)))
+    features = jnp.where(hit[:, None], features, background(config))
     if model.semantic is not None and planes[1] is not None:
-        alone = semantic.Selected(jnp.zeros((1, 1, 3), jnp.float32), jnp.zeros((1, 1), jnp.float32))
-        background = semantic.render(model.semantic, config, planes[1], alone)
-        semantic_features = jnp.where(hit[:, None], semantic_features, background)
+        of_nothing = semantic.background(model.semantic, config, planes[1])
+        semantic_features = jnp.where(hit[:, None], semantic_features, of_nothing)
     surface = surface.replace(opacity=jnp.where(hit, surface.opacity, 0.0))
     return jax.tree.map(lambda x: x.reshape((*shape, *x.shape[1:])), (features, semantic_features, surface))
 

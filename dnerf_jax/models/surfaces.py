@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from dnerf_jax.models import articulated
+from dnerf_jax.models.articulated import Body
 from dnerf_jax.models.generator import Generator, decode
 from dnerf_jax.models.marching import Samples
+from dnerf_jax.ops.cameras import Rays
 from dnerf_jax.ops.resizing import resize
 
 
@@ -22,16 +25,32 @@ class Surface:
     normal: jax.Array
 
 
-def normals(generator: Generator, planes: jax.Array, samples: Samples) -> jax.Array:
+def normals(
+    generator: Generator, planes: jax.Array, samples: Samples, rays: Rays | None = None, body: Body | None = None
+) -> jax.Array:
     """Normals (..., 3) of rays (...) from their samples through planes (P, H, W, C) of one scene, about unit length.
 
     Density falls where one leaves a body, so against its gradient at a ray's heaviest sample is outwards. On twelve
     held-out heads at 256 pixels these are 10.2 degrees (median) from the world's faces, differences of the depth 9.5;
     within two pixels of a jump in depth 13.1 (mean 25) against 16.3 (mean 41). More samples changed nothing.
+
+    rays, body: of an articulated generator, whose density is a function of the posed world by way of the canonical one.
     """
-    heaviest = jnp.argmax(samples.weights, axis=-1)[..., None, None]
-    points = jnp.take_along_axis(samples.points, heaviest, axis=-2)
-    inwards = jax.grad(lambda points: jnp.sum(decode(generator, planes, points)[0]))(points.reshape(-1, 3))
+    heaviest = jnp.argmax(samples.weights, axis=-1)[..., None]
+    config = generator.config.articulation
+    if body is None or rays is None or config is None:
+        points = jnp.take_along_axis(samples.points, heaviest[..., None], axis=-2)
+
+        def density(points: jax.Array) -> jax.Array:
+            return jnp.sum(decode(generator, planes, points)[0])
+
+    else:
+        points = rays.origins + jnp.take_along_axis(samples.depths, heaviest, axis=-1) * rays.directions
+
+        def density(points: jax.Array) -> jax.Array:
+            return jnp.sum(decode(generator, planes, articulated.to_canonical(config, body, points)[0])[0])
+
+    inwards = jax.grad(density)(points.reshape(-1, 3))
     return -_unit(inwards).reshape((*samples.opacity.shape, 3))
 
 

@@ -1,0 +1,256 @@
+"""Bodies in poses: the released code's recording, poses that are none, and that nothing else knows of any of it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from converters import golden
+from dnerf_jax.io import checkpoints
+from dnerf_jax.models import articulated, marching, pixels, scenes
+from dnerf_jax.models.articulated import ArticulationConfig, Body, Pose
+from dnerf_jax.models.generator import Generator, GeneratorConfig, RenderingConfig
+from dnerf_jax.ops import articulation, cameras
+from dnerf_jax.ops.cameras import Camera
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "gnarf_render"
+BONES = ArticulationConfig(("root", "upper"), (-1, 0), 8, 12, hull=0.1, shell=0.3)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """The recording's case and arrays, the generator whose decoder is redrawn by name, and planes (2, P, H, W, C)."""
+    case = json.loads(GOLDEN.with_suffix(".json").read_text())
+    arrays = {name: np.asarray(x) for name, x in np.load(GOLDEN.with_suffix(".npz")).items()}
+    arrays["faces"] = arrays["faces"].astype(np.int32)
+    drawn = {name: golden.redraw(name, tuple(shape)) for name, shape in case["parameters"].items()}
+    drawn["decoder.net.2.weight"][0] *= 40
+    decoder = {
+        f"fc{i}": {"weight": drawn[f"decoder.net.{2 * i}.weight"].T, "bias": drawn[f"decoder.net.{2 * i}.bias"]}
+        for i in range(2)
+    }
+    neighbours = articulation.incident(arrays["faces"], arrays["posed_vertices"].shape[1])
+    options, template = case["rendering_kwargs"], arrays["posed_vertices"].shape[1]
+    rendering = RenderingConfig(
+        depth_resolution=options["depth_resolution"],
+        depth_resolution_importance=options["depth_resolution_importance"],
+        ray_start=options["ray_start"],
+        ray_end=options["ray_end"],
+        box_warp=options["box_warp"],
+        white_back=options["white_back"],
+    )
+    moves = ArticulationConfig(
+        ("root",), (-1,), template, len(arrays["faces"]), num_neighbours=neighbours.shape[1], rule="vertex", shell=0.0
+    )
+    config = GeneratorConfig(
+        neural_rendering_resolution=case["resolution"], rendering=rendering, articulation=moves, plane_resolution=64
+    )
+    generator = Generator(config, {"params": {"decoder": decoder}, "buffers": {}})
+    planes = jnp.moveaxis(jnp.asarray(8 * drawn["planes"]), 2, -1)
+    size, batch = case["resolution"], len(arrays["posed_vertices"])
+    uniforms = np.random.Generator(np.random.PCG64(case["uniforms_seed"]))
+    coarse = uniforms.random((batch, size * size, options["depth_resolution"], 1), np.float32)
+    fine = uniforms.random((batch * size * size, options["depth_resolution_importance"]), np.float32)
+    drawn_uniforms = tuple(u.reshape(batch, size, size, -1) for u in (coarse, fine))
+    return case, arrays, generator, planes, drawn_uniforms, neighbours
+
+
+@pytest.mark.parametrize("i", [0, 1])
+def test_rendering_is_that_of_the_recording(recorded, i):
+    case, arrays, generator, planes, uniforms, neighbours = recorded
+    size = case["resolution"]
+    posed, hull = (jnp.asarray(arrays[name][i]) for name in ("posed_vertices", "clip_vertices"))
+    turned, there = jnp.zeros((len(posed), 3, 3)), jnp.asarray(arrays["canonical_vertices"])
+    body = Body(posed, there, turned, hull, jnp.asarray(arrays["faces"]), jnp.asarray(neighbours))
+    rays = cameras.rays(Camera(*(jnp.asarray(arrays[name][i]) for name in ("cam2world", "intrinsics"))), size)
+    hit = arrays["hit"][i].reshape(size, size)
+    limits = tuple(jnp.where(hit, arrays[name][i].reshape(size, size), 0.0) for name in ("near", "far"))
+    drawn = tuple(u[i] for u in uniforms)
+    samples = jax.jit(marching.march)(generator, planes[i], rays, uniforms=drawn, limits=limits, body=body)
+    features = np.moveaxis(np.asarray(marching.feature_image(generator.config, samples)), -1, 0)
+    assert np.abs(features - arrays["features"][i]).max() < 1e-3
+    np.testing.assert_allclose(samples.opacity, arrays["weight_sum"][i, 0], atol=1e-3)
+    solid = arrays["weight_sum"][i, 0] > 0.5
+    off = np.abs(np.asarray(samples.distance) - arrays["marched_distance"][i, 0])[solid]
+    assert solid.any() and off.max() < 1e-4
+    rows, chosen = arrays["rays"][i], arrays["valid_coarse"][i]
+    points = np.asarray(samples.points).reshape(size * size, -1, 3)[rows, : chosen.shape[1]]
+    assert np.abs(points - arrays["canonical_coarse"][i])[chosen].max() < 2e-5
+    # Where the recording's rays enter and leave: the outermost of 8 x 8 rays through a pixel, of one focal length.
+    intrinsics = arrays["intrinsics"][i].copy()
+    intrinsics[0, 0] = intrinsics[1, 1]
+    finer = Camera(jnp.asarray(arrays["cam2world"][i]), jnp.asarray(intrinsics))
+    near, far, met = articulated.ray_limits(body, cameras.rays(finer, 8 * size))
+    z, own = (np.asarray(cameras.z_per_distance(camera, n)) for camera, n in ((finer, 8 * size), (finer, size)))
+    blocks = (size, 8, size, 8)
+    first = np.where(met, np.asarray(near) * z, np.inf).reshape(blocks).min(axis=(1, 3)) / own
+    last = np.where(met, np.asarray(far) * z, -np.inf).reshape(blocks).max(axis=(1, 3)) / own
+    np.testing.assert_array_equal(np.isfinite(first), hit)
+    np.testing.assert_allclose(first[hit], arrays["near"][i].reshape(size, size)[hit], atol=1e-3)
+    np.testing.assert_allclose(last[hit], arrays["far"][i].reshape(size, size)[hit], atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_semantic_model):
+    """The tiny generator in a box of two bones: the upper half turns about the middle."""
+    corners = np.float32(
+        np.stack(np.meshgrid([-0.2, 0.2], [-0.4, 0.4], [-0.15, 0.15], indexing="ij"), -1).reshape(8, 3)
+    )
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.int32([f for a, b, c, d in quads for f in ((a, b, c), (a, c, d))])
+    upper = np.float32(corners[:, 1] > 0)
+    template = {
+        "vertices": jnp.asarray(corners),
+        "faces": jnp.asarray(faces),
+        "joints": jnp.zeros((2, 3)),
+        "weights": jnp.asarray(np.stack([1 - upper, upper], -1)),
+        "canonical": jnp.broadcast_to(jnp.eye(3), (2, 3, 3)),
+    }
+    made = tiny_semantic_model.generator
+    config = dataclasses.replace(made.config, articulation=BONES)
+    return tiny_semantic_model.replace(generator=Generator(config, {**made.variables, "template": template}))
+
+
+def turn(angle, axis=1):
+    c, s = np.cos(angle), np.sin(angle)
+    i, j = [(1, 2), (2, 0), (0, 1)][axis]
+    made = np.eye(3, dtype=np.float32)
+    made[i, i] = made[j, j] = c
+    made[i, j], made[j, i] = -s, s
+    return jnp.asarray(made)
+
+
+def pose(*rotations, translation=(0.0, 0.0, 0.0), scale=1.0):
+    rotations = rotations or (jnp.eye(3), jnp.eye(3))
+    return Pose(jnp.stack(rotations), jnp.float32(translation), jnp.float32(scale), jnp.zeros(0))
+
+
+@pytest.fixture(scope="module")
+def render():
+    return jax.jit(scenes.render, static_argnames=("rows_at_once",))
+
+
+@pytest.fixture(scope="module")
+def scene(model):
+    z = jax.random.normal(jax.random.key(3), (8,), jnp.float32)
+    return jax.jit(scenes.synthesize)(model, z)
+
+
+def test_a_body_is_seen_within_its_shell_and_nowhere_else(model, scene, render):
+    view = render(model, scene, scenes.default_camera(model, 0.2, 0.1))
+    solid = np.isfinite(np.asarray(view.distance))
+    assert 0.05 < solid.mean() < 0.95
+    points = np.asarray(view.points)[solid]
+    assert (np.abs(points) < np.array([0.5, 0.7, 0.45])).all()
+    assert np.asarray(view.mask)[~solid].size and np.isfinite(np.asarray(view.logits)).all()
+    np.testing.assert_allclose(np.linalg.norm(np.asarray(view.normal)[solid], axis=-1), 1, atol=1e-3)
+
+
+def test_a_body_that_turns_is_a_camera_that_turns_back(model, scene, render):
+    """A rigid motion of the whole body, seen by a camera that moves with it: the same view, in the moved world."""
+    camera = scenes.default_camera(model, 0.1, 0.0)
+    moved = pose(turn(0.7), jnp.eye(3), translation=(0.05, -0.1, 0.2))
+    rigid = jnp.eye(4).at[:3, :3].set(turn(0.7)).at[:3, 3].set(moved.translation)
+    follows = Camera(rigid @ camera.cam2world, camera.intrinsics)
+    before = render(model, scene, camera)
+    after = render(model, scenes.repose(model, scene, moved), follows)
+    for name in ("image", "logits", "opacity"):
+        np.testing.assert_allclose(getattr(after, name), getattr(before, name), atol=0.02)
+    solid = np.isfinite(np.asarray(before.distance)) & np.isfinite(np.asarray(after.distance))
+    expected = np.asarray(before.points)[solid] @ np.asarray(turn(0.7)).T + np.asarray(moved.translation)
+    np.testing.assert_allclose(np.asarray(after.points)[solid], expected, atol=0.01)
+    turned = np.asarray(before.normal)[solid] @ np.asarray(turn(0.7)).T
+    assert np.median(np.abs(np.asarray(after.normal)[solid] - turned)) < 0.01
+
+
+def test_parts_and_batches_of_a_view_are_the_view(model, scene, render):
+    camera = scenes.default_camera(model, 0.2, 0.1)
+    poses = jax.tree.map(lambda *x: jnp.stack(x), pose(), pose(jnp.eye(3), turn(0.5)))
+    both = scenes.repose(model, scene, poses)
+    assert both.batch_shape == (2,)
+    views = render(model, both, camera)
+    assert np.abs(np.asarray(views.image[0] - views.image[1])).max() > 0.05
+    for i in range(2):
+        alone = render(model, both[i], camera, rows_at_once=2)
+        np.testing.assert_allclose(views.image[i], alone.image, atol=1e-4)
+        np.testing.assert_allclose(views.opacity[i], alone.opacity, atol=1e-4)
+
+
+def test_single_rays_and_whole_views_agree(model, scene, render):
+    camera, index = scenes.default_camera(model, 0.2, 0.1), jnp.arange(64)
+    chosen = jax.jit(pixels.sample)(model, scene, camera, index)
+    view = render(model, scene, camera)
+    np.testing.assert_allclose(chosen.features[:, :3].reshape(8, 8, 3), view.image_raw, atol=1e-4)
+    image, logits = jax.jit(pixels.complete)(model, scene, camera, chosen, index)
+    np.testing.assert_allclose(image, view.image, atol=1e-3)
+    np.testing.assert_allclose(logits, view.logits, atol=1e-3)
+
+
+def test_gradients_reach_the_pose(model, scene):
+    camera = scenes.default_camera(model, 0.2, 0.1)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(at):
+        bent = Pose(jnp.stack([jnp.eye(3), _exp(at[:3])]), at[3:], jnp.ones(()), jnp.zeros(0))
+        chosen = pixels.sample(model, scenes.repose(model, scene, bent), camera, jnp.arange(20, 44))
+        return jnp.mean(jnp.square(chosen.features[:, :3]))
+
+    at = jnp.float32([0.02, 0.1, -0.03, 0.01, 0.0, 0.02])
+    middle, grad = loss(at)
+    assert np.isfinite(np.asarray(grad)).all() and np.abs(np.asarray(grad)).max() > 1e-4
+    way = grad / jnp.linalg.norm(grad)
+    assert loss(at - 0.01 * way)[0] < middle < loss(at + 0.01 * way)[0]
+
+
+def _exp(vector):
+    x, y, z = vector
+    return jax.scipy.linalg.expm(jnp.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
+
+
+def test_a_body_is_saved_with_its_model(model, tmp_path):
+    for dtype in ("float32", "float16"):
+        checkpoints.save(tmp_path / dtype, model, dtype=dtype)
+        loaded = checkpoints.load(tmp_path / dtype)
+        assert loaded.generator.config == model.generator.config
+        before, after = (one.generator.variables["template"] for one in (model, loaded))
+        assert set(before) == set(after) and after["faces"].dtype == jnp.int32
+        np.testing.assert_array_equal(before["faces"], after["faces"])
+        np.testing.assert_allclose(before["vertices"], after["vertices"], atol=1e-3)
+
+
+def test_poses_that_are_none_are_refused(model, tiny_semantic_model, scene):
+    for wrong, words in (
+        (pose(jnp.eye(3)), r"rotations of shape \(1, 3, 3\), expected \(..., 2, 3, 3\) of the bones root, upper"),
+        (pose(jnp.eye(3), 2 * jnp.eye(3)), "rotations of upper are none"),
+        (pose(jnp.eye(3), jnp.diag(jnp.float32([1, 1, -1]))), "rotations of upper are none"),
+        (pose(jnp.eye(3), jnp.full((3, 3), jnp.nan)), "rotations .* not finite"),
+        (pose(translation=(0.0, jnp.nan, 0.0)), "translation .* not finite"),
+        (pose(scale=0.0), "scale is 0.0, expected 0.01 to 100"),
+        (pose().replace(shape=jnp.zeros(2)), r"shape of shape \(2,\), expected \(0,\)"),
+        (np.eye(3), "a ndarray was given for the pose"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            scenes.repose(model, scene, wrong)
+    with pytest.raises(ValueError, match="no body"):
+        scenes.synthesize(tiny_semantic_model, jnp.zeros(8), pose=pose())
+    with pytest.raises(ValueError, match="the model has a body, the scene none"):
+        scenes.render(model, scene.replace(body=None), scenes.default_camera(model))
+    with pytest.raises(ValueError, match="do not broadcast"):
+        poses = jax.tree.map(lambda x: jnp.stack([x] * 3), pose())
+        scenes.repose(model, jax.tree.map(lambda x: jnp.stack([x] * 2), scene), poses)
+
+
+def test_templates_that_are_none_are_refused():
+    for change, words in (
+        ({"parents": (-1,)}, "2 bones and 1 parents"),
+        ({"parents": (-1, 1)}, "not so are upper"),
+        ({"bones": ("root", "root")}, "name of its own"),
+        ({"rule": "vertex"}, "num_neighbours is 0 with the rule 'vertex'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            dataclasses.replace(BONES, **change)
