@@ -1,7 +1,7 @@
 """Finds the scene of a photo or a mask: latent and pose, and what they leave is tuned.
 
 Command: python -m dnerf_jax.invert --config invert --checkpoint heads --image photo.png --out out/inversion
-Hardware: two CPU cores; a minute and a half, of which z takes 50 seconds. Views of the generator itself are found by z
+Hardware: two CPU cores; two minutes, of which z takes 50 seconds. Views of the generator itself are found by z
 alone (--config.stages="('z',)"), to 40 dB; `tune` after the others fits a photo closer.
 """
 
@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
             class_balance=0.2,
             z=rays | dict(steps=40, learning_rate=5e-2, camera_learning_rate=1e-2, newton=10),
             w=rays | dict(steps=60, learning_rate=2e-2, camera_learning_rate=2e-3),
-            wplus=rays | dict(steps=60, learning_rate=1e-2, camera_learning_rate=1e-3, staying=1e-3),
+            wplus=rays | dict(steps=160, learning_rate=1e-2, camera_learning_rate=1e-3, staying=1e-3),
             tune=rays
             | dict(steps=40, learning_rate=1e-3, camera_learning_rate=0.0, whole=True, perceptual=1e-3, staying=5.0),
         )
