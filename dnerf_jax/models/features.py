@@ -24,12 +24,14 @@ def render(
     rows: int,
     scene: Scene,
     camera: Camera,
-    key: jax.Array | None,
-    bounds: Bounds | None,
+    *,
+    key: jax.Array | None = None,
+    bounds: Bounds | None = None,
 ) -> tuple[jax.Array, jax.Array | None, surfaces.Surface]:
     """Feature image (h, w, F), semantic features or None, and surface of one scene from one camera.
 
-    rows: of rays that are rendered together. bounds: of the scene, where what is empty is to be skipped.
+    rows: of rays that are rendered together. key: draws the depths of samples at random. bounds: of the scene, where
+    what is empty is to be skipped.
     """
     options = model.generator.config.rendering
     rays = cameras.rays(camera, resolution)

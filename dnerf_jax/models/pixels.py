@@ -53,7 +53,7 @@ def complete(
     frozen, still, stands = jax.lax.stop_gradient((model, scene, camera))
     bounds = occupancy.bounds(frozen.generator, still.planes) if scene.body is None else None
     rows = scenes.rows_that_fit(model, size)
-    features, of_labels, _ = image_features.render(frozen, size, rows, still, stands, None, bounds)
+    features, of_labels, _ = image_features.render(frozen, size, rows, still, stands, bounds=bounds)
     scale = size * size / len(index)
 
     def joined(rest: jax.Array, own: jax.Array) -> jax.Array:

@@ -7,7 +7,6 @@ Both are pure and differentiable, run under `jit` (the model is a pytree), and t
 No sample depends on the batch that it is in.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -175,7 +174,10 @@ def render(
     if resolution % checks.count("rows_at_once", rows):
         raise ValueError(f"rows_at_once is {rows}: it must divide the {resolution} rows of the neural rendering.")
     of_depths, of_noise = broadcasting.split_each(key)
-    one = functools.partial(features.render, model, resolution, rows)
+
+    def one(scene: Scene, camera: Camera, key: jax.Array | None, bounds: Bounds | None) -> Any:
+        return features.render(model, resolution, rows, scene, camera, key=key, bounds=bounds)
+
     rendered = broadcasting.over_batch(one, batch, shapes, scene, camera, of_depths, bounds)
     image_features, semantic_features, surface = rendered
     ws = jnp.broadcast_to(scene.ws, batch + scene.ws.shape[-2:])

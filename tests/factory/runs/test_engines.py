@@ -227,6 +227,8 @@ def test_kills_and_other_numbers_of_workers_change_no_byte(plan, tiny_checkpoint
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as killed:
         wait_for(lambda: list(out.glob("data/*.json")) or killed.poll() is not None)
         killed.kill()
+    # They end a moment later; the next to be killed is one of the next command.
+    wait_for(lambda: not running.Claims(out).held())
     begun = len(list(out.glob("data/*.json")))
     assert 0 < begun < num_shards(plan) and shards.is_done(plan, list(shards_of(plan))[4], out)
 
