@@ -23,10 +23,9 @@ SHORTER = {
         "range(200)": "range(20)",
     },
     "inversion_and_editing": {
-        "(settings, steps=40,": "(settings, steps=6,",
         "steps=60, learning_rate": "steps=10, learning_rate",
         "optimizer=optimizer, steps=60)": "optimizer=optimizer, steps=20)",
-        "z=dataclasses.replace(adam, steps=40)": "z=dataclasses.replace(adam, steps=10)",
+        "dataclasses.replace(adam, steps=40": "dataclasses.replace(adam, steps=10",
         "z=dataclasses.replace(editing.z, steps=40)": "z=dataclasses.replace(editing.z, steps=6)",
     },
 }
