@@ -13,8 +13,8 @@ puts a head together, `rendering` looks at it. `shards` renders many, `export` m
 
 from dnerf_jax.worlds.heads.attributes import Z_DIM
 from dnerf_jax.worlds.heads.building import BOX, Head, build
-from dnerf_jax.worlds.heads.rendering import HeadView, render
+from dnerf_jax.worlds.heads.rendering import render
 from dnerf_jax.worlds.heads.surface import LABELS
 from dnerf_jax.worlds.orbits import orbit, sample_camera
 
-__all__ = ["BOX", "LABELS", "Z_DIM", "Head", "HeadView", "build", "orbit", "render", "sample_camera"]
+__all__ = ["BOX", "LABELS", "Z_DIM", "Head", "build", "orbit", "render", "sample_camera"]

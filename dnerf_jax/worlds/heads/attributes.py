@@ -1,30 +1,16 @@
-"""Latent -> attributes of a head: one monotone, continuous map per latent dimension, listed in `ATTRIBUTES`.
+"""Latent -> attributes of a head: one map per latent dimension (see `worlds.latents`), listed in `ATTRIBUTES`.
 
-Notation: z (Z_DIM,) is the latent, normalised to unit mean square as EG3D's mapping does; a is a dictionary
-name -> float of attribute values; coefficients (S,) weigh the S shapes of the `table`.
-
-Each attribute is `low + (high - low) * logistic(slope * z[i])`. The slope 1.702 makes the values nearly
-uniform over [low, high] for z ~ N(0, 1); a larger slope favours the two ends. Attributes that follow several
-dimensions do so in `attributes` below, and nowhere else: ancestry weights (two dimensions), melanin (those
-two and its own), hair lightness (its own and melanin), greyness (its own and age), stubble (its own and
-gender).
+Notation: z (Z_DIM,) is the latent; a is a dictionary name -> float of attribute values; coefficients (S,) weigh the S
+shapes of the `table`. Attributes that follow several dimensions do so in `attributes` below, and nowhere else: ancestry
+weights (two dimensions), melanin (those two and its own), hair lightness (its own and melanin), greyness (its own and
+age), stubble (its own and gender).
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
+from dnerf_jax.worlds.latents import Attribute, hat, smoothstep, values
+
 Z_DIM = 52
-
-
-class Attribute(NamedTuple):
-    """One latent dimension's attribute: its name, range, and the logistic slope of its map."""
-
-    name: str
-    low: float
-    high: float
-    slope: float = 1.702
-
 
 ATTRIBUTES = (
     # phenotype
@@ -175,32 +161,9 @@ def signed_sides() -> list[tuple[str, float]]:
     return sides
 
 
-def normalize(z: np.ndarray) -> np.ndarray:
-    """Scales a latent (Z_DIM,) to unit mean square, z * rsqrt(mean(z^2) + 1e-8), as EG3D's mapping network does.
-
-    Raises ValueError for anything but one latent of finite real numbers.
-    """
-    z = np.asarray(z)
-    if z.shape != (Z_DIM,) or z.dtype.kind not in "fiu":
-        raise ValueError(
-            f"z: expected one latent, {Z_DIM} real numbers of shape ({Z_DIM},), got shape {z.shape} of {z.dtype}. "
-            "Build one head per latent."
-        )
-    z = z.astype(np.float64)
-    if not np.isfinite(z).all():
-        count = np.count_nonzero(~np.isfinite(z))
-        raise ValueError(f"z: expected finite numbers, got {count} that are not. Draw it from N(0, I).")
-    return z / np.sqrt(np.mean(z**2) + 1e-8)
-
-
 def attributes(z: np.ndarray) -> dict[str, float]:
     """Maps a latent z (Z_DIM,) to attribute values by name, including those that follow several dimensions."""
-    z = normalize(z)
-    a = {}
-    for value, attribute in zip(z, ATTRIBUTES, strict=True):
-        share = 1.0 / (1.0 + np.exp(-attribute.slope * value))
-        a[attribute.name] = float(attribute.low + (attribute.high - attribute.low) * share)
-
+    a = values(z, ATTRIBUTES)
     logits = np.array([a["ancestry_african"], a["ancestry_asian"], 0.0])
     ancestry = np.exp(logits) / np.exp(logits).sum()
     a.update(zip(ANCESTRIES, ancestry.tolist(), strict=True))
@@ -216,23 +179,12 @@ def shape_coefficients(a: dict[str, float]) -> np.ndarray:
 
     The phenotype corners run over age, gender, weight and ancestry, ancestry fastest; their weights sum to 1.
     """
-    corners = _hat(a["age"], AGE_ANCHORS)
+    corners = hat(a["age"], AGE_ANCHORS)
     for weights in (
-        _hat(a["gender"], GENDER_ANCHORS),
-        _hat(a["weight"], WEIGHT_ANCHORS),
+        hat(a["gender"], GENDER_ANCHORS),
+        hat(a["weight"], WEIGHT_ANCHORS),
         np.array([a[name] for name in ANCESTRIES]),
     ):
         corners = np.outer(corners, weights).ravel()
     sides = [max(sign * a[name], 0.0) for name, sign in signed_sides()]
     return np.concatenate([corners, sides]).astype(np.float32)
-
-
-def smoothstep(x: np.ndarray, start: float, stop: float) -> np.ndarray:
-    """Cubic step from 0 at `start` to 1 at `stop`."""
-    t = np.clip((x - start) / (stop - start), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
-
-
-def _hat(value: float, anchors: tuple[float, ...]) -> np.ndarray:
-    """Linear-interpolation weights of `value` between increasing `anchors`; they sum to 1."""
-    return np.array([np.interp(value, anchors, row) for row in np.eye(len(anchors))])

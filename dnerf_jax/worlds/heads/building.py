@@ -6,7 +6,8 @@ import numpy as np
 
 from dnerf_jax.worlds import tracing
 from dnerf_jax.worlds.heads import hair, surface, table
-from dnerf_jax.worlds.heads.attributes import attributes, shape_coefficients, smoothstep
+from dnerf_jax.worlds.heads.attributes import attributes, shape_coefficients
+from dnerf_jax.worlds.latents import smoothstep
 from dnerf_jax.worlds.orbits import FOCAL, RADIUS
 
 BOX = 0.5  # half the side of the box that holds every head, world units

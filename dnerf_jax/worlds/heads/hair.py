@@ -14,8 +14,8 @@ and from 0.5 the curtain grows to a bob and to long hair.
 import numpy as np
 
 from dnerf_jax.worlds import tracing
-from dnerf_jax.worlds.heads.attributes import smoothstep
 from dnerf_jax.worlds.heads.table import HeadTable
+from dnerf_jax.worlds.latents import smoothstep
 
 CENTRE = np.array([0.0, 0.030, -0.064])  # canonical metres: the middle of the skull, from where the grid looks
 SUNK = 0.004  # metres under the skin where no hair grows

@@ -1,13 +1,12 @@
 """A head seen from a camera: image, mask, depth and alpha by ray tracing; shading in linear light."""
 
-import dataclasses
-
 import numpy as np
 
+from dnerf_jax.worlds import pictures
 from dnerf_jax.worlds.heads import surface, table
-from dnerf_jax.worlds.heads.attributes import smoothstep
 from dnerf_jax.worlds.heads.building import Head
-from dnerf_jax.worlds.orbits import ray_directions
+from dnerf_jax.worlds.latents import smoothstep
+from dnerf_jax.worlds.pictures import Hits, View
 
 LAMP_SIZE = 0.08  # half the side of the square of four lamps that is the key light, at distance 1
 SHADOW_OFFSET = 0.004  # world units
@@ -16,84 +15,39 @@ SHADOW_OFFSET = 0.004  # world units
 _NORMAL, _ALBEDO, _POINT, _OCCLUSION, _SHARE = slice(0, 3), slice(3, 6), slice(6, 9), 9, 10
 
 
-@dataclasses.dataclass(frozen=True)
-class HeadView:
-    """A rendered view; mask and depths are exact at the pixel centres, image and alpha average over the pixel.
-
-    image: (H, W, 3) uint8 on white, alpha: (H, W) float32 in [0, 1], mask: (H, W) uint8 ids of LABELS.
-    depth_z, distance: (H, W) float32 world units along the optical axis and along the ray, 0 where empty.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    depth_z: np.ndarray
-    distance: np.ndarray
-    alpha: np.ndarray
-
-
-def render(head: Head, cam2world: np.ndarray, intrinsics: np.ndarray, resolution: int, *, samples: int = 2) -> HeadView:
+def render(head: Head, cam2world: np.ndarray, intrinsics: np.ndarray, resolution: int, *, samples: int = 2) -> View:
     """Renders a view of resolution x resolution pixels with samples x samples colour samples per pixel.
 
-    cam2world: (4, 4) OpenCV camera-to-world, intrinsics: (3, 3) divided by the image size. The centre of pixel (i, j)
-    is ((j + 0.5) / resolution, (i + 0.5) / resolution). Raises ValueError for other shapes and sizes.
+    cam2world: (4, 4) OpenCV camera-to-world, intrinsics: (3, 3) divided by the image size. Raises ValueError for other
+    shapes and sizes.
     """
-    cam2world = _checked(cam2world, (4, 4), "cam2world")
-    intrinsics = _checked(intrinsics, (3, 3), "intrinsics")
-    if resolution < 1 or samples < 1:
-        raise ValueError(f"resolution and samples must be at least 1, got {resolution} and {samples}.")
-    fine = resolution * samples
-    directions = np.concatenate(
-        [ray_directions(cam2world, intrinsics, fine), ray_directions(cam2world, intrinsics, resolution)]
-    )
-    origins = np.broadcast_to(cam2world[:3, 3].astype(np.float32), directions.shape)
-    hit = head.bvh.run(np.ascontiguousarray(origins), directions, output=True)
-    at = np.flatnonzero(hit["primID"] >= 0)
-    u, v = hit["u"][at], hit["v"][at]
-    triangle = hit["primID"][at]
-    weights = np.stack([1 - u - v, u, v], axis=1)
-    split = np.searchsorted(at, fine * fine)  # before: colour samples; after: pixel centres
 
-    rgba = np.ones((fine * fine, 4), np.float32)
-    rgba[:, 3] = 0
-    points = origins[at[:split]] + hit["tfar"][at[:split], None] * directions[at[:split]]
-    lamp = (at[:split] // fine % 2) * 2 + at[:split] % 2  # each of four neighbouring samples has its own
-    rgba[at[:split], :3] = _shade(head, triangle[:split], weights[:split], directions[at[:split]], points, lamp)
-    rgba[at[:split], 3] = 1
-    rgba = rgba.reshape(fine, fine, 4)
-    rgba = sum(rgba[i::samples, j::samples] for i in range(samples) for j in range(samples))
-    rgba = rgba / np.float32(samples**2)
+    def shade(hits: Hits) -> np.ndarray:
+        # Each of four neighbouring samples has a lamp of its own.
+        fine = resolution * samples
+        return _shade(head, hits, (hits.ray // fine % 2) * 2 + hits.ray % 2)
 
-    triangle, weights, at = triangle[split:], weights[split:], at[split:]
-    fields = _interpolate(head.fields, head.faces[triangle], weights)
-    mask = np.zeros(resolution**2, np.uint8)
-    mask[at - fine * fine] = surface.labels(fields[:, :3], fields[:, 3:], head.face_group[triangle], head.attributes)
-    depth_z = np.zeros(resolution**2, np.float32)
-    depth_z[at - fine * fine] = hit["tfar"][at]  # directions reach 1 along the optical axis
-    distance = depth_z * np.linalg.norm(directions[fine * fine :], axis=1)
-    square = (resolution, resolution)
-    return HeadView(
-        image=(rgba[..., :3] * 255 + 0.5).astype(np.uint8),
-        mask=mask.reshape(square),
-        depth_z=depth_z.reshape(square),
-        distance=distance.reshape(square),
-        alpha=rgba[..., 3],
-    )
+    def label(hits: Hits) -> np.ndarray:
+        fields = hits.interpolate(head.faces, head.fields)
+        return surface.labels(fields[:, :3], fields[:, 3:], head.face_group[hits.triangle], head.attributes)
+
+    return pictures.render(head.bvh, cam2world, intrinsics, resolution, samples, shade, label)
 
 
-def _shade(head, triangle, weights, directions, points, lamp):
+def _shade(head, hits, lamp):
     """Display colours (n, 3) in [0, 1] of hits.
 
     Of a wrapped diffuse key light with shadows, an even sky with occlusion, and a highlight on the eyes.
 
-    points: (n, 3) world positions. lamp: (n,) which of the key light's four lamps throws the shadow.
+    lamp: (n,) which of the key light's four lamps throws the shadow.
     """
-    a, corners, group = head.attributes, head.faces[triangle], head.face_group[triangle]
-    carried = _interpolate(head.appearance, corners, weights)
+    a, directions, group = head.attributes, hits.directions, head.face_group[hits.triangle]
+    carried = hits.interpolate(head.faces, head.appearance)
     normal, albedo, point = carried[:, _NORMAL], carried[:, _ALBEDO], carried[:, _POINT]
     normal = normal / (np.sqrt(np.einsum("nc,nc->n", normal, normal)) + 1e-9)[:, None]
     body, eye, hair = (np.flatnonzero(group == g) for g in (table.BODY, table.EYE, table.HAIR))
     albedo[body] = surface.sharpen(albedo[body], point[body], carried[body, _SHARE], a, head.tones)
-    albedo[eye] = surface.eye_albedo(_interpolate(head.eye_direction, corners[eye], weights[eye]), head.tones)
+    albedo[eye] = surface.eye_albedo(hits.interpolate(head.faces, head.eye_direction, eye), head.tones)
     share = smoothstep(carried[hair, _SHARE], 0.25, 0.75)[:, None]
     albedo[hair] += (head.tones["hair"] - albedo[hair]) * share
     albedo[hair] *= 1 + (surface.hair_shade(point[hair]) - 1) * share
@@ -108,7 +62,7 @@ def _shade(head, triangle, weights, directions, points, lamp):
     diffuse = (
         np.clip(incidence * 0.75 + 0.25, 0, 1) ** 1.3
         * (0.35 + 0.65 * occlusion)
-        * (1 - 0.7 * _shadow(head, points, normal, light, lamp) * smoothstep(incidence, 0.0, 0.3))
+        * (1 - 0.7 * _shadow(head, hits.points, normal, light, lamp) * smoothstep(incidence, 0.0, 0.3))
         * a["light_strength"]
     )
     sky = (0.30 + 0.10 * normal[:, 1]) * occlusion
@@ -129,18 +83,3 @@ def _shadow(head, points, normal, light, lamp):
     lamps = (lamps / np.linalg.norm(lamps, axis=1, keepdims=True)).astype(np.float32)
     # Off the surface, so that a point is not in its own triangle's shadow.
     return head.bvh.run(points + SHADOW_OFFSET * normal, lamps[lamp]) >= 0
-
-
-def _interpolate(values, corners, weights):
-    """Values (N, C) at points within triangles: corners (n, 3) vertex ids, weights (n, 3) barycentric."""
-    first, second, third = (values[corners[:, k]] * weights[:, k : k + 1] for k in range(3))
-    return first + second + third
-
-
-def _checked(matrix, shape, name):
-    matrix = np.asarray(matrix, np.float64)
-    if matrix.shape != shape or not np.isfinite(matrix).all():
-        raise ValueError(
-            f"{name}: expected finite numbers of shape {shape}, got shape {matrix.shape}. Render one view at a time."
-        )
-    return matrix

@@ -9,8 +9,8 @@ in every view.
 import numpy as np
 
 from dnerf_jax.ops.labels import LabelMap
-from dnerf_jax.worlds.heads.attributes import smoothstep
 from dnerf_jax.worlds.heads.table import EYE, HAIR, MOUTH, HeadTable
+from dnerf_jax.worlds.latents import smoothstep
 
 LABELS = LabelMap(
     names=(
