@@ -6,6 +6,7 @@ plane axes), not from the constructor's arguments, because files exist in which 
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,13 @@ def is_state_dict(content: Any) -> bool:
     return isinstance(content, dict) and bool(content) and all(isinstance(x, np.ndarray) for x in content.values())
 
 
-def config_from(network: Record, *, focal: float = cameras.FOCAL) -> GeneratorConfig:
+def config_from(
+    network: Record, *, focal: float = cameras.FOCAL, presets: Mapping[str, SuperresolutionConfig] = PRESETS
+) -> GeneratorConfig:
     """The configuration of a pickled EG3D generator.
 
     focal: of its default cameras, in image sizes, which no attribute says.
+    presets: the variants of super-resolution, by the names of their classes.
 
     Raises ValueError that lists every attribute that is missing, contradicts another or asks for something
     that EG3D's published architecture does not have.
@@ -119,7 +123,7 @@ def config_from(network: Record, *, focal: float = cameras.FOCAL) -> GeneratorCo
         # As in EG3D: without the scale, the camera counts for nothing.
         c_scale=problems.number(options, "c_scale", _OPTIONS, 0),
         c_gen_conditioning_zero=problems.switch(options, "c_gen_conditioning_zero", _OPTIONS),
-        superresolution=_superresolution(parts["superresolution"], options, problems),
+        superresolution=_superresolution(parts["superresolution"], options, presets, problems),
         rendering=_rendering(options, focal, problems),
     )
     image = problems.size(own, "img_resolution", "the network")
@@ -178,11 +182,13 @@ def _plane_axes(renderer: Record, problems: Problems) -> tuple:
     return tuple(tuple(map(tuple, plane)) for plane in axes.tolist())
 
 
-def _superresolution(record: Record, options: dict, problems: Problems) -> SuperresolutionConfig:
+def _superresolution(
+    record: Record, options: dict, presets: Mapping[str, SuperresolutionConfig], problems: Problems
+) -> SuperresolutionConfig:
     """The variant that the class says, with the sizes and options that its attributes say."""
-    preset = PRESETS.get(record.class_name)
+    preset = presets.get(record.class_name)
     if preset is None:
-        problems.expect("the class of superresolution", record.class_name, *PRESETS)
+        problems.expect("the class of superresolution", record.class_name, *presets)
         preset = SuperresolutionConfig()
     blocks = {path: record.child(path) or Record() for path in ("block0.conv1", "block1.conv1")}
     noise_mode = options.get("superresolution_noise_mode")

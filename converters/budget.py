@@ -11,8 +11,9 @@ accounted for without being made:
     elements   of tensors, which are views of storages
 """
 
+import pickle
 import pickletools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from .refusals import Refused
@@ -62,7 +63,7 @@ class Budget:
         start = file.tell()
         stack: list[_Value | None] = []
         memo: dict[int, _Value] = {}
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(_Rest(file))):
+        for count, (opcode, argument) in enumerate(_opcodes(_Rest(file))):
             if isinstance(argument, int) and argument.bit_length() > 64 and argument != MAGIC:
                 raise Refused(f"a number of {argument.bit_length()} bits, expected at most 64; {_TAMPERED}")
             if opcode.name == "FRAME" and argument > self.size:
@@ -104,6 +105,25 @@ class Budget:
         if value.depth > _DEEP:
             raise Refused(f"values nested more than {_DEEP} deep; {_TAMPERED}")
         stack.append(value)
+
+
+def _opcodes(file: "_Rest") -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """The opcodes and their arguments up to STOP, as `pickletools.genops` has them.
+
+    Except Python 2's texts of protocol 0, which genops takes for ASCII: they can be the bytes of arrays, and are given
+    as they are written, escapes and all.
+    """
+    while code := file.read(1):
+        opcode = pickletools.code2op.get(code.decode("latin1"))
+        if opcode is None:
+            raise ValueError(f"an unknown opcode {code!r}")
+        if opcode.name == "STRING":
+            yield opcode, file.readline()
+        else:
+            yield opcode, opcode.arg.reader(file) if opcode.arg else None
+        if code == pickle.STOP:
+            return
+    raise ValueError("it ends before its STOP")
 
 
 class _Value:

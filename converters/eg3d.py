@@ -48,10 +48,10 @@ def read_network(path: str | os.PathLike, network: str = "G_ema") -> Record:
     Raises ValueError, always naming the file, if it cannot be read without executing something, or has no EG3D
     generator of that name.
     """
-    return _find(path, network)[1]
+    return find(path, network)[1]
 
 
-def _find(path: str | os.PathLike, network: str) -> tuple[str, Record]:
+def find(path: str | os.PathLike, network: str) -> tuple[str, Record]:
     """A generator and its name: the one that is asked for, the only thing in the file, or the file as a whole."""
     content = pickles.read(path)
     with naming(path):
@@ -72,8 +72,10 @@ def convert(network: Record, *, info: dict[str, str] | None = None, focal: float
 
     focal: of its default cameras, in image sizes, which no attribute says.
 
-    Raises ValueError that lists all attributes, or else all tensors, that do not fit.
+    Raises ValueError that lists all attributes, or else all tensors, that do not fit; or the network is GNARF's.
     """
+    if network.child("renderer.smpl_reduced") is not None:
+        raise ValueError("the network is GNARF's, which moves with a body: convert it by converters.gnarf")
     abstract = generator.abstract(config_from(network, focal=focal))
     variables = layout.to_variables(network.state_dict(), abstract.variables)
     return Model(generator=abstract.replace(variables=variables), info=tuple((info or {}).items()))
@@ -90,7 +92,7 @@ def read_model(
     Raises ValueError, always naming the file, where `read_network` or `convert` do.
     """
     focal = focal_length(path, fov)
-    name, record = _find(path, network)
+    name, record = find(path, network)
     origin = provenance(path, name, license)
     with naming(path):
         model = convert(record, info=origin, focal=focal)

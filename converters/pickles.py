@@ -30,8 +30,10 @@ _DAMAGED = "the file is damaged or was tampered with"
 _CLASSES_AT_MOST = 1000  # each takes a kilobyte; EG3D has some 20
 
 
-def read(path: str | os.PathLike) -> Any:
+def read(path: str | os.PathLike, *, unpickler: "type[Unpickler] | None" = None, what: str = "network pickle") -> Any:
     """The content of a pickle or a file of `torch.save` as plain data and `Record`s; nothing is executed.
+
+    unpickler: gives stand-ins for further names; what: what the file should be, in messages.
 
     Raises ValueError, always naming the file, if it is absent, of another kind (the message says which), truncated or
     otherwise no pickle, would cost more than its size explains (see `budget`), or asks for a name that is not on the
@@ -39,16 +41,16 @@ def read(path: str | os.PathLike) -> Any:
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a file: give the path of a network pickle")
+        raise ValueError(f"{path} is a folder, not a file: give the path of a {what}")
     if not path.is_file():
-        raise ValueError(f"{path} is not a file: give the path of a network pickle")
+        raise ValueError(f"{path} is not a file: give the path of a {what}")
     try:
         with open(path, "rb") as file:
             start = file.read(signatures.START)
             kind = signatures.kind(start)
             file.seek(0)
             if kind is None:
-                return _content(file, start, Budget(os.fstat(file.fileno()).st_size))
+                return _content(file, start, Budget(os.fstat(file.fileno()).st_size), unpickler or Unpickler)
     except Refused as error:
         raise ValueError(f"{path} was not read, and nothing in it was executed: {error}") from None
     except OSError as error:
@@ -59,20 +61,20 @@ def read(path: str | os.PathLike) -> Any:
             f"{path} is truncated or not a pickle ({type(error).__name__}: {told}): compare its size"
             " with the original's and copy it again"
         ) from error
-    raise ValueError(f"{path} is no network pickle but {kind}")
+    raise ValueError(f"{path} is no {what} but {kind}")
 
 
-def _content(file: BinaryIO, start: bytes, budget: Budget) -> Any:
+def _content(file: BinaryIO, start: bytes, budget: Budget, unpickler: "type[Unpickler]") -> Any:
     if tensors.is_zip(start):
-        return tensors.load_zip(file, budget, _Unpickler)
-    first = _Unpickler(file, budget).load()
+        return tensors.load_zip(file, budget, unpickler)
+    first = unpickler(file, budget).load()
     if not tensors.is_legacy(first):
         return first
     file.seek(0)
-    return tensors.load_legacy(file, budget, _Unpickler)
+    return tensors.load_legacy(file, budget, unpickler)
 
 
-class _Unpickler(tensors.StorageUnpickler):
+class Unpickler(tensors.StorageUnpickler):
     """Gives stand-ins for what network pickles need: classes of objects, tensors, a few plain containers."""
 
     def __init__(self, *args: Any) -> None:
@@ -87,7 +89,7 @@ class _Unpickler(tensors.StorageUnpickler):
         if (module, name) in _CLASSES:
             return _CLASSES[module, name]
         if (module, name) in _MODULE_CLASSES or (module.startswith("torch.nn.modules.") and name.isidentifier()):
-            return self._module(name)
+            return self.module(name)
         if module == "torch" and name in _TORCH_DTYPES:
             return f"torch.{name}"
         return super().find_class(module, name)
@@ -98,7 +100,7 @@ class _Unpickler(tensors.StorageUnpickler):
                 return module
         return super().persistent_load(pid)
 
-    def _module(self, name: str) -> type:
+    def module(self, name: str) -> type:
         """The records' class for modules of the class `name`."""
         if name not in self._modules:
             if len(self._modules) == _CLASSES_AT_MOST or len(name) > 100:
@@ -190,12 +192,13 @@ class _Array(np.ndarray):
             raise Refused(f"a change of a numpy array; {_DAMAGED}")
         _version, shape, dtype, fortran, data = state
         array = _numpy_buffer(data, dtype, shape, "F" if fortran is True else "C")
-        super().__setstate__((1, array.shape, array.dtype, fortran is True, bytes(data)))
+        super().__setstate__((1, array.shape, array.dtype, fortran is True, array.tobytes("A")))
         self._given = True
 
 
 def _numpy_bytes(dtype, data) -> np.ndarray:
     """The flat array of these bytes; bytes alone are taken, since an array's could be changed below it."""
+    data = _encode(data, "latin1") if isinstance(data, str) else data  # Python 2's bytes are texts
     if not isinstance(dtype, _Dtype) or not isinstance(data, bytes | bytearray):
         raise Refused(f"a numpy array of {shown(dtype)} and {shown(data)}, expected a dtype and bytes; {_DAMAGED}")
     return np.frombuffer(bytes(data), dtype.numpy())
@@ -268,6 +271,12 @@ _MODULE_CLASSES = {
     ("training.volumetric_rendering.ray_marcher", "MipRayMarcher2"),
     ("training.volumetric_rendering.ray_sampler", "RaySampler"),
     ("training.superresolution", "SynthesisBlockNoUp"),
+    ("training.superresolution", "SuperresolutionHybrid16X"),
+    # What GNARF adds, and the body model inside of it.
+    ("warping_utils.smpl_helper", "SMPLSimplified"),
+    ("warping_utils.surface_field", "SurfaceField"),
+    ("smplx.body_models", "SMPL"),
+    ("smplx.vertex_joint_selector", "VertexJointSelector"),
     *(("training.superresolution", f"SuperresolutionHybrid{name}") for name in _SUPERRESOLUTIONS),
     *(("training.networks_stylegan2", name) for name in _STYLEGAN.split()),
 }

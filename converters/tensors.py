@@ -93,10 +93,15 @@ class _StorageType(Sealed):
 
 
 class StorageUnpickler(pickle.Unpickler):
-    """Gives storage types, refuses every other name; `storage(key, dtype, size)` finds a storage's `size` bytes."""
+    """Gives storage types, refuses every other name; `storage(key, dtype, size)` finds a storage's `size` bytes.
+
+    Subclasses say what they read, in messages, and the encoding of Python 2's texts.
+    """
+
+    what, text_encoding = "EG3D's network pickles", "ASCII"
 
     def __init__(self, file: BinaryIO, budget: Budget, storage: Callable | None = None) -> None:
-        super().__init__(file)
+        super().__init__(file, encoding=self.text_encoding)
         self._file, self.budget, self._storage = file, budget, storage
 
     def load(self) -> Any:
@@ -108,7 +113,7 @@ class StorageUnpickler(pickle.Unpickler):
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _StorageType(np.dtype(_DTYPES[name]))
         raise Refused(
-            f"it asks for {module:.80}.{name:.80}, which is not on the allowlist of what EG3D's network pickles need;"
+            f"it asks for {module:.80}.{name:.80}, which is not on the allowlist of what {self.what} need;"
             " if you trust the file, convert with the class's stand-in added in converters/pickles.py"
         )
 
