@@ -14,7 +14,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
 import numpy as np
@@ -69,6 +69,29 @@ def load_array(path: str | os.PathLike) -> np.ndarray:
     """Reads the array of an .npy file; raises ValueError as `load_arrays` does."""
     with _named(path), open(_regular(path), "rb") as handle:
         return _array(handle, os.fstat(handle.fileno()).st_size)
+
+
+def require(
+    found: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[str, ...]], numbers: Mapping[str, str | None]
+) -> None:
+    """Raises ValueError unless the arrays of a file fit each other: shapes, kinds, finite numbers, indices.
+
+    shapes: of every array its axes; a digit is a size, and equal letters are equal sizes. numbers: which of them are
+    unsigned, and the axis that they are indices of, if any; the others are floats.
+    """
+    sizes: dict[str, int] = {}
+    for name, axes in shapes.items():
+        array = found[name]
+        if array.ndim != len(axes) or any(
+            size != (int(axis) if axis.isdecimal() else sizes.setdefault(axis, size))
+            for axis, size in zip(axes, array.shape, strict=True)
+        ):
+            raise ValueError(f"{name} has the shape {array.shape}, expected ({', '.join(axes)}), where {sizes}")
+        if array.dtype.kind != ("u" if name in numbers else "f") or not np.isfinite(array).all():
+            raise ValueError(f"{name} is of {array.dtype}, or has numbers that are not finite")
+    for name, axis in numbers.items():
+        if axis is not None and found[name].max(initial=0) >= sizes[axis]:
+            raise ValueError(f"{name} names number {found[name].max()} of {sizes[axis]}")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ RADIUS, FOCAL = 2.7, 4.2647
 YAW, PITCH = (-30.0, 30.0), (-8.0, 12.0)  # degrees
 
 
-def orbit(yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
+def orbit(yaw: float, pitch: float, focal: float = FOCAL) -> tuple[np.ndarray, np.ndarray]:
     """Camera on the orbit about the origin, (cam2world (4, 4), intrinsics (3, 3)) float32; degrees.
 
     Yaw > 0 moves it to the subject's left (+x), pitch > 0 up.
@@ -20,15 +20,18 @@ def orbit(yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
     right = np.array([np.cos(y), 0.0, -np.sin(y)])
     cam2world = np.eye(4)
     cam2world[:3] = np.stack([right, -np.cross(backward, right), -backward, RADIUS * backward], axis=1)
-    intrinsics = np.array([[FOCAL, 0, 0.5], [0, FOCAL, 0.5], [0, 0, 1]])
+    intrinsics = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]])
     return cam2world.astype(np.float32), intrinsics.astype(np.float32)
 
 
 def sample_camera(
-    rng: np.random.Generator, yaw: tuple[float, float] = YAW, pitch: tuple[float, float] = PITCH
+    rng: np.random.Generator,
+    yaw: tuple[float, float] = YAW,
+    pitch: tuple[float, float] = PITCH,
+    focal: float = FOCAL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws a camera of the orbit uniformly from ranges of yaw and pitch in degrees."""
-    return orbit(rng.uniform(*yaw), rng.uniform(*pitch))
+    return orbit(rng.uniform(*yaw), rng.uniform(*pitch), focal)
 
 
 def ray_directions(cam2world: np.ndarray, intrinsics: np.ndarray, resolution: int) -> np.ndarray:

@@ -63,7 +63,7 @@ def render(
 ) -> View:
     """Renders a view of resolution x resolution pixels with samples x samples colour samples per pixel.
 
-    scene: Embree's, see `tracing.structure`. cam2world: (4, 4) OpenCV camera-to-world, intrinsics: (3, 3) divided by
+    scene: Embree's, see `meshes.structure`. cam2world: (4, 4) OpenCV camera-to-world, intrinsics: (3, 3) divided by
     the image size; the centre of pixel (i, j) is ((j + 0.5) / resolution, (i + 0.5) / resolution).
     shade: display colours (n, 3) in [0, 1]. label: class ids (n,) uint8. place: canonical points (n, 3).
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dnerf_jax.worlds import tracing
+from dnerf_jax.worlds import meshes
 from dnerf_jax.worlds.heads import hair, surface, table
 from dnerf_jax.worlds.heads.attributes import attributes, shape_coefficients
 from dnerf_jax.worlds.latents import smoothstep
@@ -49,7 +49,7 @@ def build(z: np.ndarray) -> Head:
     tones = surface.tones(a)
 
     body = stored.vertices(shape_coefficients(a))
-    normals = table.vertex_normals(body, stored.faces)
+    normals = meshes.vertex_normals(body, stored.faces)
     strands, strand_faces, strand_coordinates = hair.shell(stored, body, a)
     clothed = smoothstep(surface.collar(stored.canonical, a["collar"]) - stored.canonical[:, 1], -0.002, 0.014)
     metres = np.concatenate([body + normals * (CLOTH_THICKNESS * clothed).astype(np.float32)[:, None], strands])
@@ -59,7 +59,7 @@ def build(z: np.ndarray) -> Head:
     metres_per_unit = float(1.62 * size / (RADIUS * 0.5 / FOCAL))
     vertices = ((metres - np.float32([0.0, -0.012, -0.055])) / metres_per_unit).astype(np.float32)
 
-    normals = np.concatenate([normals, table.vertex_normals(strands, strand_faces)])
+    normals = np.concatenate([normals, meshes.vertex_normals(strands, strand_faces)])
     appearance, fields = _carried(stored, normals, strand_coordinates, a, tones)
     faces = np.concatenate([stored.faces, strand_faces + np.int32(len(body))])
     face_group = np.concatenate([stored.face_group, np.full(len(strand_faces), table.HAIR, np.uint8)])
@@ -79,7 +79,7 @@ def build(z: np.ndarray) -> Head:
         attributes=a,
         tones=tones,
         metres_per_unit=metres_per_unit,
-        bvh=tracing.structure(vertices, faces),
+        bvh=meshes.structure(vertices, faces),
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from dnerf_jax import cli
 from dnerf_jax.io import files
-from dnerf_jax.worlds import tracing
+from dnerf_jax.worlds import meshes
 from dnerf_jax.worlds.heads import attributes, hair, table
 from dnerf_jax.worlds.heads.table import BODY, EYE, MOUTH
 
@@ -150,24 +150,6 @@ def shapes(head: AnnyHead) -> tuple[np.ndarray, np.ndarray]:
     return corners, np.stack(sides)
 
 
-def ambient_occlusion(
-    vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, rays: int = 64, reach: float = 0.12
-) -> np.ndarray:
-    """Share of the sky (V,) that each vertex sees, cosine-weighted; what is `reach` metres away hides nothing."""
-    scene = tracing.structure(vertices[faces])
-    # Of no stream of `worlds.streams`: the table is made once, and its bytes are to stay.
-    generator = np.random.Generator(np.random.PCG64(0))
-    origins = (vertices + normals * 1.5e-3).astype(np.float32)
-    open_share = np.zeros(len(vertices))
-    for _ in range(rays):
-        sphere = generator.normal(size=vertices.shape)
-        directions = normals + sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True) + 1e-9
-        hit = scene.run(origins, directions.astype(np.float32), output=True)
-        open_share += np.where(hit["primID"] < 0, 1.0, np.clip(hit["tfar"] / reach, 0, 1))
-    return open_share / rays
-
-
 def build_table(head: AnnyHead) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Computes the whole table (shapes, faces, canonical fields, hair attachment) and the kept vertices' indices."""
     canonical = head.vertices()
@@ -199,7 +181,7 @@ def build_table(head: AnnyHead) -> tuple[dict[str, np.ndarray], np.ndarray]:
     for k in range(3):
         np.add.at(normals, faces[:, k], face_normals)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-    occlusion = ambient_occlusion(canonical, normals, faces)
+    occlusion = meshes.ambient_occlusion(canonical, normals, faces)
     occlusion[group == MOUTH] = 0.75
     occlusion[mouth > 0.5] = np.maximum(occlusion[mouth > 0.5], 0.3)  # the canonical mouth is closed: too dark
 

@@ -13,7 +13,7 @@ and from 0.5 the curtain grows to a bob and to long hair.
 
 import numpy as np
 
-from dnerf_jax.worlds import tracing
+from dnerf_jax.worlds import meshes
 from dnerf_jax.worlds.heads.table import HeadTable
 from dnerf_jax.worlds.latents import smoothstep
 
@@ -46,7 +46,7 @@ def attach(canonical: np.ndarray, faces: np.ndarray, ear: np.ndarray) -> dict[st
     casts = ((no_ears, CENTRE + 0 * d, d), (faces, CENTRE + 0.4 * d, -d))
     attached_faces, weights = [], []
     for triangles, origins, towards in casts:
-        mesh = tracing.structure(canonical[triangles])
+        mesh = meshes.structure(canonical[triangles])
         hit = mesh.run(origins.astype(np.float32), towards.astype(np.float32), output=True)
         missed = hit["primID"] < 0
         u, v = hit["u"], hit["v"]

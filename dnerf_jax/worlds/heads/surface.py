@@ -9,6 +9,7 @@ in every view.
 import numpy as np
 
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.worlds import people
 from dnerf_jax.worlds.heads.table import EYE, HAIR, MOUTH, HeadTable
 from dnerf_jax.worlds.latents import smoothstep
 
@@ -47,14 +48,6 @@ SKIN, BROW_ID, EYE_ID, NOSE, UPPER_LIP, LOWER_LIP, MOUTH_ID, EAR, NECK, HAIR_ID,
 FACE_FRONT = -0.034  # z beyond which brows and nose are looked for
 HEM = 0.014  # metres from the collar's edge to its seam
 IRIS_DEGREES, PUPIL_DEGREES = 25.0, 10.0  # half angles seen from the eye's centre
-
-_SKIN_TONES = (
-    np.array([[0.78, 0.60, 0.50], [0.73, 0.52, 0.40], [0.60, 0.40, 0.28], [0.42, 0.26, 0.17], [0.24, 0.14, 0.09]])
-    ** 2.2
-)
-_HAIR_TONES = np.array([[0.012, 0.009, 0.008], [0.050, 0.026, 0.014], [0.19, 0.105, 0.045], [0.38, 0.26, 0.13]])
-_GREY = np.array([0.33, 0.33, 0.34])
-_IRIS_TONES = np.array([[0.03, 0.015, 0.008], [0.09, 0.045, 0.015], [0.08, 0.14, 0.06], [0.10, 0.20, 0.32]])
 
 
 def brow(points: np.ndarray, thickness: float) -> np.ndarray:
@@ -116,19 +109,7 @@ def labels(points: np.ndarray, fields: np.ndarray, groups: np.ndarray, a: dict[s
 
 def tones(a: dict[str, float]) -> dict[str, np.ndarray]:
     """Albedos (3,) of skin, hair, brows, lips, iris and cloth from the attributes."""
-    skin = _ramp(a["melanin"], _SKIN_TONES) * (1 + (a["redness"] - 0.5) * np.array([0.10, -0.14, -0.14]))
-    hair = _ramp(a["hair_lightness"], _HAIR_TONES)
-    hair = hair * (1 + (a["hair_hue"] - 0.35) * np.array([0.5, -0.35, -0.7]))
-    hair = hair + (_GREY * (0.45 + 0.75 * a["hair_lightness"]) - hair) * a["greyness"]
-    lips = np.array([0.55, 0.17 - 0.04 * a["redness"], 0.16]) * skin.mean() ** 0.45 * 1.1
-    return {
-        "skin": skin,
-        "hair": hair,
-        "brow": np.minimum(hair * 0.8, 0.25),
-        "lips": lips,
-        "iris": _ramp(a["iris"] * (1 - 0.7 * a["melanin"]), _IRIS_TONES),
-        "cloth": np.array([a["cloth_red"], a["cloth_green"], a["cloth_blue"]]),
-    }
+    return people.tones(a) | {"cloth": np.array([a["cloth_red"], a["cloth_green"], a["cloth_blue"]])}
 
 
 def vertex_albedo(table: HeadTable, a: dict[str, float], tone: dict[str, np.ndarray]) -> np.ndarray:
@@ -198,8 +179,3 @@ def hair_shade(points: np.ndarray) -> np.ndarray:
     coarse, fine = np.sin(26 * azimuth + 2 * np.sin(5 * azimuth) + way), np.sin(47 * azimuth + 3 * way)
     strands = 0.6 * coarse + 0.4 * fine
     return (1 + 0.14 * smoothstep(way, 0.05, 0.4) * strands + 0.10 * (smoothstep(way, 0, 0.6) - 0.5))[:, None]
-
-
-def _ramp(value, colours):
-    """Colour (3,) at `value` in [0, 1] along evenly spaced colours (k, 3)."""
-    return np.array([np.interp(value, np.linspace(0, 1, len(colours)), channel) for channel in colours.T])

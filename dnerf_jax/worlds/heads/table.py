@@ -88,7 +88,9 @@ def load(path: pathlib.Path = PATH) -> HeadTable:
         )
     try:
         found = arrays.load_arrays(path, _SHAPES)
-        _require_a_table(found)
+        arrays.require(found, _SHAPES, {"faces": "V", "hair_face": "V", "group": None})
+        if set(np.unique(found["group"])) != {BODY, EYE, MOUTH}:
+            raise ValueError(f"the groups are {np.unique(found['group'])[:9]}, expected {[BODY, EYE, MOUTH]}")
     except ValueError as error:
         raise ValueError(f"{path} is not a heads table of this version ({error}). Make it anew: {EXPORT}") from error
     shapes = np.concatenate([found["corners"], found["sides"]]).astype(np.float32)
@@ -108,37 +110,6 @@ def load(path: pathlib.Path = PATH) -> HeadTable:
         hair_azimuth=found["hair_azimuth"],
         hair_elevation=found["hair_elevation"],
     )
-
-
-def _require_a_table(found: dict[str, np.ndarray]) -> None:
-    """Raises ValueError unless the arrays of a file fit each other: shapes, kinds, finite numbers, ids of vertices."""
-    sizes: dict[str, int] = {}
-    for name, axes in _SHAPES.items():
-        array = found[name]
-        if array.ndim != len(axes) or any(
-            size != (int(axis) if axis.isdecimal() else sizes.setdefault(axis, size))
-            for axis, size in zip(axes, array.shape, strict=True)
-        ):
-            raise ValueError(f"{name} has the shape {array.shape}, expected ({', '.join(axes)}), where {sizes}")
-        ids = name in ("faces", "hair_face")
-        if array.dtype.kind != ("u" if ids or name == "group" else "f") or not np.isfinite(array).all():
-            raise ValueError(f"{name} is of {array.dtype}, or has numbers that are not finite")
-        if ids and array.max(initial=0) >= sizes["V"]:
-            raise ValueError(f"{name} names the vertex {array.max()} of {sizes['V']}")
-    if set(np.unique(found["group"])) != {BODY, EYE, MOUTH}:
-        raise ValueError(f"the groups are {np.unique(found['group'])[:9]}, expected {[BODY, EYE, MOUTH]}")
-
-
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit area-weighted normals (V, 3) float32 of a triangle mesh."""
-    a, b, c = (vertices[faces[:, k]].T for k in range(3))
-    (ux, uy, uz), (vx, vy, vz) = b - a, c - a
-    flat = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
-    normals = np.stack(
-        [sum(np.bincount(faces[:, k], component, len(vertices)) for k in range(3)) for component in flat],
-        axis=1,
-    )
-    return (normals / (np.sqrt(np.einsum("vc,vc->v", normals, normals)) + 1e-12)[:, None]).astype(np.float32)
 
 
 def _eye_midpoint(vertices, group, canonical):
