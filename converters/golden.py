@@ -50,15 +50,23 @@ def load_case(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
 
     Raises ValueError, always naming the file, if one of them is missing or damaged, or is not what its name says.
     """
-    path = pathlib.Path(path)
-    arrays = path.with_suffix(".npz")
-    for file in (path, arrays):
-        if not file.is_file():
-            raise ValueError(f"{file} is not a file: a recorded case is a NAME.json with its NAME.npz beside it")
-    case = files.read_json(path, "the JSON of a recorded case")
+    case = read_case(path)
     with naming(path):
         _check(case)
-    return case, array_files.load_arrays(arrays)
+    return case, array_files.load_arrays(arrays_path(path))
+
+
+def read_case(path: str | os.PathLike) -> dict:
+    """A case's configuration as it is in the file. Raises ValueError, naming a file that is missing or no JSON."""
+    for file in (pathlib.Path(path), arrays_path(path)):
+        if not file.is_file():
+            raise ValueError(f"{file} is not a file: a recorded case is a NAME.json with its NAME.npz beside it")
+    return files.read_json(path, "the JSON of a recorded case")
+
+
+def arrays_path(path: str | os.PathLike) -> pathlib.Path:
+    """Where a case's arrays are."""
+    return pathlib.Path(path).with_suffix(".npz")
 
 
 def _check(case: Mapping) -> None:
@@ -85,11 +93,16 @@ def _check(case: Mapping) -> None:
     rows = [row for plane in axes for row in plane if len(plane) == 3] if _is_lists(axes) else []
     for row in rows if len(rows) == 9 else [axes]:
         problems.numbers({"a row": row}, "a row", "plane_axes", (0.0, 0.0, 0.0))
-    if _elements(case["parameters"]) > _ELEMENTS:
-        problems.append(f"parameters are not at most {_TENSORS} tensors of at most {_ELEMENTS} elements in all")
+    check_tensors(problems, case["parameters"])
     absent = [name for name in _NEEDED if not any(f"{known}.".startswith(f"{name}.") for known in case["parameters"])]
     problems += [f"parameters have no {name}" for name in absent]
     problems.stop(_DAMAGED)
+
+
+def check_tensors(problems: Problems, parameters: Mapping) -> None:
+    """Notes a problem unless these are names and shapes of tensors, not too large to redraw."""
+    if _elements(parameters) > _ELEMENTS:
+        problems.append(f"parameters are not at most {_TENSORS} tensors of at most {_ELEMENTS} elements in all")
 
 
 def _is_lists(value: Any) -> bool:
@@ -101,7 +114,7 @@ def _elements(parameters: Mapping) -> float:
     if len(parameters) > _TENSORS:
         return math.inf
     for name, shape in parameters.items():
-        sizes = isinstance(shape, list | tuple) and len(shape) <= 4 and all(type(size) is int for size in shape)
+        sizes = isinstance(shape, list | tuple) and len(shape) <= 5 and all(type(size) is int for size in shape)
         if not _NAME.fullmatch(name) or not sizes or not all(0 <= size <= _ELEMENTS for size in shape):
             return math.inf
     return sum(math.prod(shape) for shape in parameters.values())
@@ -121,9 +134,11 @@ def redraw(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(tensor, np.float32)
 
 
-def redraw_uniforms(batch: int, rays: int, coarse: int, fine: int) -> tuple[np.ndarray, np.ndarray]:
+def redraw_uniforms(
+    batch: int, rays: int, coarse: int, fine: int, *, seed: int = UNIFORMS_SEED
+) -> tuple[np.ndarray, np.ndarray]:
     """The renderer's uniform draws: (batch, rays, coarse, 1), then (batch * rays, fine), in [0, 1)."""
-    draws = np.random.Generator(np.random.PCG64(UNIFORMS_SEED))
+    draws = np.random.Generator(np.random.PCG64(seed))
     return draws.random((batch, rays, coarse, 1), np.float32), draws.random((batch * rays, fine), np.float32)
 
 

@@ -1,13 +1,13 @@
-"""Ours against recordings of EG3D, stage by stage: `python -m converters.verify CASE.json`.
+"""Ours against recordings of EG3D or GNARF, stage by stage: `python -m converters.verify CASE.json`.
 
-Without a checkpoint, the recorded network's weights are redrawn and converted just as a pickle's are. With
-one, the checkpoint's weights, plane axes, ray limits and clamps are put to the test; the recording says only
-how densely to sample. Errors are |out - recorded| / |recorded| (Frobenius). Every stage starts from recorded
-inputs (latents z, or ws), so that the first bad line is where to look.
+Recordings of GNARF are of bodies, see `gnarf_verify`; what follows is of EG3D's. Without a checkpoint, the recorded
+network's weights are redrawn and converted just as a pickle's are. With one, the checkpoint's weights, plane axes, ray
+limits and clamps are put to the test; the recording says only how densely to sample. Errors are
+|out - recorded| / |recorded| (Frobenius). Every stage starts from recorded inputs (latents z, or ws), so that the first
+bad line is where to look.
 """
 
 import dataclasses
-import math
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,28 +23,15 @@ from dnerf_jax.models.generator import GeneratorConfig, decode, map_latents, sup
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
 
-from . import eg3d, golden
+from . import eg3d, gnarf_golden, gnarf_verify, golden
 from .attributes import FINE, Problems
+from .comparison import Line, relative_error, table
 from .refusals import naming
 
 TOLERANCE, FINAL_TOLERANCE = 1e-4, 1e-3
 _FINAL = ("image_crop", "image_mean", "image_std", "loss", "grad_ws")
 _CROP = {"planes": 16, "rays": 7, "image": 5}
 _WHOLE_IMAGE = 128  # images up to this size are recorded whole
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One stage of a comparison; `error` is infinite where the shapes differ."""
-
-    stage: str
-    error: float
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the error is within the tolerance."""
-        return self.error <= self.tolerance
 
 
 def compare(outputs: Mapping[str, np.ndarray], recorded: Mapping[str, np.ndarray]) -> list[Line]:
@@ -55,14 +42,6 @@ def compare(outputs: Mapping[str, np.ndarray], recorded: Mapping[str, np.ndarray
             tolerance = FINAL_TOLERANCE if stage in _FINAL else TOLERANCE
             lines.append(Line(stage, relative_error(np.asarray(output), recorded[stage]), tolerance))
     return lines
-
-
-def relative_error(output: np.ndarray, reference: np.ndarray) -> float:
-    """|output - reference| / |reference|; infinite where shapes differ or a value is not finite."""
-    if output.shape != reference.shape or not np.all(np.isfinite(output)):
-        return math.inf
-    reference = reference.astype(np.float64)
-    return float(np.linalg.norm(output - reference) / np.linalg.norm(reference))
 
 
 def run(model: Model, case: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -184,6 +163,10 @@ def _channels_first(image):
 
 def verify(path: str | os.PathLike, model: Model | None = None) -> list[Line]:
     """A recorded case's comparison with `model`, or with its own network redrawn and converted."""
+    if gnarf_golden.is_one(golden.read_case(path)):
+        if model is not None:
+            raise ValueError(f"{path}: a recording of GNARF has weights of its own: give no checkpoint")
+        return gnarf_verify.verify(path)
     case, arrays = golden.load_case(path)
     with naming(path):
         if model is None:
@@ -234,14 +217,6 @@ def _check_inputs(config: GeneratorConfig, case: Mapping, arrays: Mapping[str, n
         if found != shape or not batch or arrays[name].dtype.kind != "f":
             problems.append(f"the array {name} has the shape {found}, expected floating-point numbers {shape}")
     problems.stop("its inputs do not fit its network")
-
-
-def table(lines: list[Line]) -> str:
-    """The comparison as text: stage, relative error, tolerance, verdict."""
-    rows = [
-        f"{line.stage:16} {line.error:14.2e} {line.tolerance:10.0e}   {'ok' if line.ok else 'FAIL'}" for line in lines
-    ]
-    return "\n".join([f"{'stage':16} {'relative error':>14} {'tolerance':>10}   verdict", *rows])
 
 
 def main(*cases: str, checkpoint: str = "") -> int:

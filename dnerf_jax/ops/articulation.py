@@ -134,10 +134,11 @@ def to_canonical(
     corners = jnp.asarray(faces)[face]
     here, there = posed[corners], canonical[corners]
     if rule != "blend":
-        normal = _normals(here)
-        height = jnp.sum((points - here[..., 0, :]) * normal, axis=-1, keepdims=True)
-        shares = _areas(points - height * normal, here, normal)
-        return einsum("...k,...ki->...i", shares, there) + height * _normals(there)
+        height = jnp.sum((points - here[..., 0, :]) * _normals(here), axis=-1, keepdims=True)
+        v, w = (x[..., None] for x in _shares(points, here))
+        first = there[..., 0, :]
+        # Of edges, not of corners: far beside a small face shares are large, and corners nearly cancel.
+        return first + v * (there[..., 1, :] - first) + w * (there[..., 2, :] - first) + height * _normals(there)
     if turned is None:
         raise ValueError("the rule 'blend' turns offsets by the vertices' rotations: pass turned (V, 3, 3)")
     shares = _closest(points, here)
@@ -258,26 +259,28 @@ def _normals(corners: jax.Array) -> jax.Array:
     return cross / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(cross), axis=-1, keepdims=True), _SMALL * _SMALL))
 
 
-def _areas(points: jax.Array, corners: jax.Array, normal: jax.Array) -> jax.Array:
-    """Barycentrics (..., 3) of points in the planes of faces, unclamped: signed areas, divided by their sum."""
-    a, b, c = (corners[..., i, :] - points for i in range(3))
-    areas = jnp.stack([jnp.sum(jnp.cross(x, y) * normal, axis=-1) for x, y in ((b, c), (c, a), (a, b))], axis=-1)
-    total = jnp.sum(areas, axis=-1, keepdims=True)
-    return areas / jnp.where(jnp.abs(total) > _SMALL, total, 1.0)
+def _shares(points: jax.Array, corners: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """How much (...) of its second and third corner the feet of points on the planes of faces have, unclamped.
+
+    Of triple products, which need no foot, and of which nothing but differences of places is subtracted.
+    """
+    d, ab, ac = (x - corners[..., 0, :] for x in (points, corners[..., 1, :], corners[..., 2, :]))
+    cross = jnp.cross(ab, ac)
+    square = jnp.maximum(jnp.sum(jnp.square(cross), axis=-1), _SMALL * _SMALL)
+    v, w = (jnp.sum(cross * jnp.cross(x, y), axis=-1) / square for x, y in ((d, ac), (ab, d)))
+    return v, w
 
 
 def _closest(points: jax.Array, corners: jax.Array) -> jax.Array:
     """Barycentrics (..., 3), none negative, of the points of faces that are closest to points."""
     a, b, c = (corners[..., i, :] for i in range(3))
     ab, ac, bc = b - a, c - a, c - b
-    aa, cc, ca = (jnp.sum(x * y, axis=-1) for x, y in ((ab, ab), (ac, ac), (ab, ac)))
-    along, beside = (jnp.sum(e * (points - a), axis=-1) for e in (ab, ac))
-    area = jnp.maximum(aa * cc - ca * ca, _SMALL * _SMALL)
-    v, w = (cc * along - ca * beside) / area, (aa * beside - ca * along) / area
+    v, w = _shares(points, corners)
     inside = jnp.stack([1 - v - w, v, w], axis=-1)
-    s = jnp.clip(along / jnp.maximum(aa, _SMALL), 0.0, 1.0)
-    t = jnp.clip(beside / jnp.maximum(cc, _SMALL), 0.0, 1.0)
-    u = jnp.clip(jnp.sum(bc * (points - b), -1) / jnp.maximum(jnp.sum(bc * bc, -1), _SMALL), 0.0, 1.0)
+    s, t, u = (
+        jnp.clip(jnp.sum(edge * (points - start), -1) / jnp.maximum(jnp.sum(edge * edge, -1), _SMALL), 0.0, 1.0)
+        for edge, start in ((ab, a), (ac, a), (bc, b))
+    )
     zero = jnp.zeros_like(s)
     edges = jnp.stack([jnp.stack(x, axis=-1) for x in ((1 - s, s, zero), (1 - t, zero, t), (zero, 1 - u, u))], axis=-2)
     offsets = points[..., None, :] - einsum("...ek,...ki->...ei", edges, corners)
