@@ -74,7 +74,9 @@ def configuration(network: Record, focal: float | None = None) -> GeneratorConfi
     for name, expected in (("projector", "surface_field"), ("warping_mask", "mesh")):
         problems.expect(f"the {name} of rendering_kwargs", options.get(name), expected)
     problems.expect(
-        "box_warp_pre_deform of rendering_kwargs", problems.switch(options, "box_warp_pre_deform", "it"), False
+        "box_warp_pre_deform of rendering_kwargs",
+        problems.switch(options, "box_warp_pre_deform", "rendering_kwargs"),
+        False,
     )
     label = problems.size(network.attributes, "c_dim", "the network")
     fits = _LABELS[0] <= label <= _LABELS[1]

@@ -86,8 +86,11 @@ def read(path: str | os.PathLike) -> Smpl:
     Raises ValueError, always naming the file: it cannot be read without executing something, or lacks an array, or has
     one of another shape, or is of a body with other joints.
     """
-    path = pathlib.Path(path)
-    if path.is_file() and tensors.is_zip(path.read_bytes()[:8]):
+    path, start = pathlib.Path(path), b""
+    if path.is_file():
+        with open(path, "rb") as file:
+            start = file.read(8)
+    if tensors.is_zip(start):
         content: Any = array_files.load_arrays(path, _NAMES)
     else:
         content = pickles.read(path, unpickler=_Unpickler, what=_WHAT)
