@@ -24,6 +24,7 @@ _ROOM, _RATIO = 32 << 20, 8  # bytes that may be written: so many for a start, a
 _DEEP = 100  # EG3D's files nest some 40 deep
 _TAMPERED = "the file is damaged or was tampered with"
 
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _GROW = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"}  # they change the value that they leave
 _KEEP = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _USE = {"GET", "BINGET", "LONG_BINGET"}
@@ -114,7 +115,7 @@ def _opcodes(file: "_Rest") -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
     as they are written, escapes and all.
     """
     while code := file.read(1):
-        opcode = pickletools.code2op.get(code.decode("latin1"))
+        opcode = _OPCODES.get(code.decode("latin1"))
         if opcode is None:
             raise ValueError(f"an unknown opcode {code!r}")
         if opcode.name == "STRING":

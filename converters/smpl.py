@@ -154,6 +154,11 @@ def _dense(name: str, value: Any) -> np.ndarray:
             value = _selected(name, value)
     if isinstance(value, Record) and value.class_name in ("csc_matrix", "csr_matrix"):
         value = _unpacked(name, value)
+    if isinstance(value, Record):
+        raise ValueError(
+            f"{name} is an object of the class {shown(value.class_name)}, of which the numbers are not known: save the "
+            "file again with NumPy's arrays"
+        )
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
         raise ValueError(f"{name} is {shown(value)}, expected an array of numbers")
     return value
@@ -198,7 +203,7 @@ class _Unpickler(pickles.Unpickler):
     what, text_encoding = "SMPL's files", "latin1"
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ARRAYS:
+        if f"{module}.".startswith(("chumpy.", "scipy.sparse.")) and name.isidentifier():
             return self.module(name)
         if module in ("copyreg", "copy_reg") and name == "_reconstructor":  # the latter in Python 2
             return Inert(f"{module}.{name}", _reconstructed)
@@ -222,9 +227,3 @@ def _reconstructed(made: Any, base: Any, state: Any) -> Record:
 
 
 _OBJECT = _Object()
-_ARRAYS = {
-    ("chumpy.ch", "Ch"),
-    ("chumpy", "Ch"),
-    ("chumpy.reordering", "Select"),
-    *((f"scipy.sparse.{place}{kind}", f"{kind}_matrix") for place in ("", "_") for kind in ("csc", "csr")),
-}
