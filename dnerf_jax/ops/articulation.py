@@ -17,22 +17,20 @@ Functions are of one body; more of them are `vmap`'s business. Leading dimension
 Lengths are world units, numbers float32.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from dnerf_jax.ops import triangles
 from dnerf_jax.ops.cameras import Rays
 from dnerf_jax.ops.precision import einsum
+from dnerf_jax.ops.triangles import SMALL, UNROLLED
 
 Rule = Literal["blend", "triangle", "vertex"]
 RULES: tuple[Rule, ...] = ("blend", "triangle", "vertex")
-_AT_ONCE = 16384  # points that are compared with a face together: what is kept of them fits a cache
-_UNROLLED = 4  # faces in a step of the scan over them
-_SMALL = 1e-12  # squared lengths below it are of faces or edges without a size
 
 
 @struct.dataclass
@@ -63,24 +61,11 @@ def incident(faces: np.ndarray, count: int) -> np.ndarray:
 
 
 def nearest_face(points: jax.Array, vertices: jax.Array, faces: jax.Array) -> Correspondence:
-    """The face nearest to each point (..., 3), exactly: all are compared. Of equal ones the first.
+    """The face nearest to each point (..., 3), exactly. Of equal ones the first.
 
     vertices: (V, 3) posed. faces: (F, 3).
     """
-    corners = jax.lax.stop_gradient(jnp.asarray(vertices)[jnp.asarray(faces)])
-    table = _edges(corners)
-
-    def one(points: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def step(best: tuple[jax.Array, jax.Array], face: tuple) -> tuple[tuple[jax.Array, jax.Array], None]:
-            squared = _squared_distance(points, face[1])
-            nearer = squared < best[0]
-            return (jnp.where(nearer, squared, best[0]), jnp.where(nearer, face[0], best[1])), None
-
-        start = jnp.full(points.shape[1:], jnp.inf), jnp.zeros(points.shape[1:], jnp.int32)
-        numbered = jnp.arange(len(corners), dtype=jnp.int32), table
-        return jax.lax.scan(step, start, numbered, unroll=_UNROLLED)[0]
-
-    squared, face = _in_parts(one, jax.lax.stop_gradient(points))
+    squared, face = triangles.nearest(points, jnp.asarray(vertices)[jnp.asarray(faces)])
     return Correspondence(face, jnp.sqrt(squared))
 
 
@@ -90,21 +75,21 @@ def steepest_face(points: jax.Array, vertices: jax.Array, faces: jax.Array, neig
     vertices: (V, 3) posed. faces: (F, 3). neighbours: (V, K), see `incident`.
     """
     vertices, faces = jax.lax.stop_gradient(jnp.asarray(vertices)), jnp.asarray(faces)
-    normals = _normals(vertices[faces])
+    normals = triangles.normals(vertices[faces])
 
     def one(points: jax.Array) -> tuple[jax.Array, jax.Array]:
         def step(best: tuple[jax.Array, jax.Array], vertex: tuple) -> tuple[tuple[jax.Array, jax.Array], None]:
             # Of differences: the expanded square rounds other vertices to be the nearest.
-            squared = _square([points[i] - vertex[1][i] for i in range(3)])
+            squared = triangles.square([points[i] - vertex[1][i] for i in range(3)])
             nearer = squared < best[0]
             return (jnp.where(nearer, squared, best[0]), jnp.where(nearer, vertex[0], best[1])), None
 
         start = jnp.full(points.shape[1:], jnp.inf), jnp.zeros(points.shape[1:], jnp.int32)
         numbered = jnp.arange(len(vertices), dtype=jnp.int32), vertices
-        return jax.lax.scan(step, start, numbered, unroll=_UNROLLED)[0]
+        return jax.lax.scan(step, start, numbered, unroll=UNROLLED)[0]
 
     points = jax.lax.stop_gradient(points)
-    squared, nearest = _in_parts(one, points)
+    squared, nearest = triangles.in_parts(one, points)
     candidates = jnp.asarray(neighbours)[nearest]
     way = points - vertices[nearest]
     slope = jnp.abs(einsum("...i,...ki->...k", way, normals[candidates]))
@@ -134,11 +119,11 @@ def to_canonical(
     corners = jnp.asarray(faces)[face]
     here, there = posed[corners], canonical[corners]
     if rule != "blend":
-        height = jnp.sum((points - here[..., 0, :]) * _normals(here), axis=-1, keepdims=True)
+        height = jnp.sum((points - here[..., 0, :]) * triangles.normals(here), axis=-1, keepdims=True)
         v, w = (x[..., None] for x in _shares(points, here))
-        first = there[..., 0, :]
+        first, second, third = (there[..., i, :] for i in range(3))
         # Of edges, not of corners: far beside a small face shares are large, and corners nearly cancel.
-        return first + v * (there[..., 1, :] - first) + w * (there[..., 2, :] - first) + height * _normals(there)
+        return first + v * (second - first) + w * (third - first) + height * triangles.normals(there)
     if turned is None:
         raise ValueError("the rule 'blend' turns offsets by the vertices' rotations: pass turned (V, 3, 3)")
     shares = _closest(points, here)
@@ -162,9 +147,9 @@ def ray_limits(rays: Rays, vertices: jax.Array, faces: jax.Array) -> tuple[jax.A
             return (near, jnp.maximum(best[1], jnp.where(hit, distance, -jnp.inf))), None
 
         start = jnp.full(both.shape[1:], jnp.inf), jnp.full(both.shape[1:], -jnp.inf)
-        return jax.lax.scan(step, start, corners, unroll=_UNROLLED)[0]
+        return jax.lax.scan(step, start, corners, unroll=UNROLLED)[0]
 
-    near, far = _in_parts(one, jax.lax.stop_gradient(both))
+    near, far = triangles.in_parts(one, jax.lax.stop_gradient(both))
     hit = near <= far
     return jnp.where(hit, near, 0.0), jnp.where(hit, far, 0.0), hit
 
@@ -176,87 +161,22 @@ def grown(vertices: jax.Array, faces: jax.Array, by: float) -> jax.Array:
     summed = jnp.zeros_like(vertices)
     for corner in range(3):
         summed = summed.at[faces[:, corner]].add(normals)
-    return vertices + by * summed / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(summed), -1, keepdims=True), _SMALL))
-
-
-def _in_parts(one: Callable[[jax.Array], Any], x: jax.Array) -> Any:
-    """`one` of x (N, C) in parts, as (C, N'), whose results are (N',); for x (..., C) of any leading shape."""
-    shape, flat = x.shape[:-1], x.reshape(-1, x.shape[-1])
-    count = len(flat)
-    part = min(_AT_ONCE, max(count, 1))
-    padded = jnp.pad(flat, ((0, -count % part), (0, 0))).reshape(-1, part, flat.shape[-1])
-    found = jax.lax.map(one, jnp.swapaxes(padded, 1, 2))
-    return jax.tree.map(lambda y: y.reshape(-1)[:count].reshape(shape), found)
-
-
-def _edges(corners: jax.Array) -> dict[str, jax.Array]:
-    """What the distance to a face (F, 3, 3) takes, once: 19 numbers of each."""
-    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    bc = ac - ab
-    aa, cc, ca = (jnp.sum(x * y, axis=-1) for x, y in ((ab, ab), (ac, ac), (ab, ac)))
-    area = jnp.maximum(aa * cc - ca * ca, _SMALL * _SMALL)
-    lengths = [1 / jnp.maximum(x, _SMALL) for x in (aa, cc, jnp.sum(bc * bc, axis=-1))]
-    return {
-        "a": a,
-        "ab": ab,
-        "ac": ac,
-        "normal": _normals(corners),
-        "dots": jnp.stack([aa / area, cc / area, ca / area], axis=-1),
-        "inverse": jnp.stack(lengths, axis=-1),
-    }
-
-
-def _squared_distance(points: jax.Array, face: dict[str, jax.Array]) -> jax.Array:
-    """Squared distances (N,) of points (3, N) to one face of `_edges`."""
-    ab, ac = face["ab"], face["ac"]
-    d = [points[i] - face["a"][i] for i in range(3)]
-    along, beside = _dot(ab, d), _dot(ac, d)
-    aa, cc, ca = face["dots"]
-    v, w = cc * along - ca * beside, aa * beside - ca * along
-    above = _dot(face["normal"], d)
-
-    def of_edge(start: list[jax.Array], edge: jax.Array, dot: jax.Array, inverse: jax.Array) -> jax.Array:
-        t = jnp.clip(dot * inverse, 0.0, 1.0)
-        return _square([start[i] - t * edge[i] for i in range(3)])
-
-    bc = ac - ab
-    from_b = [d[i] - ab[i] for i in range(3)]
-    dot = _dot(bc, from_b)
-    first, second, third = face["inverse"]
-    edges = jnp.minimum(
-        jnp.minimum(of_edge(d, ab, along, first), of_edge(d, ac, beside, second)), of_edge(from_b, bc, dot, third)
-    )
-    return jnp.where((v >= 0) & (w >= 0) & (v + w <= 1), jnp.square(above), edges)
+    return vertices + by * summed / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(summed), -1, keepdims=True), SMALL))
 
 
 def _crossed(origin: jax.Array, direction: jax.Array, corners: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether rays (3, N) pass through a face (3, 3), and at which distances (N,)."""
     a, ab, ac = corners[0], corners[1] - corners[0], corners[2] - corners[0]
     cross = jnp.cross(ab, ac)
-    slope = _dot(direction, cross)
+    slope = triangles.dot(direction, cross)
     d = [origin[i] - a[i] for i in range(3)]
     # d x direction, in which both edges' coordinates are linear.
     turned = [d[(i + 1) % 3] * direction[(i + 2) % 3] - d[(i + 2) % 3] * direction[(i + 1) % 3] for i in range(3)]
     inverse = jnp.where(jnp.abs(slope) > 0, 1 / slope, jnp.inf)
-    v = -_dot(ac, turned) * inverse
-    w = _dot(ab, turned) * inverse
-    distance = -_dot(cross, d) * inverse
+    v = -triangles.dot(ac, turned) * inverse
+    w = triangles.dot(ab, turned) * inverse
+    distance = -triangles.dot(cross, d) * inverse
     return (v >= 0) & (w >= 0) & (v + w <= 1) & (distance > 0) & (jnp.abs(slope) > 0), distance
-
-
-def _dot(a: Any, b: Any) -> jax.Array:
-    """The product of two vectors of three entries each, which are numbers or arrays of points."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-def _square(a: Any) -> jax.Array:
-    return _dot(a, a)
-
-
-def _normals(corners: jax.Array) -> jax.Array:
-    """Unit normals (..., 3) of faces (..., 3, 3)."""
-    cross = jnp.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
-    return cross / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(cross), axis=-1, keepdims=True), _SMALL * _SMALL))
 
 
 def _shares(points: jax.Array, corners: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -266,7 +186,7 @@ def _shares(points: jax.Array, corners: jax.Array) -> tuple[jax.Array, jax.Array
     """
     d, ab, ac = (x - corners[..., 0, :] for x in (points, corners[..., 1, :], corners[..., 2, :]))
     cross = jnp.cross(ab, ac)
-    square = jnp.maximum(jnp.sum(jnp.square(cross), axis=-1), _SMALL * _SMALL)
+    square = jnp.maximum(jnp.sum(jnp.square(cross), axis=-1), SMALL * SMALL)
     v, w = (jnp.sum(cross * jnp.cross(x, y), axis=-1) / square for x, y in ((d, ac), (ab, d)))
     return v, w
 
@@ -276,14 +196,15 @@ def _closest(points: jax.Array, corners: jax.Array) -> jax.Array:
     a, b, c = (corners[..., i, :] for i in range(3))
     ab, ac, bc = b - a, c - a, c - b
     v, w = _shares(points, corners)
-    inside = jnp.stack([1 - v - w, v, w], axis=-1)
     s, t, u = (
-        jnp.clip(jnp.sum(edge * (points - start), -1) / jnp.maximum(jnp.sum(edge * edge, -1), _SMALL), 0.0, 1.0)
+        jnp.clip(jnp.sum(edge * (points - start), -1) / jnp.maximum(jnp.sum(edge * edge, -1), SMALL), 0.0, 1.0)
         for edge, start in ((ab, a), (ac, a), (bc, b))
     )
     zero = jnp.zeros_like(s)
-    edges = jnp.stack([jnp.stack(x, axis=-1) for x in ((1 - s, s, zero), (1 - t, zero, t), (zero, 1 - u, u))], axis=-2)
-    offsets = points[..., None, :] - einsum("...ek,...ki->...ei", edges, corners)
-    nearest = jnp.argmin(jnp.sum(jnp.square(offsets), axis=-1), axis=-1)
-    on_edge = jnp.take_along_axis(edges, nearest[..., None, None], axis=-2)[..., 0, :]
-    return jnp.where(jnp.all(inside >= 0, axis=-1, keepdims=True), inside, on_edge)
+    places = (1 - v - w, v, w), (1 - s, s, zero), (1 - t, zero, t), (zero, 1 - u, u)
+    shares = jnp.stack([jnp.stack(x, axis=-1) for x in places], axis=-2)
+    offsets = points[..., None, :] - einsum("...ek,...ki->...ei", shares, corners)
+    # The foot first, where it is on the face; a face without an area has edges only.
+    allowed = jnp.all(shares >= 0, axis=-1)
+    nearest = jnp.argmin(jnp.where(allowed, jnp.sum(jnp.square(offsets), axis=-1), jnp.inf), axis=-1)
+    return jnp.take_along_axis(shares, nearest[..., None, None], axis=-2)[..., 0, :]

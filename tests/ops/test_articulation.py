@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from converters import gnarf_golden
-from dnerf_jax.ops import articulation
+from dnerf_jax.ops import articulation, triangles
 from dnerf_jax.ops.cameras import Rays
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gnarf_deform.json"
@@ -58,7 +58,7 @@ def test_it_does_not_matter_which_of_two_faces_is_found_at_their_edge(recorded):
 
 @pytest.mark.parametrize("shape", [(), (7,), (5, 3)])
 def test_points_may_have_any_shape_and_number(recorded, shape, monkeypatch):
-    monkeypatch.setattr(articulation, "_AT_ONCE", 4)
+    monkeypatch.setattr(triangles, "_NEAR_AT_ONCE", 4)
     points = np.resize(recorded["points"], (*shape, 3))
     found = articulation.nearest_face(points, recorded["posed"], recorded["faces"])
     assert found.face.shape == found.distance.shape == shape
