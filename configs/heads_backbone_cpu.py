@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     return ConfigDict(
         dict(
             seed=0,
+            world="heads",
             start_from="",
             generator=dict(
                 z_dim=52,
@@ -50,7 +51,7 @@ def get_config() -> ConfigDict:
                     metres_per_unit=0.55,  # the mean of the heads, which differ by a tenth (standard deviation)
                 ),
             ),
-            data=dict(identities=12000, views=2, resolution=256, held_out=200, processes=2),
+            data=dict(identities=12000, views=2, resolution=256, held_out=200, processes=2, posed=0),
             steps=6400,
             finish_steps=2800,
             superresolution_steps=1000,
@@ -75,6 +76,7 @@ def get_config() -> ConfigDict:
             depth_weight=1.0,
             opacity_weight=0.5,
             gradient_weight=0.2,
+            shape_weight=0.0,
             save_every=250,
             sheet_every=1000,
         )

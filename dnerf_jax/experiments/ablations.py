@@ -186,7 +186,7 @@ def trained(bench: Bench, row: Row, seed: int) -> Model:
 
 def labelled_views(model: Model, latents: int, views: int, seed: int) -> Annotations:
     """The labelled pack of a seed: 3 views of each latent from the left, the front and the right, or one in turn."""
-    (kind,) = (made for made in labelled.PACKS if made.name == "heads_train")
+    (kind,) = (made for made in labelled.PACKS["heads"] if made.name == "heads_train")
     wanted = dataclasses.replace(kind, latents=latents, first=LATENTS_PER_SEED * seed)
     made = labelled.make(wanted, model, model.generator.config.image_resolution)
     each = len(kind.poses or ())

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.models import scenes
+from dnerf_jax.models import articulated, scenes
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras, images, metrics
@@ -67,6 +68,9 @@ def field_problems(parts: Mapping[str, Any]) -> list[str]:
         else:
             wanted = ", ".join(str(size) for size in ("N", *expected.get(name, ())))
             problems.append(f"{name} has shape {shape}, expected ({wanted})")
+    if isinstance(parts.get("pose"), Pose):
+        shapes["pose"] = (parts["pose"].rotations.shape or (0,))[:1]
+        fits.append("pose")
     counts = {name: shapes[name][0] for name in fits}
     if len(set(counts.values())) > 1 or 0 in counts.values():
         problems.append(f"the numbers of views must be equal and not 0, got {counts}")
@@ -101,6 +105,16 @@ def model_problems(parts: Mapping[str, Any], model: Model) -> list[str]:
             f"images are {parts['images'].shape[2]} pixels wide, the model renders {resolution}:"
             " resize images, and masks by nearest neighbour"
         )
+    articulation, pose = model.generator.config.articulation, parts.get("pose")
+    if articulation is None and pose is not None:
+        problems.append("the views have poses, the model has no body: load the checkpoint that they are of")
+    if articulation is not None and "z" in parts and pose is None:
+        problems.append("the model has a body, and the views have no poses: views.npz needs rotations and so on")
+    if articulation is not None and pose is not None:
+        try:
+            articulated.check(articulation, pose)
+        except ValueError as error:
+            problems.append(str(error))
     return problems
 
 
@@ -111,7 +125,8 @@ def rendering_problems(annotations: Any, model: Model, check: int) -> list[str]:
     masks = _small(annotations.masks) if count else None
     for view in np.unique(np.linspace(0, len(annotations) - 1, count).round().astype(int)):
         z, camera = jnp.asarray(annotations.z[view]), annotations.camera[view]
-        image, opacity = (np.asarray(part, np.float32) for part in _render(model.generator, z, psi, camera))
+        pose = jax.tree.map(lambda x, view=view: x[view], annotations.pose)
+        image, opacity = (np.asarray(part, np.float32) for part in _render(model.generator, z, psi, camera, pose))
         problem = _image_problem(annotations, view, np.clip(image, -1, 1))
         problem = problem or mask_problem(view, _small(opacity) > 0.5, masks)
         problems += [problem] if problem else []
@@ -177,10 +192,12 @@ def _small(pictures: np.ndarray) -> np.ndarray:
 
 
 @jax.jit
-def _render(generator: Generator, z: jax.Array, psi: jax.Array, camera: cameras.Camera) -> tuple[jax.Array, jax.Array]:
+def _render(
+    generator: Generator, z: jax.Array, psi: jax.Array, camera: cameras.Camera, pose: Pose | None
+) -> tuple[jax.Array, jax.Array]:
     """Image (R, R, 3) and opacity (R, R) of a view."""
     model = Model(generator)  # without what all models of this generator differ in: one program for them
-    view = scenes.render(model, scenes.synthesize(model, z, truncation_psi=psi), camera)
+    view = scenes.render(model, scenes.synthesize(model, z, truncation_psi=psi, pose=pose), camera)
     return view.image, view.opacity
 
 

@@ -4,7 +4,9 @@
     labelmap.json         ids, names and colours of the classes (see ops.labels)
     images/0000.png ...   8-bit RGB, square, all of one size
     masks/0000.png ...    single-channel ids of the same size, 0 = background, 255 = ignore
-    views.npz             z (N, z_dim) float, cam2world (N, 4, 4), intrinsics (N, 3, 3), latent_id (N,) int
+    views.npz             z (N, z_dim) float, cam2world (N, 4, 4), intrinsics (N, 3, 3), latent_id (N,) int; of bodies
+                          also rotations (N, B, 3, 3), translation (N, 3), scale (N,), shape (N, S), see
+                          `models.articulated.Pose`
 
 Anyone can make such a folder by hand. View i is image i, mask i and row i of views.npz. Cameras are OpenCV
 camera-to-world in the world frame, whose units are the generator's (its tri-planes' box has the side
@@ -28,11 +30,13 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dnerf_jax.io import arrays, files, png
 from dnerf_jax.io import pack_checks as checks
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
 from dnerf_jax.ops.labels import LabelMap
@@ -42,6 +46,7 @@ SCHEMA_VERSION = 1
 PIXELS = 2**32  # of all images together: some 16,000 of 512 x 512, which take 17 GB with their masks
 _VIEWS = ("z", "cam2world", "intrinsics", "latent_id")
 _ARRAYS = ("images", "masks", *_VIEWS)
+_POSES = tuple(field.name for field in dataclasses.fields(Pose))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -55,6 +60,7 @@ class Annotations:
     latent_id: (N,) int64, equal for views of one latent.
     fingerprint: of the checkpoint that the latents are of. name, licence: of the pack, for people.
     truncation_psi: with which the latents become the scenes that were labelled (`scenes.synthesize`).
+    pose: (N) of bodies, else None.
     """
 
     images: np.ndarray
@@ -68,8 +74,11 @@ class Annotations:
     name: str
     licence: str = "not stated"
     truncation_psi: float = 1.0
+    pose: Pose | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.pose, Pose):
+            object.__setattr__(self, "pose", jax.tree.map(lambda x: np.asarray(x, np.float32), self.pose))
         for name in _ARRAYS:
             array = np.asarray(getattr(self, name))
             if name in _VIEWS and array.dtype.kind in "fiu":
@@ -90,7 +99,8 @@ class Annotations:
         if np.ndim(index) == 0 and not isinstance(index, slice):
             raise ValueError(f"the index is {index!r}, expected a slice, mask or list of views; for one, [{index!r}]")
         index = index if isinstance(index, slice) else np.asarray(index, dtype=None if len(index) else int)
-        return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in _ARRAYS})
+        chosen = {name: getattr(self, name)[index] for name in _ARRAYS}
+        return dataclasses.replace(self, pose=jax.tree.map(lambda x: x[index], self.pose), **chosen)
 
     @property
     def resolution(self) -> int:
@@ -132,7 +142,8 @@ def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = F
             name = _file_name(index)
             png.save_image(folder / "images" / name, annotations.images[index], optimize=True)
             png.save_mask(folder / "masks" / name, annotations.masks[index], annotations.label_map)
-        np.savez(folder / "views.npz", **{name: getattr(annotations, name) for name in _VIEWS})
+        poses = {} if annotations.pose is None else {name: getattr(annotations.pose, name) for name in _POSES}
+        np.savez(folder / "views.npz", **{name: getattr(annotations, name) for name in _VIEWS}, **poses)
         png.save_label_map(folder / "labelmap.json", annotations.label_map)
         description = {
             "schema_version": SCHEMA_VERSION,
@@ -247,7 +258,7 @@ def _read_description(path: pathlib.Path, problems: list[str]) -> tuple[dict[str
     return parts, None if "resolution" in wrong else description["resolution"]
 
 
-def _read_views(path: pathlib.Path, problems: list[str]) -> dict[str, np.ndarray]:
+def _read_views(path: pathlib.Path, problems: list[str]) -> dict[str, Any]:
     try:
         views = arrays.load_arrays(path)
     except ValueError as error:
@@ -256,7 +267,12 @@ def _read_views(path: pathlib.Path, problems: list[str]) -> dict[str, np.ndarray
     absent = [name for name in _VIEWS if name not in views]
     if absent:
         problems.append(f"views.npz lacks the arrays {absent}, it has {some(sorted(views))}")
-    return {name: views[name] for name in _VIEWS if name in views}
+    posed = [name for name in _POSES if name in views]
+    if posed and len(posed) < len(_POSES):
+        absent = [name for name in _POSES if name not in views]
+        problems.append(f"views.npz has {some(posed)} of poses, which also need {some(absent)}")
+    poses = {"pose": Pose(**{name: views[name] for name in _POSES})} if len(posed) == len(_POSES) else {}
+    return {name: views[name] for name in _VIEWS if name in views} | poses
 
 
 def _read_pictures(

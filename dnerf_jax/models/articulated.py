@@ -44,6 +44,7 @@ class ArticulationConfig:
       rule: how points find their place in the canonical world (see `ops.articulation`).
       hull: world units by which the posed mesh is grown, within which rays are sampled.
       shell: world units from the posed mesh beyond which there is nothing, 0 for no such limit, as GNARF has it.
+      shape_of_w: whether the generator tells a latent's shape from its w; a pose's own shape is added to that.
     """
 
     bones: tuple[str, ...]
@@ -55,6 +56,7 @@ class ArticulationConfig:
     rule: Rule = "blend"
     hull: Positive = 0.05
     shell: NotNegative = 0.05
+    shape_of_w: bool = False
 
     def __post_init__(self) -> None:
         if (self.rule == "vertex") != bool(self.num_neighbours):

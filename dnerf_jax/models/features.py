@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from dnerf_jax.models import articulated, marching, semantic, skipping, surfaces
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.occupancy import Bounds
+from dnerf_jax.models.semantic import Selected, SemanticConfig
 from dnerf_jax.models.views import Scene
 from dnerf_jax.ops import broadcasting, cameras
 from dnerf_jax.ops.cameras import Camera
@@ -50,6 +51,27 @@ def render(
     # What a part needed on the way is computed again for its gradient.
     found = jax.lax.map(jax.checkpoint(functools.partial(_render_rows, model, scene)), parts)
     return broadcasting.with_batch(found, 2, (resolution,))
+
+
+def select(config: SemanticConfig, model: Model, scene: Scene, camera: Camera, *, rows: int) -> Selected:
+    """What a branch of this form would composite (h, w, ...) of one scene from one camera, at the neural resolution.
+
+    rows: of rays that are looked at together, beside a body.
+    """
+    options, resolution = model.generator.config.rendering, model.generator.config.neural_rendering_resolution
+    rays = cameras.rays(camera, resolution)
+    uniforms = marching.draw_uniforms(options, (resolution, resolution))
+
+    def one(part: Any) -> Selected:
+        rays, uniforms, limits = part
+        marched = marching.march(model.generator, scene.planes, rays, uniforms=uniforms, limits=limits, body=scene.body)
+        return semantic.select_samples(config, marched)
+
+    if scene.body is None:
+        return one((rays, uniforms, marching.ray_limits(options, rays)))
+    flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:]))[:1], (rays, uniforms))
+    empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, (*flat, (jnp.zeros(1),) * 2)))
+    return articulated.over_hits(one, empty, scene.body, rays, uniforms, rays_at_once=rows * resolution)
 
 
 def _empty(model: Model, scene: Scene) -> tuple[jax.Array, jax.Array | None, surfaces.Surface]:

@@ -22,6 +22,7 @@ from dnerf_jax.networks import stylegan2
 from dnerf_jax.networks.decoders import Decoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
 from dnerf_jax.ops import cameras, checks, keys, triplane
+from dnerf_jax.ops.precision import einsum
 from dnerf_jax.ops.ranges import Count, Layers, Natural, Positive
 
 
@@ -170,6 +171,10 @@ def init(config: GeneratorConfig, key: jax.Array) -> Generator:
     made = {"params": variables["params"], "buffers": variables["buffers"]}
     if config.articulation is not None:
         made["template"] = articulated.abstract_template(config.articulation)
+        if config.articulation.shape_of_w:
+            shapes = config.articulation.num_shapes
+            told = {"weight": jnp.zeros((config.w_dim, shapes), jnp.float32), "bias": jnp.zeros(shapes, jnp.float32)}
+            made["params"] = {**made["params"], "shape": told}
     return Generator(config, made)
 
 
@@ -220,6 +225,18 @@ def map_latents(
     psi = jnp.where(jnp.arange(config.num_ws) < cutoff, jnp.asarray(truncation_psi, jnp.float32), 1.0)[:, None]
     w_avg = generator.variables["buffers"]["mapping"]["w_avg"]
     return (w_avg + psi * (ws - w_avg)).reshape(batch + ws.shape[1:])
+
+
+def body_shape(generator: Generator, ws: jax.Array) -> jax.Array | None:
+    """What ws (..., num_ws, w_dim) say of the template's shape (..., S): linear in their mean; None if nothing.
+
+    Truncation, which moves w towards its average, moves the shape towards the mean one.
+    """
+    articulation = generator.config.articulation
+    if articulation is None or not articulation.shape_of_w:
+        return None
+    told = generator.variables["params"]["shape"]
+    return einsum("...w,ws->...s", jnp.mean(ws, axis=-2), told["weight"]) + told["bias"]
 
 
 def synthesize_blocks(

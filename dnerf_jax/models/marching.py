@@ -28,6 +28,7 @@ class Samples:
     features, parts (..., S', F) that follow each other.
     order: (..., S) the permutation that sorts the samples along the ray.
     distance: (...) expected, in world units, and opacity: (...) in [0, 1].
+    inside: (..., S) of a body, whether there is any of it; else None.
     """
 
     points: jax.Array
@@ -37,16 +38,18 @@ class Samples:
     order: jax.Array
     distance: jax.Array
     opacity: jax.Array
+    inside: jax.Array | None = None
 
     def along_ray(self) -> "Samples":
         """The same samples in the order in which the ray meets them, their features in one part: to look at."""
-        joined = jnp.concatenate(self.features, axis=-2)
+        joined, inside = jnp.concatenate(self.features, axis=-2), self.inside
         return self.replace(  # type: ignore[attr-defined]
             points=jnp.take_along_axis(self.points, self.order[..., None], axis=-2),
             depths=jnp.take_along_axis(self.depths, self.order, axis=-1),
             weights=jnp.take_along_axis(self.weights, self.order, axis=-1),
             features=(jnp.take_along_axis(joined, self.order[..., None], axis=-2),),
             order=jnp.broadcast_to(jnp.arange(self.order.shape[-1], dtype=jnp.int32), self.order.shape),
+            inside=None if inside is None else jnp.take_along_axis(inside, self.order, axis=-1),
         )
 
 
@@ -103,7 +106,7 @@ def march(
     start, end = limits = limits if limits is not None else ray_limits(options, rays, body)
     depths = volume.stratified_depths(start, end, u_coarse, disparity=options.disparity_space_sampling)
     look = functools.partial(_decode_along, generator, planes, rays, limits, body)
-    points, raw_density, coarse_features = look(depths)
+    points, raw_density, coarse_features, inside = look(depths)
     features: tuple[jax.Array, ...] = (coarse_features,)
     order, ordered = jnp.broadcast_to(jnp.arange(depths.shape[-1], dtype=jnp.int32), depths.shape), depths
     further = [] if further_depths is None else [further_depths]
@@ -112,9 +115,11 @@ def march(
         further = [volume.importance_depths(depths, coarse_weights, u_fine), *further]
     if further:
         added = jnp.concatenate(further, axis=-1)
-        more_points, more_density, more_features = look(added)
+        more_points, more_density, more_features, more_inside = look(added)
         points, features = jnp.concatenate([points, more_points], axis=-2), (coarse_features, more_features)
         raw_density = jnp.concatenate([raw_density, more_density], axis=-1)
+        if inside is not None and more_inside is not None:
+            inside = jnp.concatenate([inside, more_inside], axis=-1)
         ordered, order = volume.merge_sorted(depths, added)
         depths = jnp.concatenate([depths, added], axis=-1)
         raw_density = jnp.take_along_axis(raw_density, order, axis=-1)
@@ -122,7 +127,7 @@ def march(
     distance, opacity = volume.expected_depth(weights, ordered)
     # Weights go back to the order in which samples were decoded: cheaper than sorting their features.
     in_order = jnp.take_along_axis(volume.sample_weights(weights), volume.invert_permutation(order), axis=-1)
-    return Samples(points, depths, in_order, features, order, distance, opacity)
+    return Samples(points, depths, in_order, features, order, distance, opacity, inside)
 
 
 def feature_image(config: GeneratorConfig, samples: Samples) -> jax.Array:
@@ -149,8 +154,11 @@ def _decode_along(
     limits: tuple[jax.Array, jax.Array],
     body: Body | None,
     depths: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Points (..., S, 3), raw densities (..., S) and features (..., S, F) at depths (..., S) along rays (...)."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """Points (..., S, 3), raw densities (..., S) and features (..., S, F) at depths (..., S) along rays (...).
+
+    And of a body whether there is any of it (..., S).
+    """
     points = rays.origins[..., None, :] + depths[..., None] * rays.directions[..., None, :]
     inside = None
     if body is not None and generator.config.articulation is not None:
@@ -161,4 +169,4 @@ def _decode_along(
     raw_density = raw_density.reshape(depths.shape)
     if inside is not None:
         raw_density = jnp.where(inside, raw_density, raw_density - articulated.EMPTY)
-    return points, raw_density, features.reshape(depths.shape + features.shape[-1:])
+    return points, raw_density, features.reshape(depths.shape + features.shape[-1:]), inside

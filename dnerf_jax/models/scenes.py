@@ -82,13 +82,16 @@ def repose(model: Model, scene: Scene, pose: Pose | None = None) -> Scene:
         batch = jnp.broadcast_shapes(scene.batch_shape, pose.batch_shape)
     except ValueError:
         raise ValueError(f"scenes {scene.batch_shape} and poses {pose.batch_shape} do not broadcast") from None
-    body = articulated.body(config, template, pose)
-    plain = scene.replace(body=None)  # type: ignore[attr-defined]
 
     def spread(tree: Batched) -> Any:
         dims = len(tree.batch_shape)
         return jax.tree.map(lambda x: jnp.broadcast_to(x, batch + x.shape[dims:]), tree)
 
+    own = generator.body_shape(model.generator, scene.ws)
+    if own is not None:
+        pose = spread(pose).replace(shape=pose.shape + own)
+    body = articulated.body(config, template, pose)
+    plain = scene.replace(body=None)  # type: ignore[attr-defined]
     return spread(plain).replace(body=spread(body))
 
 

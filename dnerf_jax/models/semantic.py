@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
+from dnerf_jax.models import articulated
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.models.marching import Samples
 from dnerf_jax.networks.semantic_head import SemanticConfig, SemanticHead
@@ -34,13 +35,15 @@ class Selected:
     """What a branch composites of the samples of rays (...): points (..., S, 3), and how they are weighed.
 
     weights: (..., S), with the density prior. depths, order: (..., S) where the samples lie along the ray, in the order
-    of the points, and what sorts them, for a density of the branch's own.
+    of the points, and what sorts them, for a density of the branch's own; inside: (..., S) of a body, whether there is
+    any of it.
     """
 
     points: jax.Array
     weights: jax.Array | None = None
     depths: jax.Array | None = None
     order: jax.Array | None = None
+    inside: jax.Array | None = None
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -104,7 +107,7 @@ def _at_unit_scale(x: jax.Array) -> jax.Array:
 def select_samples(config: SemanticConfig, samples: Samples) -> Selected:
     """What a branch composites: the heaviest `samples_kept` of every ray, or all of them."""
     if not config.density_prior:
-        return Selected(samples.points, depths=samples.depths, order=samples.order)
+        return Selected(samples.points, depths=samples.depths, order=samples.order, inside=samples.inside)
     if config.samples_kept is None:
         return Selected(samples.points, samples.weights)
     weights, points = volume.heaviest(samples.weights, samples.points, config.samples_kept)
@@ -131,7 +134,9 @@ def render(branch: Branch, generator_config: GeneratorConfig, planes: jax.Array,
         if selected.weights is not None:
             return head.composite(hidden, selected.weights)
         order, depths = jnp.asarray(selected.order), jnp.asarray(selected.depths)
-        raw_density = jnp.take_along_axis(head.own_density(hidden), order, axis=-1)
+        own = head.own_density(hidden)
+        own = own if selected.inside is None else jnp.where(selected.inside, own, own - articulated.EMPTY)
+        raw_density = jnp.take_along_axis(own, order, axis=-1)
         ordered = jnp.take_along_axis(depths, order, axis=-1)
         weights = volume.sample_weights(volume.weights_from_density(raw_density, ordered))
         return head.composite(hidden, jnp.take_along_axis(weights, volume.invert_permutation(order), axis=-1))

@@ -13,12 +13,15 @@ import numpy as np
 from flax import struct
 
 from dnerf_jax.io.packs import Annotations
-from dnerf_jax.models import generator, marching, scenes, semantic
+from dnerf_jax.models import features, generator, scenes, semantic
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.semantic import Selected, SemanticConfig
-from dnerf_jax.ops import cameras
+from dnerf_jax.models.views import Scene
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.labels import LabelMap
+
+ROWS = 8  # of rays that are looked at together beside a body: what misses it is sorted out by so many
 
 
 @struct.dataclass
@@ -66,16 +69,21 @@ def freeze_samples(config: SemanticConfig, model: Model, pack: Annotations) -> S
 
     They depend on the generator and, of the branch, on `density_prior` and `samples_kept` alone.
     """
-    planes = functools.lru_cache(maxsize=1)(lambda first: _planes(model, pack.z[first], pack.truncation_psi))
+    scene = functools.lru_cache(maxsize=1)(lambda first: _scene(model, pack.z[first], pack.truncation_psi))
     _, first, latent = np.unique(pack.latent_id, return_index=True, return_inverse=True)
-    return _collect(lambda i: _samples(config, model, planes(first[latent[i]]), pack.camera[i]), len(pack))
+
+    def one(i: int) -> Selected:
+        pose = jax.tree.map(lambda x: x[i], pack.pose)
+        return _samples(config, model, scene(first[latent[i]]), pack.camera[i], pose)
+
+    return _collect(one, len(pack))
 
 
 def frozen_bytes(config: SemanticConfig, model: Model, latents: int, views: int) -> int:
     """The memory that `Frozen` takes for so many views of so many latents, without computing it."""
 
     def one(z: jax.Array, camera: Camera) -> Any:
-        return _features(config, model, z, 1.0), _samples(config, model, _planes(model, z, 1.0), camera)
+        return _features(config, model, z, 1.0), _samples(config, model, _scene(model, z, 1.0), camera, None)
 
     def size(tree: Any) -> int:
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
@@ -138,13 +146,13 @@ def _features(config: SemanticConfig, model: Model, z: jax.Array, psi: float) ->
 
 
 @jax.jit
-def _planes(model: Model, z: jax.Array, psi: float) -> jax.Array:
-    """Planes (3, R, R, C) of one latent."""
-    return scenes.synthesize(model, z, truncation_psi=psi).planes
+def _scene(model: Model, z: jax.Array, psi: float) -> Scene:
+    """The scene of one latent."""
+    return scenes.synthesize(model, z, truncation_psi=psi)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _samples(config: SemanticConfig, model: Model, planes: jax.Array, camera: Camera) -> Selected:
-    """The samples of one view that are composited."""
-    rays = cameras.rays(camera, model.generator.config.neural_rendering_resolution)
-    return semantic.select_samples(config, marching.march(model.generator, planes, rays))
+def _samples(config: SemanticConfig, model: Model, scene: Scene, camera: Camera, pose: Pose | None) -> Selected:
+    """The samples of one view that are composited, of a body in a pose."""
+    scene = scene if pose is None else scenes.repose(model, scene, pose)
+    return features.select(config, model, scene, camera, rows=ROWS)

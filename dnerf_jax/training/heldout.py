@@ -1,7 +1,7 @@
-"""How well a generator renders heads that it was not trained on: views rendered, scored, drawn.
+"""How well a generator renders heads, or bodies in poses, that it was not trained on: views rendered, scored, drawn.
 
-The views are of latents that no other pack or training render has, from poses within +-30 degrees. Pretraining scores
-its held-out identities with the same functions as it goes.
+The views are of latents that no other pack or training render has, from where the world is looked at. Pretraining
+scores its held-out identities with the same functions as it goes.
 """
 
 import os
@@ -13,71 +13,78 @@ import numpy as np
 from flax import struct
 
 from dnerf_jax.io import png
-from dnerf_jax.models import generator, marching, scenes
+from dnerf_jax.models import features, generator, scenes
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.models.model import Model
-from dnerf_jax.ops import cameras, consistency, images, metrics
-from dnerf_jax.ops.cameras import Camera, Rays
+from dnerf_jax.models.views import Scene
+from dnerf_jax.ops import consistency, images, metrics
+from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.resizing import resize
+from dnerf_jax.training.pretraining import batches
 from dnerf_jax.training.pretraining.batches import TrueViews
 from dnerf_jax.viz import pictures
-from dnerf_jax.worlds import heads, streams, views
+from dnerf_jax.worlds import streams, views
+from dnerf_jax.worlds.views import World
 
 SHOWN = 8  # views on a sheet
 
 
 @struct.dataclass
 class Rendered:
-    """Feature images (B, h, w, F) in [-1, 1], ws (B, num_ws, w_dim), distance and opacity (B, h, w)."""
+    """ws (B, num_ws, w_dim), feature images (B, h, w, F) in [-1, 1], distance and opacity (B, h, w)."""
 
-    features: jax.Array
     ws: jax.Array
+    features: jax.Array
     distance: jax.Array
     opacity: jax.Array
 
 
 def score_unseen(model: Model, count: int, *, picture: str | os.PathLike) -> dict[str, float]:
-    """Scores a generator of the heads world, with a trained super-resolution, on `count` views that nothing else has.
+    """Scores a generator of a world, with a trained super-resolution, on `count` views that nothing else has.
 
     picture: path of the sheet. Raises ValueError: there is no view, or the generator is of another world.
     """
     if count < 1:
         raise ValueError(f"count is {count}: scores need at least one view.")
-    config = model.generator.config
-    if config.z_dim != heads.Z_DIM:
+    config, world = model.generator.config, views.of_classes(model.label_map)
+    if config.z_dim != world.Z_DIM:
         raise ValueError(
-            f"this generator takes latents of {config.z_dim} numbers, the heads world's have {heads.Z_DIM}: score "
+            f"this generator takes latents of {config.z_dim} numbers, its world's have {world.Z_DIM}: score "
             "a generator that was fitted to it."
         )
-    true = world_views(range(count), config.image_resolution)
+    true = world_views(world, range(count), config.image_resolution)
     return score_views(model.generator, true, picture=picture, final=True) | {"views": count}
 
 
-def world_views(latents: Iterable[int], resolution: int) -> TrueViews:
-    """One view, rendered by the world, of each latent of this stream."""
-    parts = []
+def world_views(world: World, latents: Iterable[int], resolution: int) -> TrueViews:
+    """One view, rendered by the world, of each latent of this stream, in a pose if it has any."""
+    parts, facts = [], []
     for number in latents:
         rng = streams.stream("packs", streams.SEEDS["held_out"], number)
-        z = rng.standard_normal(heads.Z_DIM).astype(np.float32)
-        parts.append(views.render(heads, z, [heads.sample_camera(rng)], resolution))
+        z = rng.standard_normal(world.Z_DIM).astype(np.float32)
+        camera = world.sample_camera(rng)
+        scene = world.build(z, world.sample_pose(rng)) if world.articulation() else world.build(z)
+        parts.append(views.of_scene(world, z, scene, [camera], resolution))
+        facts.append(world.facts(scene))
     made = views.concatenate(parts)
-    return TrueViews(made.z, Camera(made.cam2world, made.intrinsics), made.image, made.alpha, made.distance)
+    seen = Camera(made.cam2world, made.intrinsics)
+    return TrueViews(made.z, seen, made.image, made.alpha, made.distance, batches.pose_of(facts))
 
 
 @jax.jit
-def render_features(made: Generator, z: jax.Array, camera: Camera) -> Rendered:
-    """The neural renderings of latents z (B, Z) from cameras (B)."""
-    ws = generator.map_latents(made, z)
-    planes = generator.to_planes(made.config, generator.synthesize_blocks(made, ws))
-    rays = cameras.rays(camera, made.config.neural_rendering_resolution)
+def render_features(made: Generator, z: jax.Array, camera: Camera, pose: Pose | None = None) -> Rendered:
+    """The neural renderings of latents z (B, Z) from cameras (B), of bodies in poses (B)."""
+    scene, resolution = scenes.synthesize(Model(made), z, pose=pose), made.config.neural_rendering_resolution
+    # Bodies leave most of a picture empty: parts without any of them are not rendered.
+    rows = resolution if pose is None else max(1, resolution // 16)
 
-    def render(one: tuple[jax.Array, Rays]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        samples = marching.march(made, *one)
-        return marching.feature_image(made.config, samples), samples.distance, samples.opacity
+    def render(one: tuple[Scene, Camera]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        image, _, surface = features.render(Model(made), resolution, rows, *one)
+        return image, surface.distance, surface.opacity
 
     # One image at a time: a batch of samples would not fit beside the training state on a small machine.
-    features, distance, opacity = jax.lax.map(render, (planes, rays))
-    return Rendered(features, ws, distance, opacity)
+    return Rendered(scene.ws, *jax.lax.map(render, (scene, camera)))
 
 
 def score_views(made: Generator, true: TrueViews, *, picture: str | os.PathLike, final: bool) -> dict[str, float]:
@@ -91,7 +98,7 @@ def score_views(made: Generator, true: TrueViews, *, picture: str | os.PathLike,
       picture: path of the sheet.
       final: score and show the final image, not the neural rendering: its super-resolution is trained.
     """
-    rendered = jax.tree.map(np.asarray, render_features(made, true.z, true.camera))
+    rendered = jax.tree.map(np.asarray, render_features(made, true.z, true.camera, true.pose))
     wanted, resolution = images.from_uint8(true.image), rendered.opacity.shape[-1]
 
     def small(x: np.ndarray) -> np.ndarray:

@@ -49,6 +49,8 @@ def score_pack(
         if current is None or pack.latent_id[i] != latent:
             latent = pack.latent_id[i]
             current = _synthesize(model, pack.z[i], truncation_psi=pack.truncation_psi)
+        if pack.pose is not None:
+            current = _repose(model, current, jax.tree.map(lambda x, i=i: x[i], pack.pose))
         view = _render(model, current, camera[i], rows_at_once=rows_at_once)
         mask, image = np.asarray(view.mask), np.clip(view.image, -1, 1)
         counts += np.asarray(metrics.confusion(pack.masks[i], mask, label_map.num_classes), np.int64)
@@ -133,4 +135,5 @@ def _require_branch(model: Model) -> LabelMap:
     return model.label_map
 
 
-_synthesize, _render = jax.jit(scenes.synthesize), jax.jit(scenes.render, static_argnames="rows_at_once")
+_synthesize, _repose = jax.jit(scenes.synthesize), jax.jit(scenes.repose)
+_render = jax.jit(scenes.render, static_argnames="rows_at_once")

@@ -50,3 +50,25 @@ def ambient_occlusion(
         hit = scene.run(origins, directions.astype(np.float32), output=True)
         open_share += np.where(hit["primID"] < 0, 1.0, np.clip(hit["tfar"] / reach, 0, 1))
     return open_share / rays
+
+
+def winding_numbers(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """How often a closed mesh goes around points (N, 3): 0 outside, 1 inside, 2 where two of its parts overlap.
+
+    A ray from each point counts the faces that it leaves the mesh by, less those that it enters it by.
+    """
+    scene = structure(vertices, faces)
+    corners = vertices[faces]
+    outwards = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    direction = np.float32([0.3826, 0.6533, 0.6532])  # of no edge or face of a body in particular
+    left = np.sign(outwards @ direction).astype(int)
+    found, at = np.zeros(len(points), int), np.arange(len(points))
+    origins = points.astype(np.float32)
+    step = np.float32(1e-5 * np.ptp(vertices))
+    while len(at):
+        hit = scene.run(origins, np.tile(direction, (len(at), 1)), output=True)
+        met = hit["primID"] >= 0
+        at, face, far = at[met], hit["primID"][met], hit["tfar"][met]
+        found[at] += left[face]
+        origins = origins[met] + (far + step)[:, None] * direction
+    return found

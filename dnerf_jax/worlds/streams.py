@@ -20,9 +20,20 @@ NUMBERS = {
     "rays": 2,  # pretraining: identities and rays of a step; index: the step
     "pool": 3,  # pretraining: views whose feature images the super-resolution learns from; no index
     "pool_batches": 4,  # pretraining: which of them a step takes; index: the step
+    "poses": 5,  # the poses of a pack of bodies; no index
 }
 # Of the stream "packs": every set of labelled views has latents of its own.
-SEEDS = {"heads_train": 101, "heads_test": 102, "heads_video": 103, "validation": 104, "held_out": 105, "videos": 106}
+SEEDS = {
+    "heads_train": 101,
+    "heads_test": 102,
+    "heads_video": 103,
+    "validation": 104,
+    "held_out": 105,
+    "videos": 106,
+    "bodies_train": 107,
+    "bodies_test": 108,
+    "bodies_motion": 109,
+}
 _WORD = 2**32  # NumPy spreads a larger number over two words, and then streams could coincide
 
 

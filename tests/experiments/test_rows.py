@@ -23,5 +23,5 @@ def test_rows_are_variations_that_the_branch_knows():
 
 
 def test_what_rows_are_scored_on_has_latents_of_its_own():
-    seeds = [pack.seed for pack in (*labelled.PACKS, rows.VALIDATION, rows.VIDEOS)]
+    seeds = [pack.seed for pack in (*labelled.PACKS["heads"], *labelled.PACKS["bodies"], rows.VALIDATION, rows.VIDEOS)]
     assert len({*seeds, streams.SEEDS["held_out"]}) == 1 + len(seeds)

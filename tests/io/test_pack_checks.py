@@ -179,7 +179,7 @@ def test_images_come_before_masks_and_say_what_truncation_was_taken(solid, masks
     )
     asked = []
 
-    def render(generator, z, psi, camera):
+    def render(generator, z, psi, camera, pose):
         view = int(np.argmin(np.abs(pack.z - np.asarray(z)).sum(1)))
         asked.append((view, psi))
         return pack.images[view] / 127.5 - 1, np.float32(large[view] > 0)

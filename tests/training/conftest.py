@@ -8,7 +8,7 @@ from dnerf_jax import cli
 from dnerf_jax.io import checkpoints
 from dnerf_jax.training import branch, frozen
 from dnerf_jax.training.pretraining import plan
-from dnerf_jax.worlds.heads import shards
+from dnerf_jax.worlds import shards
 
 
 @pytest.fixture(scope="session")
@@ -52,5 +52,5 @@ def pretraining(shrunk):
 def rendered(pretraining, tmp_path_factory):
     """The renders that such a run trains on."""
     folder, data = tmp_path_factory.mktemp("rendered") / "shard", pretraining.data
-    shards.write_shard(folder, pretraining.seed, 0, data.identities, data.views, data.resolution)
+    shards.write_shard(folder, "heads", pretraining.seed, 0, data.identities, data.views, data.resolution, False)
     return shards.Shards([folder])

@@ -282,7 +282,7 @@ def test_missing_or_foreign_table_is_named(tmp_path):
         ({"mean": np.zeros((5952, 3), np.float32)}, r"corners has the shape \(54, 5953, 3\), expected \(K, V, 3\)"),
         ({"mean": np.zeros(3, np.float32)}, r"mean has the shape \(3,\)"),
         ({"canonical": np.full((5953, 3), np.nan, np.float32)}, "canonical .* not finite"),
-        ({"faces": np.full((11718, 3), 5953, np.uint16)}, "faces names the vertex 5953 of 5953"),
+        ({"faces": np.full((11718, 3), 5953, np.uint16)}, "faces names number 5953 of 5953"),
         ({"group": np.zeros(5953, np.uint8)}, "the groups are"),
         ({"fields": np.zeros((5953, 7), np.uint8)}, "fields is of uint8"),
     ],

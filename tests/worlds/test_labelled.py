@@ -10,18 +10,17 @@ from PIL import Image
 from dnerf_jax import pack
 from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import generator
-from dnerf_jax.worlds import heads, labelled
-from dnerf_jax.worlds.heads import shards
+from dnerf_jax.worlds import heads, labelled, shards
 
 RESOLUTION = 24
-TRAIN, TEST, VIDEO = labelled.PACKS
+TRAIN, TEST, VIDEO = labelled.PACKS["heads"]
 
 
 @pytest.fixture(scope="module")
 def stranger(tiny_model):
     """A generator of the world's latents that never saw its images."""
     config = dataclasses.replace(tiny_model.generator.config, z_dim=heads.Z_DIM, c_dim=0)
-    return tiny_model.replace(generator=tiny_model.generator.replace(config=config))
+    return tiny_model.replace(generator=tiny_model.generator.replace(config=config), label_map=heads.LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def made(stranger):
 
 
 def test_the_recipe_is_the_papers():
-    assert [recipe.name for recipe in labelled.PACKS] == ["heads_train", "heads_test", "heads_video"]
+    assert [recipe.name for recipe in labelled.PACKS["heads"]] == ["heads_train", "heads_test", "heads_video"]
     assert TRAIN.latents * len(TRAIN.poses) == 90 and [yaw for yaw, _ in TRAIN.poses] == [-30, 0, 30]
     assert TEST.latents == 90 and TEST.poses is None
     yaws = [yaw for yaw, _ in VIDEO.poses]
@@ -84,7 +83,7 @@ def test_the_embedded_packs_are_what_the_recipe_makes(recipe, stranger):
 
 def test_no_latent_is_in_two_packs_or_was_trained_on(made):
     drawn = [z for annotations in made.values() for z in np.unique(annotations.z, axis=0)]
-    drawn += [shards.identity(seed, index, 1)[0] for seed in (0, 101, 102, 103) for index in (0, 1)]
+    drawn += [shards.identity(heads, seed, index, 1, False)[0] for seed in (0, 101, 102, 103) for index in (0, 1)]
     assert len(np.unique(drawn, axis=0)) == len(drawn) == 2 + 2 + 1 + 8
 
 
@@ -104,9 +103,9 @@ def test_a_pack_is_drawn_without_a_generator(tmp_path, capsys):
 @pytest.mark.slow
 def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatch, tiny_model):
     config = dataclasses.replace(tiny_model.generator.config, z_dim=heads.Z_DIM, c_dim=0)
-    model = tiny_model.replace(generator=generator.init(config, jax.random.key(0)))
+    model = tiny_model.replace(generator=generator.init(config, jax.random.key(0)), label_map=heads.LABELS)
     checkpoints.save(tmp_path / "model", model)
-    monkeypatch.setattr(labelled, "PACKS", (dataclasses.replace(TEST, latents=2),))
+    monkeypatch.setattr(labelled, "PACKS", {"heads": (dataclasses.replace(TEST, latents=2),)})
     with pytest.raises(ValueError, match=r"the annotations 'heads_test' cannot be used: \n  - view \d, rendered again"):
         pack.main(str(tmp_path / "assets"), checkpoint=str(tmp_path / "model"))
     assert not (tmp_path / "assets").exists()

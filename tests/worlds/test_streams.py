@@ -29,7 +29,8 @@ def test_the_streams_that_shards_and_packs_were_made_from_are_unchanged(seed, in
 
 
 def test_numbers_are_never_changed():
-    assert streams.NUMBERS == {"identities": 0, "packs": 1, "rays": 2, "pool": 3, "pool_batches": 4}
+    numbers = {"identities": 0, "packs": 1, "rays": 2, "pool": 3, "pool_batches": 4, "poses": 5}
+    assert numbers == streams.NUMBERS
 
 
 def test_a_stream_is_the_same_for_numbers_of_numpy():

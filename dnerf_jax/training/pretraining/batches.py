@@ -1,20 +1,19 @@
-"""Batches from rendered shards of the heads world: random rays of identities, and whole views."""
+"""Batches from rendered shards of a world: random rays of identities, and whole views."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
 from flax import struct
 
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.ops import cameras
-from dnerf_jax.worlds import heads
-from dnerf_jax.worlds.heads.shards import Shards
+from dnerf_jax.worlds.shards import Shards
 
 NEAR = 8  # rendered pixels within which a passing ray looks for a surface
 TRIES = 12  # how many of them it looks at
 DRAWN = 4  # pixels looked at for every ray that is kept
 SKIPPED = 0.9  # of those with nothing but background around
-DETAILS = ("brow", "eye", "upper_lip", "lower_lip", "mouth")  # all that are near these are kept
 JUMP = 0.03  # world units; distances that differ by more are of two surfaces
 
 
@@ -24,6 +23,7 @@ class RayBatch:
 
     guide: (B, N) where along the ray to look for density: its distance or, where it hits nothing, that of a surface
     which a ray at most NEAR rendered pixels away hits; 0 if there is none.
+    shape: (B, S) of bodies, their own, which these views do not show; else None.
     """
 
     z: jax.Array
@@ -32,13 +32,14 @@ class RayBatch:
     alpha: jax.Array
     distance: jax.Array
     guide: jax.Array
+    shape: jax.Array | None = None
 
 
 @struct.dataclass
 class TrueViews:
     """B views as the world renders them: z (B, Z), camera (B), image (B, R, R, 3) uint8, alpha (B, R, R) uint8.
 
-    distance: (B, R, R) along the ray in world units, 0 where empty.
+    distance: (B, R, R) along the ray in world units, 0 where empty. pose: (B) of bodies, else None.
     """
 
     z: np.ndarray
@@ -46,9 +47,17 @@ class TrueViews:
     image: np.ndarray
     alpha: np.ndarray
     distance: np.ndarray
+    pose: Pose | None = None
 
 
-def rays(shards: Shards, identities: Iterable[int], draws: np.random.Generator, count: int, grid: int) -> RayBatch:
+def rays(
+    shards: Shards,
+    identities: Iterable[int],
+    draws: np.random.Generator,
+    count: int,
+    grid: int,
+    details: Sequence[int],
+) -> RayBatch:
     """`count` random rays of every identity (B,), drawn from the NumPy generator `draws`.
 
     Few of them are far from anything, and four times their share show what is small in a face or lies beside it.
@@ -57,11 +66,12 @@ def rays(shards: Shards, identities: Iterable[int], draws: np.random.Generator, 
 
     grid: the rays are those of views of grid x grid pixels; what such a pixel shows is the mean of the rendered
         pixels within it, so that what is learned is smooth at the scale at which it will be rendered
+    details: class ids; all rays near these are kept
     """
     views, resolution = shards[0]["alpha"].shape[:2]
     within = np.arange(resolution // grid)
     entries = [shards[identity] for identity in identities]
-    view, row, column = _draw(entries, draws, count, views, grid)
+    view, row, column = _draw(entries, draws, count, views, grid, details)
     rows, columns = row[..., None, None] * len(within) + within[:, None], column[..., None, None] * len(within) + within
 
     def pick(name: str) -> np.ndarray:
@@ -78,16 +88,17 @@ def rays(shards: Shards, identities: Iterable[int], draws: np.random.Generator, 
         alpha=pick("alpha").mean((2, 3)) / 255,
         distance=distance,
         guide=np.where(distance > 0, distance, _distance_nearby(entries, view, rows, columns, draws)),
+        shape=np.stack([entry["shape"] for entry in entries]) if "shape" in entries[0] else None,
     )
 
 
-def _draw(entries, draws, count, views, grid):
+def _draw(entries, draws, count, views, grid, details):
     """View, row and column, each (B, count): DRAWN times as many are drawn evenly, and the best of them are kept."""
     shape = (len(entries), DRAWN * count)
     view, row, column = draws.integers(views, size=shape), *draws.integers(grid, size=(2, *shape))
     middle = [(2 * x + 1) * entries[0]["alpha"].shape[-1] // (2 * grid) for x in (row, column)]
     around = _labels_around(entries, view, *middle)
-    detail = np.isin(around, [heads.LABELS.names.index(name) for name in DETAILS]).any(axis=-1)
+    detail = np.isin(around, details).any(axis=-1)
     last = ~around.any(axis=-1) & (draws.random(shape) < SKIPPED)
     chosen = np.argsort(np.where(last, 2, ~detail), axis=1, kind="stable")[:, :count]
     return tuple(np.take_along_axis(x, chosen, axis=1) for x in (view, row, column))
@@ -131,7 +142,20 @@ def views(shards: Shards, identities: Iterable[int], numbers: Iterable[int]) -> 
     poses = stack("cam2world")
     camera = cameras.Camera(poses, np.broadcast_to(shards.intrinsics, (len(poses), 3, 3)))
     z = np.stack([entry["z"] for entry, _ in entries])
-    return TrueViews(z, camera, stack("image"), stack("alpha"), stack("distance"))
+    facts = [entry for entry, _ in entries]
+    return TrueViews(z, camera, stack("image"), stack("alpha"), stack("distance"), pose_of(facts))
+
+
+def pose_of(facts: Sequence[Mapping[str, np.ndarray]]) -> Pose | None:
+    """The poses (B) of what a world knows of scenes, see `World.facts`; None where it knows of none.
+
+    Their shape is 0: it is told from w.
+    """
+    if "rotations" not in facts[0]:
+        return None
+    rotations, translation = (np.stack([x[name] for x in facts]) for name in ("rotations", "translation"))
+    shape = np.zeros((len(facts), len(facts[0]["shape"])), np.float32)
+    return Pose(rotations, translation, np.ones(len(facts), np.float32), shape)
 
 
 _rays_at = jax.jit(cameras.rays_at)

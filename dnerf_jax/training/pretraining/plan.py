@@ -1,12 +1,12 @@
 """What a pretraining run is to do."""
 
 import dataclasses
-from typing import Self
+from typing import Literal, Self
 
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.ops.ranges import Count, Fraction, Natural, NotNegative, Positive, Seed
 from dnerf_jax.training.pretraining.supervision import GuidedSampling
-from dnerf_jax.worlds import heads
+from dnerf_jax.worlds import views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,9 @@ class Data:
     """Which renders to train on.
 
     Attributes:
-      identities, views: how many heads, and views of each.
+      identities, views: how many heads, or bodies in the canonical pose, and views of each.
+      posed: how many of them, the last, are rendered in a pose as well, one view of each: what the third stage learns
+        from, and what is scored; 0 for worlds whose scenes have none.
       resolution: of the views in pixels, that of the generator's images.
       held_out: how many identities, the last, are never trained on.
       processes: that render them.
@@ -25,6 +27,7 @@ class Data:
     resolution: Count
     held_out: Count
     processes: Count
+    posed: Natural = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Settings:
 
     Attributes:
       seed: of what is drawn at random: identities, initial parameters, batches.
+      world: "heads" or "bodies".
       start_from: a checkpoint of the same architecture, whose weights are trained on; "" for random ones.
       generator: the architecture.
       data: the renders to train on.
@@ -51,10 +55,12 @@ class Settings:
       mapping_boost: factor on the mapping network's steps.
       ema_decay: of the moving average of the parameters, which is what is kept.
       color_weight, depth_weight, opacity_weight, gradient_weight: of the losses, the last of images alone.
+      shape_weight: of how far a body's shape is told from w, in squared standard deviations.
       save_every, sheet_every: steps between checkpoints, and between sheets with held-out scores.
     """
 
     seed: Seed
+    world: Literal["heads", "bodies"]
     start_from: str
     generator: GeneratorConfig
     data: Data
@@ -82,6 +88,7 @@ class Settings:
     depth_weight: NotNegative
     opacity_weight: NotNegative
     gradient_weight: NotNegative
+    shape_weight: NotNegative
     save_every: Count
     sheet_every: Count
 
@@ -100,6 +107,11 @@ class Settings:
         return self.generator.plane_resolution >> sum(step <= at for at in self.refine_at if step <= self.steps)
 
     @property
+    def architecture(self) -> GeneratorConfig:
+        """The generator's, with how the world's scenes move."""
+        return dataclasses.replace(self.generator, articulation=views.named(self.world).articulation())
+
+    @property
     def guided_sampling(self) -> GuidedSampling:
         """How the first stage samples its rays."""
         return GuidedSampling(self.stratified_samples, self.importance_samples, self.guided_samples, self.guide_spread)
@@ -111,16 +123,25 @@ class Settings:
 
     def check(self) -> None:
         """Raises ValueError if world, data and generator do not fit each other."""
+        world = views.named(self.world)
         for name, value, wanted in (
-            ("z_dim", self.generator.z_dim, heads.Z_DIM),
+            ("z_dim", self.generator.z_dim, world.Z_DIM),
             ("c_dim", self.generator.c_dim, 0),
         ):
             if value != wanted:
                 raise ValueError(
-                    f"config.generator.{name} is {value}, expected {wanted}: the heads world's latents have "
-                    f"{heads.Z_DIM} numbers and know of no camera."
+                    f"config.generator.{name} is {value}, expected {wanted}: the {self.world} world's latents have "
+                    f"{world.Z_DIM} numbers and know of no camera."
                 )
+        template = world.articulation()
+        if self.generator.articulation is not None:
+            raise ValueError(f"config.generator.articulation is the {self.world} world's own: leave it out")
         data, size = self.data, self.generator.image_resolution
+        if bool(data.posed) != bool(template) or (template and not data.held_out < data.posed <= data.identities):
+            raise ValueError(
+                f"config.data.posed is {data.posed}: expected "
+                + (f"more than the {data.held_out} held out, up to {data.identities}" if template else "0 of heads")
+            )
         if data.resolution != size:
             raise ValueError(
                 f"config.data.resolution is {data.resolution}, the generator's images have {size} pixels: set them "

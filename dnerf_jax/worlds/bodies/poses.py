@@ -108,25 +108,7 @@ def inside(rotations: np.ndarray) -> float:
     stored = table.load()
     posed = stored.posed_template(np.asarray(rotations, np.float64))
     normals = meshes.vertex_normals(posed, stored.template_faces)
-    return float(np.mean(winding_numbers(posed + 0.004 * normals, posed[stored.template_faces]) > 0.5))
-
-
-def winding_numbers(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """How often a closed surface of triangles (F, 3, 3) goes around points (N, 3): 1 inside, 0 outside, 2 inside twice.
-
-    The sum of the solid angles of its triangles (Van Oosterom and Strackee 1983).
-    """
-    found, triangles = np.zeros(len(points)), triangles.astype(np.float32)
-    for k in range(0, len(points), 256):
-        part = points[k : k + 256, None].astype(np.float32)
-        a, b, c = (
-            triangles[None, :, i].astype(np.float32) - points[k : k + 256, None].astype(np.float32) for i in range(3)
-        )
-        na, nb, nc = (np.sqrt(np.einsum("nfc,nfc->nf", x, x)) for x in (a, b, c))
-        volume = np.einsum("nfc,nfc->nf", a, np.cross(b, c))
-        ab, bc, ca = (np.einsum("nfc,nfc->nf", x, y) for x, y in ((a, b), (b, c), (c, a)))
-        found[k : k + 256] = np.arctan2(volume, na * nb * nc + ab * nc + bc * na + ca * nb).sum(axis=1) / (2 * np.pi)
-    return found
+    return float(np.mean(meshes.winding_numbers(posed + 0.004 * normals, posed, stored.template_faces) > 0))
 
 
 def sample(rng: np.random.Generator) -> np.ndarray:

@@ -35,7 +35,9 @@ class Shards(list):
 def drawn():
     """The views, and how often each pixel of all views was drawn, 1 on average."""
     shards = Shards(60)
-    batch = batches.rays(shards, np.arange(60), np.random.default_rng(0), 512, SIZE)
+    batch = batches.rays(
+        shards, np.arange(60), np.random.default_rng(0), 512, SIZE, [heads.LABELS.names.index("mouth")]
+    )
     row, column = np.round(batch.rgb[..., :2] * 255).astype(int).reshape(-1, 2).T
     counts = np.zeros((SIZE, SIZE))
     np.add.at(counts, (row, column), 1)

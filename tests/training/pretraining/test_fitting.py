@@ -106,7 +106,7 @@ def test_coarse_steps_leave_the_fine_blocks_and_runs_share_programs(pretraining,
 
     def take(settings, planes, state, step):
         batch, key = stages.ray_batch(pretraining, rendered, step), jax.random.key(step)
-        return stages.ray_step(settings.of_step, planes, False, variables["buffers"], state, batch, key)[0]
+        return stages.ray_step(settings.of_step, planes, False, stages.fixed_variables(variables), state, batch, key)[0]
 
     state = take(other, 4, take(pretraining, 4, state, 1), 1)
     after = state.params["synthesis"]
