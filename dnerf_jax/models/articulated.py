@@ -44,6 +44,7 @@ class ArticulationConfig:
       rule: how points find their place in the canonical world (see `ops.articulation`).
       hull: world units by which the posed mesh is grown, within which rays are sampled.
       shell: world units from the posed mesh beyond which there is nothing, 0 for no such limit, as GNARF has it.
+      num_poses: that the template has with it: those that the generator was trained in.
       shape_of_w: whether the generator tells a latent's shape from its w; a pose's own shape is added to that.
     """
 
@@ -57,6 +58,7 @@ class ArticulationConfig:
     hull: Positive = 0.05
     shell: NotNegative = 0.05
     shape_of_w: bool = False
+    num_poses: Natural = 0
 
     def __post_init__(self) -> None:
         if (self.rule == "vertex") != bool(self.num_neighbours):
@@ -123,11 +125,13 @@ def abstract_template(config: ArticulationConfig) -> dict[str, jax.Array]:
 
     vertices (V, 3), joints (B, 3), weights (V, B), faces (F, 3) int32; canonical (B, 3, 3), the canonical pose's
     rotations. Where its shape varies, vertex_shapes (S, V, 3) and joint_shapes (S, B, 3): what a unit of each direction
-    adds. For the rule "vertex" neighbours (V, K) int32, see `articulation.incident`.
+    adds. For the rule "vertex" neighbours (V, K) int32, see `articulation.incident`. Where there are P poses, poses
+    (P, B, 3, 3), the rotations of `Pose`, and translations (P, 3).
     """
-    v, b, s = config.num_vertices, len(config.bones), config.num_shapes
+    v, b, s, p = config.num_vertices, len(config.bones), config.num_shapes, config.num_poses
     shapes = {"vertices": (v, 3), "joints": (b, 3), "weights": (v, b), "canonical": (b, 3, 3)}
     shapes |= {"vertex_shapes": (s, v, 3), "joint_shapes": (s, b, 3)} if s else {}
+    shapes |= {"poses": (p, b, 3, 3), "translations": (p, 3)} if p else {}
     indices = {"faces": (config.num_faces, 3)}
     indices |= {"neighbours": (v, config.num_neighbours)} if config.num_neighbours else {}
     made = {name: jnp.zeros(shape, jnp.float32) for name, shape in shapes.items()}
@@ -209,6 +213,16 @@ def to_canonical(config: ArticulationConfig, body: Body, points: jax.Array) -> t
     moved = articulation.to_canonical(config.rule, points, found.face, body.posed, body.canonical, body.faces, turned)
     inside = found.distance <= config.shell if config.shell else jnp.ones_like(found.distance, jnp.bool_)
     return moved, inside
+
+
+def to_posed(config: ArticulationConfig, body: Body, points: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The way back: posed points (..., 3) of canonical ones of one body, and whether they are within its shell.
+
+    By the same rule, from the canonical surface to the posed one; near the surface, where neither bends much, the
+    inverse of `to_canonical`.
+    """
+    back = Body(body.canonical, body.posed, jnp.linalg.inv(body.turned), body.hull, body.faces, body.neighbours)
+    return to_canonical(config, back, points)
 
 
 def ray_limits(body: Body, rays: Rays) -> tuple[jax.Array, jax.Array, jax.Array]:

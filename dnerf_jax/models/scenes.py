@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from dnerf_jax.models import articulated, features, generator, occupancy, semantic, surfaces
-from dnerf_jax.models.articulated import Pose
+from dnerf_jax.models.articulated import ArticulationConfig, Body, Pose
 from dnerf_jax.models.generator import Generator, GeneratorConfig
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.occupancy import Bounds
@@ -93,6 +93,31 @@ def repose(model: Model, scene: Scene, pose: Pose | None = None) -> Scene:
     body = articulated.body(config, template, pose)
     plain = scene.replace(body=None)  # type: ignore[attr-defined]
     return spread(plain).replace(body=spread(body))
+
+
+def to_canonical(model: Model, scene: Scene, points: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Where points (N, 3) of the world of one scene's pose lie in the canonical one, and whether a body is there (N,).
+
+    Clouds and visible points of all poses meet there. Raises ValueError: the scene is a batch, or has no body.
+    """
+    config, body = _one_body(model, scene)
+    return articulated.to_canonical(config, body, jnp.asarray(points, jnp.float32))
+
+
+def to_posed(model: Model, scene: Scene, points: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Where canonical points (N, 3) lie in the world of one scene's pose; raises as `to_canonical`, its inverse."""
+    config, body = _one_body(model, scene)
+    return articulated.to_posed(config, body, jnp.asarray(points, jnp.float32))
+
+
+def _one_body(model: Model, scene: Scene) -> tuple[ArticulationConfig, Body]:
+    check(model, scene)
+    config = model.generator.config.articulation
+    if config is None or scene.body is None:
+        raise ValueError("the scene has no body that could be in a pose: its generator is not articulated")
+    if scene.batch_shape:
+        raise ValueError(f"the scene is a batch of shape {scene.batch_shape}, expected one: index it, scene[0]")
+    return config, scene.body
 
 
 def to_ws(made: Generator, z: jax.Array, c: jax.Array | None = None, **truncation: Any) -> jax.Array:
