@@ -7,7 +7,8 @@ Joints are named in many ways, and skeletons rest in many poses. `pairs` finds t
 
 where A_b takes the template's rest pose to the recording's: what the bone above it has, then the smallest rotation
 between the directions to the next bone that is moved. So a recording that rests with its arms held out moves a template
-that rests with them down. Bones that no joint moves keep to the bone above them.
+that rests with them down. Of the trunk, head, collars and feet directions count only where they are far apart: joints
+there are elsewhere in every skeleton. Bones that no joint moves keep to the bone above them.
 
 The world of a recording has y up, or z if it is said so; its skeleton rests upright along any of the axes, since some
 do along x. Nothing else is assumed: it may face any way (most face z), and have any unit of length.
@@ -17,13 +18,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dnerf_jax.io.bvh import Recording
 from dnerf_jax.models.articulated import ArticulationConfig, Pose
-from dnerf_jax.ops import skinning
 from dnerf_jax.ops.messages import did_you_mean, some
 
 # Parts of a body, by what is left of a name in lower case without side, digits and prefix. Limbs have a side.
@@ -189,13 +188,23 @@ def retarget(
     theirs = sum(np.linalg.norm(places[found[bone]] - places[found[above[bone]]]) for bone in legs)
     if not theirs > 0:
         raise ValueError("the joints that move bones are all at one place: there are no lengths to scale its way by")
-    skeleton = skinning.Skeleton(jnp.asarray(rest, jnp.float32), config.parents)
-    moved = skinning.transforms(skeleton, jnp.asarray(rotations[0], jnp.float32))
-    posed = np.asarray(skinning.skin(jnp.asarray(template["vertices"]), jnp.asarray(template["weights"]), moved)[0])
     way = turned[found[0]][1] @ upright.T
-    translation = (way - way[0]) * (ours / theirs) - (posed.min(axis=0) + posed.max(axis=0)) / 2
+    translation = (way - way[0]) * (ours / theirs) - _middle(config, template, rotations[0])
     made = (rotations, translation, np.ones(frames), np.zeros((frames, config.num_shapes)))
     return Pose(*(x.astype(np.float32) for x in made))
+
+
+def _middle(config: ArticulationConfig, template: Mapping[str, Any], rotations: np.ndarray) -> np.ndarray:
+    """The middle (3,) of the template's box in a pose (B, 3, 3); `ops.skinning` in NumPy, with nothing compiled."""
+    joints, weights = (np.asarray(template[name], np.float64) for name in ("joints", "weights"))
+    vertices, posed = np.asarray(template["vertices"], np.float64), 0.0
+    turned, places = rotations.copy(), joints.copy()
+    for bone, parent in enumerate(config.parents):
+        if parent >= 0:
+            turned[bone] = turned[parent] @ rotations[bone]
+            places[bone] = places[parent] + turned[parent] @ (joints[bone] - joints[parent])
+        posed = posed + weights[:, bone, None] * ((vertices - joints[bone]) @ turned[bone].T + places[bone])
+    return (np.min(posed, axis=0) + np.max(posed, axis=0)) / 2
 
 
 def _above(config: ArticulationConfig, found: Mapping[int, int]) -> dict[int, int]:
