@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "dataset.json"  # by which a folder is known to be a dataset
 LABEL_MAP = "labelmap.json"
+POSES = "poses"  # their number and their fingerprint; in the plan, their order
 RELABELLED = "relabelled_from"  # of a dataset whose labels were made anew: by whom and how they were before
 SCHEMA_VERSION = 2
 FRAME = (
@@ -39,6 +40,7 @@ class Description:
       checkpoint: fingerprints of the generator and of the branch, and the model's info (licence, origin).
       image_resolution: R.
       content: all of the file.
+      num_poses: of poses.json, see `factory.poses`; 0 where there is none.
     """
 
     plan: Plan
@@ -46,6 +48,12 @@ class Description:
     checkpoint: Mapping[str, Any]
     image_resolution: int
     content: Mapping[str, Any]
+    num_poses: int = 0
+
+    @property
+    def poses_fingerprint(self) -> str:
+        """Of poses.json, "" where there is none."""
+        return self.content[POSES]["fingerprint"] if self.num_poses else ""
 
 
 def write(
@@ -56,14 +64,16 @@ def write(
     out: Path,
     *,
     begun: bool,
+    poses: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes dataset.json and labelmap.json; files that say the same already stay as they are.
 
-    origin: see `provenance.origin`. begun: whether there are shards, which another plan or checkpoint would contradict.
+    origin: see `provenance.origin`. poses: see `poses.Frames.told`; None where there are none. begun: whether there are
+    shards, which another plan or checkpoint would contradict.
 
     Raises ValueError: it does.
     """
-    content, path = describe(plan, config, origin), out / NAME
+    content, path = describe(plan, config, origin, poses), out / NAME
     if begun:
         require_same(content, out)
     if not path.exists() or files.read_text(path) != files.to_json(content, indent=2):
@@ -80,11 +90,13 @@ def require_same(content: Mapping[str, Any], out: Path) -> None:
         schema.require_same(out, old, new, except_for=grown)
 
 
-def describe(plan: Plan, config: "GeneratorConfig", origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of dataset.json."""
-    return {
+def describe(
+    plan: Plan, config: "GeneratorConfig", origin: Mapping[str, Any], poses: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The content of dataset.json. poses: what `poses.Frames.told` says; None where there are none."""
+    content = {
         "schema_version": SCHEMA_VERSION,
-        "plan": schema.as_json(plan),
+        "plan": plan_as_json(plan, poses),
         "identities": split_sizes(plan),
         "views": plan.num_views,
         "shards": num_shards(plan),
@@ -95,6 +107,14 @@ def describe(plan: Plan, config: "GeneratorConfig", origin: Mapping[str, Any]) -
         "box_side": config.rendering.box_warp,
         "metres_per_unit": config.rendering.metres_per_unit,
     }
+    return content if poses is None else content | {POSES: dict(poses)}
+
+
+def plan_as_json(plan: Plan, poses: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The plan in dataset.json: of the poses only their order, since they are there themselves, or nothing."""
+    content = schema.as_json(plan)
+    chosen = content.pop(POSES)
+    return content if poses is None else content | {POSES: {"order": chosen["order"]}}
 
 
 def read(out: Path) -> Description:
@@ -116,11 +136,28 @@ def read(out: Path) -> Description:
     forms = {name: schema.as_dataclass(form, Form, f"{path}: forms.{name}") for name, form in content["forms"].items()}
     if tuple(forms) != plan.view_modalities:
         raise ValueError(f"{path}: forms are of {list(forms)}, the plan has {list(plan.view_modalities)}: restore it")
-    return Description(plan, forms, content["checkpoint"], content["image_resolution"], content)
+    poses = _num_poses(plan, content, path)
+    return Description(plan, forms, content["checkpoint"], content["image_resolution"], content, poses)
+
+
+def _num_poses(plan: Plan, content: Mapping[str, Any], path: Path) -> int:
+    """How many poses a dataset has. Raises ValueError: what it says of them cannot be so."""
+    if POSES not in content:
+        return 0
+    found = content[POSES] if isinstance(content[POSES], dict) else {}
+    count, of = found.get("frames"), found.get("fingerprint")
+    by_view = plan.poses.order == "frames"
+    if type(count) is not int or count < 1 or not isinstance(of, str) or (by_view and count != plan.views_per_identity):
+        raise ValueError(
+            f"{path}: {POSES} is {content[POSES]!r:.100}, expected the number of frames"
+            f"{f', {plan.views_per_identity} as of views,' * by_view} and a fingerprint: restore it"
+        )
+    return count
 
 
 def _inputs(content: Mapping[str, Any]) -> dict[str, Any]:
     """What a dataset depends on, by name."""
     origin = content["checkpoint"]
     named = {"generator": origin.get("fingerprint"), "semantic branch": origin.get("semantic_fingerprint")}
+    named |= {"motion": content[POSES]["fingerprint"]} if POSES in content else {}
     return dict(content["plan"]) | named | {RELABELLED: content.get(RELABELLED)}

@@ -1,4 +1,4 @@
-"""What is random in a dataset: the latent and the cameras of an identity.
+"""What is random in a dataset: the latent, the cameras and the pose of an identity.
 
 All is drawn from fold_in(fold_in(key(seed), identity), attempt), and so depends on no batch, device or restart. The
 attempt is 0 unless the rules of the plan's `Drops` rejected what came of the ones before.
@@ -16,12 +16,23 @@ from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.ops import cameras
 from dnerf_jax.ops.cameras import Camera
 
+_OF_POSE = 2  # after the two into which an identity's key is split
+
 
 def draw(plan: Plan, config: GeneratorConfig, identity: int, attempt: int = 0) -> tuple[np.ndarray, Camera]:
     """Latent z (z_dim,) and cameras (views_per_identity,) of an identity, float32, drawn on the CPU wherever we are."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         z, camera = _draw(_of_draw(plan), config, jnp.int32(identity), jnp.int32(attempt))
         return np.asarray(z), jax.tree.map(np.asarray, camera)
+
+
+def draw_frames(plan: Plan, num_poses: int, identity: int, attempt: int = 0) -> tuple[int, ...]:
+    """The frames (views_per_identity,) of a motion of so many that the views of an identity are in."""
+    if plan.poses.order == "frames":
+        return tuple(range(plan.views_per_identity))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        frame = _draw_frame(plan.seed, jnp.int32(num_poses), jnp.int32(identity), jnp.int32(attempt))
+    return (int(frame),) * plan.views_per_identity
 
 
 def _of_draw(plan: Plan) -> Plan:
@@ -31,10 +42,18 @@ def _of_draw(plan: Plan) -> Plan:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _draw(plan: Plan, config: GeneratorConfig, identity: jax.Array, attempt: jax.Array) -> tuple[jax.Array, Camera]:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(plan.seed), identity), attempt)
-    of_z, of_cameras = jax.random.split(key)
+    of_z, of_cameras = jax.random.split(_key(plan.seed, identity, attempt))
     z = jax.random.normal(of_z, (config.z_dim,), jnp.float32)
     return z, _viewpoints(plan.viewpoints, config, plan.views_per_identity, of_cameras)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _draw_frame(seed: int, num_poses: jax.Array, identity: jax.Array, attempt: jax.Array) -> jax.Array:
+    return jax.random.randint(jax.random.fold_in(_key(seed, identity, attempt), _OF_POSE), (), 0, num_poses)
+
+
+def _key(seed: int, identity: jax.Array, attempt: jax.Array) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), identity), attempt)
 
 
 def _viewpoints(chosen: Viewpoints, config: GeneratorConfig, views: int, key: jax.Array) -> Camera:

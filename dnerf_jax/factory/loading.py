@@ -5,9 +5,10 @@
     data[0]["image"], data[0]["mask"]                      # uint8 (R, R, 3) and (R, R)
     for batch in data.batches(32, seed=0): ...             # the same with a leading dimension; endless with epochs=None
 
-A record has the modalities of the dataset, z, cam2world, intrinsics, and key, identity, view. Numbers are those of the
-files: depth in world units is 0 where a pixel is empty. A `Dataset` is a sequence, so Grain and PyTorch take it as a
-source; it can be pickled, and reads from several threads or processes.
+A record has the modalities of the dataset, z, cam2world, intrinsics, and key, identity, view; of bodies in poses also
+pose, the number of its frame in poses.json. Numbers are those of the files: depth in world units is 0 where a pixel is
+empty. A `Dataset` is a sequence, so Grain and PyTorch take it as a source; it can be pickled, and reads from several
+threads or processes.
 """
 
 import functools
@@ -79,7 +80,8 @@ class Dataset(Sequence[Record]):
         index = operator.index(index)
         shard, members = self._read(index)
         own = files.parse_json(members[record.JSON].decode())
-        found: Record = {"key": own["key"], "identity": own["identity"], "view": own["view"]}
+        names = ("key", "identity", "view", *(["pose"] if self.description.num_poses else []))
+        found: Record = {name: own[name] for name in names}
         for modality, form in self.forms.items():
             try:
                 numbers = record.restored(form, record.decode(form, members[form.suffix]))

@@ -98,6 +98,23 @@ class Cloud:
 
 
 @dataclasses.dataclass(frozen=True)
+class Poses:
+    """The poses of an articulated generator's bodies, see `factory.poses`. Other generators have none.
+
+    Attributes:
+      source: a motion, .json or .bvh (see `io.pose_files`); "" takes the poses that the checkpoint has with it, or the
+        canonical one where it has none. Datasets keep the poses themselves, not this name.
+      in_place: without the source's way over the ground: bodies stay where the first frame has them.
+      order: "drawn", one frame for each identity, at random, the same in all its views; "frames", view v of every
+        identity is in frame v, so there are as many views as frames, and neither clouds nor meshes.
+    """
+
+    source: str = ""
+    in_place: bool = False
+    order: Literal["drawn", "frames"] = "drawn"
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """A dataset.
 
@@ -119,6 +136,7 @@ class Plan:
       mesh_resolution: points of the grid along each side of the box that a mesh is extracted from.
       mesh_level: raw density of its surface; None is `meshes.surface_level()`.
       drops: which identities are drawn anew.
+      poses: of bodies.
     """
 
     seed: Seed = 0
@@ -137,6 +155,7 @@ class Plan:
     mesh_resolution: Count = 128
     mesh_level: float | None = None
     drops: Drops = Drops()
+    poses: Poses = Poses()
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.splits]
@@ -154,6 +173,12 @@ class Plan:
             raise ValueError(
                 f"viewpoints.fixed has {len(self.viewpoints.fixed)} cameras, views_per_identity is "
                 f"{self.views_per_identity}: expected one for each"
+            )
+        of_one = [name for name in OBJECTS if name in self.modalities]
+        if self.poses.order == "frames" and of_one:
+            raise ValueError(
+                f"{some(of_one, separator=' and ')} of an identity are of one pose, and poses.order is 'frames', one "
+                "for each view: leave them out of modalities, or take 'drawn'"
             )
 
     @property

@@ -21,7 +21,7 @@ LABELS_STACK = "labels"  # in a sidecar's stack: the stack that made the labels 
 _PACKAGES = ("dnerf_jax", "jax", "jaxlib", "flax", "numpy", "scipy", "isal")
 # What of our own sources has a say in the bytes.
 _SOURCES = ("ops/*.py", "networks/*.py", "models/*.py", "io/encoding.py", "io/ply*.py")
-_SOURCES += tuple(f"factory/{name}.py" for name in ("draws", "plan", "record", "render", "writing"))
+_SOURCES += tuple(f"factory/{name}.py" for name in ("draws", "plan", "poses", "record", "render", "writing"))
 # What XLA compiles for: the widest of these that a processor has.
 _INSTRUCTIONS = ("avx512f", "avx2", "avx", "sse4_2", "sve", "asimd")
 

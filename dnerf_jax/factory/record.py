@@ -5,7 +5,7 @@
     depth_z, distance      depth_z.png      uint16 (R, R), times scale in world units, 0 where empty; or float32 .npy
     opacity, confidence    opacity.png      uint16 (R, R), times scale in [0, 1]
     normal, logits         normal.npy       float16 (R, R, 3) in the world frame, zero where empty; (R, R, C)
-                           json             z, cameras and what else is needed to make the view again
+                           json             z, cameras, the number of a body's pose, and what else makes the view again
 
 A view's files share their base name, its key: 00000012_03 is view 3 of identity 12. An identity's cloud is
 00000012.cloud.ply, its mesh 00000012.mesh.ply. Logits are rounded, so in a few pixels of nearly equal classes the
@@ -137,10 +137,17 @@ def pixel_hash(numbers: np.ndarray) -> str:
 
 
 def describe(
-    identity: int, view: int, attempt: int, split: str, z: np.ndarray, cam2world: np.ndarray, intrinsics: np.ndarray
+    identity: int,
+    view: int,
+    attempt: int,
+    split: str,
+    z: np.ndarray,
+    cam2world: np.ndarray,
+    intrinsics: np.ndarray,
+    pose: int | None = None,
 ) -> dict[str, Any]:
-    """What a view's JSON says of it: all that is its own; what all share is in dataset.json."""
-    return {
+    """What a view's JSON says of it: all that is its own; what all share is in dataset.json. pose: its frame."""
+    own = {
         "key": key_of(identity, view),
         "identity": identity,
         "view": view,
@@ -150,6 +157,7 @@ def describe(
         "cam2world": numbers_of(cam2world),
         "intrinsics": numbers_of(intrinsics),
     }
+    return own if pose is None else own | {"pose": pose}
 
 
 def numbers_of(array: Any) -> list:

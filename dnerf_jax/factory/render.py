@@ -16,6 +16,7 @@ import numpy as np
 
 from dnerf_jax.factory import draws
 from dnerf_jax.factory.plan import Drops, Plan
+from dnerf_jax.factory.poses import Frames
 from dnerf_jax.models import scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.occupancy import Bounds
@@ -31,7 +32,8 @@ _OF_OBJECTS = {"points": ("depth_z", "mask", "opacity", "normal", "confidence"),
 class Rendered:
     """An identity: its number, the attempt that was kept, z (z_dim,), views (V,) of NumPy arrays, and its scene.
 
-    Of the views only what the plan wants is there, the rest is None.
+    Of the views only what the plan wants is there, the rest is None. frames: (V,) numbers of their poses, where there
+    are any; the scene is in that of the first view.
     """
 
     identity: int
@@ -39,6 +41,7 @@ class Rendered:
     z: np.ndarray
     views: View
     scene: Scene
+    frames: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,42 +55,76 @@ class Drop:
     value: float
 
 
-def render(plan: Plan, model: Model, identities: Sequence[int]) -> Iterator[tuple[Rendered, list[Drop]]]:
+def render(
+    plan: Plan, model: Model, identities: Sequence[int], frames: Frames | None = None
+) -> Iterator[tuple[Rendered, list[Drop]]]:
     """Renders identities of a shard, in order, each with the draws that were dropped before it.
+
+    frames: the poses of the dataset, see `poses`; None leaves bodies in the canonical one.
 
     Raises ValueError: an image is not finite, or all attempts at an identity were dropped.
     """
     for start in range(0, len(identities), plan.batch):
-        yield from _group(plan, model, identities[start : start + plan.batch])
+        yield from _group(plan, model, identities[start : start + plan.batch], frames)
 
 
-def render_group(plan: Plan, model: Model, identities: Sequence[int], attempts: Sequence[int]) -> list[Rendered]:
+def render_group(
+    plan: Plan, model: Model, identities: Sequence[int], attempts: Sequence[int], frames: Frames | None = None
+) -> list[Rendered]:
     """Renders these attempts at up to `plan.batch` identities together, whatever the rules say of them."""
     config = model.generator.config
-    drawn = [draws.draw(plan, config, *which) for which in zip(identities, attempts, strict=True)]
+    places = list(zip(identities, attempts, strict=True))
+    drawn = [draws.draw(plan, config, *which) for which in places]
     # The group is always full, so that there is one program; what is too many is left aside.
     padded = drawn + [drawn[-1]] * (plan.batch - len(drawn))
     z = np.stack([z for z, _ in padded])
     camera = jax.tree.map(lambda *parts: np.stack(parts), *(camera for _, camera in padded))
-    return rerender(plan, model, identities, attempts, z, camera)
+    numbers = None
+    if frames is not None:
+        numbers = [draws.draw_frames(plan, len(frames), *which) for which in places]
+        numbers = np.asarray(numbers + [numbers[-1]] * (plan.batch - len(numbers)))
+    return rerender(plan, model, identities, attempts, z, camera, frames, numbers)
 
 
 def rerender(
-    plan: Plan, model: Model, identities: Sequence[int], attempts: Sequence[int], z: np.ndarray, camera: Camera
+    plan: Plan,
+    model: Model,
+    identities: Sequence[int],
+    attempts: Sequence[int],
+    z: np.ndarray,
+    camera: Camera,
+    frames: Frames | None = None,
+    numbers: np.ndarray | None = None,
 ) -> list[Rendered]:
-    """Renders latents z (batch, z_dim) from cameras (batch, V): what is known of the identities, not drawn."""
+    """Renders latents z (batch, z_dim) from cameras (batch, V): what is known of the identities, not drawn.
+
+    frames, numbers: poses, and which of them (batch, V) views are in.
+    """
     resolution = model.generator.config.neural_rendering_resolution
     rows = scenes.rows_that_fit(model, resolution, views=plan.batch, memory=plan.memory_mib << 20)
     scene = _synthesize(model, z, truncation_psi=plan.truncation_psi)
     wanted = _wanted(plan)
-    bounds = _bounds(model, scene) if plan.skip_empty else None
-    views = [_render(model, scene, bounds, camera[:, v], wanted, rows) for v in range(camera.batch_shape[1])]
+    # Beside a body nothing is rendered anyway.
+    bounds = _bounds(model, scene) if plan.skip_empty and scene.body is None else None
+    first, views = scene, []
+    for v in range(camera.batch_shape[1]):
+        if frames is not None and numbers is not None and (not v or (numbers[:, v] != numbers[:, v - 1]).any()):
+            scene = scene.replace(body=_body(model, scene, frames.at(numbers[:, v])))
+            first = first if v else scene
+        views.append(_render(model, scene, bounds, camera[:, v], wanted, rows))
     joined: View = jax.tree.map(lambda *parts: np.stack([np.asarray(part) for part in parts], axis=1), *views)
     for identity, image in zip(identities, joined.image, strict=False):
         if not np.isfinite(image).all():
             raise ValueError(f"identity {identity} has an image that is not finite: the checkpoint may be damaged")
     return [
-        Rendered(identity, attempt, z[place], joined[place], jax.tree.map(lambda x, place=place: x[place], scene))
+        Rendered(
+            identity,
+            attempt,
+            z[place],
+            joined[place],
+            jax.tree.map(lambda x, place=place: x[place], first),
+            None if frames is None or numbers is None else tuple(numbers[place].tolist()),
+        )
         for place, (identity, attempt) in enumerate(zip(identities, attempts, strict=True))
     ]
 
@@ -131,11 +168,13 @@ def _measures(drops: Drops, view: View, label_map: LabelMap | None) -> Iterator[
             yield f"{rule} {name}", area, *((share, 1.0) if rule == "min_area" else (0.0, share))
 
 
-def _group(plan: Plan, model: Model, identities: Sequence[int]) -> Iterator[tuple[Rendered, list[Drop]]]:
+def _group(
+    plan: Plan, model: Model, identities: Sequence[int], frames: Frames | None
+) -> Iterator[tuple[Rendered, list[Drop]]]:
     attempts, dropped = [0] * len(identities), [[] for _ in identities]
     kept: dict[int, Rendered] = {}
     while len(kept) < len(identities):
-        for place, made in enumerate(render_group(plan, model, identities, attempts)):
+        for place, made in enumerate(render_group(plan, model, identities, attempts, frames)):
             if place in kept:
                 continue
             broken = broken_rule(plan.drops, made.views, model.label_map)
@@ -165,6 +204,7 @@ def _wanted(plan: Plan) -> tuple[str, ...]:
 
 
 _synthesize, _bounds = jax.jit(scenes.synthesize), jax.jit(scenes.bounds)
+_body = jax.jit(lambda model, scene, pose: scenes.repose(model, scene, pose).body)
 
 
 @functools.partial(jax.jit, static_argnames=("wanted", "rows"))

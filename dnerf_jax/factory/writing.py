@@ -106,7 +106,8 @@ def encode_view(
         for name, form in forms.items()
     }
     matrices = view.camera.cam2world, view.camera.intrinsics
-    own = record.describe(rendered.identity, v, rendered.attempt, shard.split, rendered.z, *matrices)
+    pose = None if rendered.frames is None else rendered.frames[v]
+    own = record.describe(rendered.identity, v, rendered.attempt, shard.split, rendered.z, *matrices, pose)
     members[record.JSON] = record.to_json(own)
     sample = {"key": key, "identity": rendered.identity, "view": v, "attempt": rendered.attempt, "members": {}}
     sample["pixels"] = {name: record.pixel_hash(array) for name, array in numbers.items()}

@@ -75,7 +75,7 @@ def sections(
         *_section("Classes", _classes(counts, agreement)),
         *_section("Consistency in 3D", _consistency(agreement)),
         *_section("Cameras", _cameras(told.plan, standpoints)),
-        *_section("How identities were drawn", _draws(told.plan, counts)),
+        *_section("How identities were drawn", _draws(told, counts)),
         *_section("Loading", _loading(told, counts)),
         *_section("Frame and units", _units(told)),
         *_section("Provenance", _provenance(told, counts)),
@@ -185,8 +185,14 @@ def _cameras(plan: Plan, standpoints: Standpoints) -> str:
     return f"{chosen.distribution}: {text}. {measured}\n\n{table(columns, rows)}"
 
 
-def _draws(plan: Plan, counts: Statistics) -> str:
+def _draws(told: Description, counts: Statistics) -> str:
+    plan = told.plan
     text = f"Latents are normal, truncated by psi = {plan.truncation_psi:g} (1 is not at all)."
+    if told.num_poses:
+        of = "view v is in frame v" if plan.poses.order == "frames" else "one is drawn for each identity"
+        text += (
+            f" Bodies are in the {told.num_poses:,} poses of poses.json: {of}; `pose` in a view's JSON is the number."
+        )
     if plan.drops == Drops(attempts=plan.drops.attempts):
         return f"{text} No rule drops any."
     dropped = sum(counts.drops.values())

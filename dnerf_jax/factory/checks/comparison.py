@@ -129,6 +129,7 @@ class _Comparison:
     def __init__(self, out: Path, read: Description, model: Model, findings: Findings, compared: Compared) -> None:
         self.out, self.read, self.plan, self.model = out, read, read.plan, model
         self.findings, self.compared, self.stack = findings, compared, provenance.stack()
+        self.frames = rerendering.poses_of(read, model, out)
         self.history = merging.history(read.content, out / description.NAME)
         self.merges: list[merging.Merge] = []
         self.label_map = model.label_map
@@ -139,7 +140,8 @@ class _Comparison:
     def description(self) -> None:
         """Finds what dataset.json and labelmap.json say otherwise than the checkpoint."""
         path, config = self.out / description.NAME, self.model.generator.config
-        expected = description.describe(self.plan, config, provenance.origin(self.model))
+        told = None if self.frames is None else self.frames.told()
+        expected = description.describe(self.plan, config, provenance.origin(self.model), told)
         found = self.read.content
         for name in sorted((expected.keys() | found.keys()) - {"plan", description.RELABELLED}):
             if found.get(name) != expected.get(name):
@@ -156,7 +158,8 @@ class _Comparison:
         group = [rerendering.read_identity(self.out, self.plan, sidecars, place) for place in places]
         stack = sidecars[VIEWS]["stack"]
         same = self._is_here(stack)
-        for stored, rendered in zip(group, rerendering.render_again(self.plan, self.model, group), strict=True):
+        again = rerendering.render_again(self.plan, self.model, group, self.frames)
+        for stored, rendered in zip(group, again, strict=True):
             identical = [self._view(shard, stored, rendered, v, same) for v in range(self.plan.views_per_identity)]
             for kind, data in stored.objects.items():
                 self._object(shard, stored, rendered, kind, data, same)

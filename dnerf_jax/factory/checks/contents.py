@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dnerf_jax.factory import record
+from dnerf_jax.factory import draws, record
 from dnerf_jax.factory.description import Description
 from dnerf_jax.factory.plan import Shard
 from dnerf_jax.io import files, ply
@@ -37,6 +37,7 @@ class Contents:
         self.read, self.plan, self.label_map, self.drawn = read, read.plan, label_map, drawn
         self._latents, self._length = array.array("Q"), 0  # a hash of every identity's z, and how long these are
         self._z, self._expected = np.zeros(0), None  # of the identity whose views are being looked at
+        self._frames: tuple[int | None, ...] = ()
 
     def pixels(self, sample: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
         """The numbers of a view have the sidecar's hashes and the right shapes, and a mask its areas and colours."""
@@ -63,13 +64,16 @@ class Contents:
             raise ValueError("its palette has other colours than labelmap.json: one of them was changed")
 
     def own(self, shard: Shard, sample: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
-        """A view's JSON is of this view, its camera sane, its latent that of the identity, both what the plan draws."""
+        """A view's JSON is of this view, its camera sane, latent and pose the identity's, all as the plan draws it."""
         own = files.parse_json(members[record.JSON].decode())
         view, first = sample["view"], sample["view"] == 0
+        if first:
+            self._frames = self._frames_of(sample, own.get("pose"))
         try:
             with np.errstate(over="ignore"):
                 z, *matrices = (np.asarray(own.get(name), np.float32) for name in ("z", *_MATRICES))
-            expected = record.describe(sample["identity"], view, sample["attempt"], shard.split, z, *matrices)
+            numbers = sample["identity"], view, sample["attempt"]
+            expected = record.describe(*numbers, shard.split, z, *matrices, self._frames[view])
         except TypeError as error:
             raise ValueError(f"json: {error}") from error
         for name in sorted(own.keys() ^ expected.keys()) or (name for name in own if own[name] != expected[name]):
@@ -92,6 +96,15 @@ class Contents:
                         f"json: {name} is not what the plan draws for this identity and attempt: it was changed, or "
                         "the plan's seed or viewpoints in dataset.json were"
                     )
+
+    def _frames_of(self, sample: Mapping[str, Any], said: Any) -> tuple[int | None, ...]:
+        """The frames that an identity's views have to be in, the first of which says this."""
+        count, views = self.read.num_poses, self.plan.views_per_identity
+        if not count:
+            return (None,) * views
+        if self.drawn is not None or self.plan.poses.order == "frames":
+            return draws.draw_frames(self.plan, count, sample["identity"], sample["attempt"])
+        return (said if type(said) is int and 0 <= said < count else -1,) * views
 
     def object(self, kind: str, sample: Mapping[str, Any], data: bytes) -> None:
         """An identity's cloud or mesh has the sidecar's hash, its points their number, and the labels their map."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dnerf_jax.factory import description, plan, provenance, record, shards, writing
+from dnerf_jax.factory import description, plan, poses, provenance, record, shards, writing
 from dnerf_jax.factory.checks import comparison, merging, rerendering
 from dnerf_jax.factory.checks.merging import Merge
 from dnerf_jax.factory.checks.rerendering import Stored
@@ -80,11 +80,12 @@ class _Relabelling:
     def __init__(self, source: Path, out: Path, model: Model | None, names: Mapping[str, str] | None) -> None:
         self.source, self.out, self.model = source, out, model
         self.read = description.read(source)
-        self.stack = provenance.stack()
+        self.stack, self.frames = provenance.stack(), None
         if model is None and not names:
             raise ValueError("there is nothing to do: give another checkpoint, new names of classes, or both")
         if model is not None:
             rerendering.require_generator(self.read, model, source)
+            self.frames = rerendering.poses_of(self.read, model, source)
         self.label_map, self.merge = self._classes(names)
         self.plan = self._new_plan()
         self.forms = self._new_forms()
@@ -96,7 +97,7 @@ class _Relabelling:
         classes += [] if self.merge is None else [dict(self.merge.classes)]
         origin = self.read.checkpoint if self.model is None else provenance.origin(self.model)
         content = dict(self.read.content) | {
-            "plan": schema.as_json(self.plan),
+            "plan": description.plan_as_json(self.plan, self.read.content.get(description.POSES)),
             "checkpoint": dict(origin),
             "forms": {name: dataclasses.asdict(form) for name, form in self.forms.items()},
             RELABELLED: {"checkpoint": dict(self.read.checkpoint), "classes": classes},
@@ -106,6 +107,9 @@ class _Relabelling:
             schema.require_same(self.out, files.read_json(path), content, except_for=())
         else:
             png.save_label_map(self.out / LABEL_MAP, self.label_map)
+            if self.read.num_poses:
+                said = poses.read_text(self.source, self.read.poses_fingerprint)
+                files.write_text(self.out / poses.NAME, said)
             files.write_json(path, content, indent=2)
 
     def shard(self, shard: Shard) -> None:
@@ -127,7 +131,9 @@ class _Relabelling:
             group = [rerendering.read_identity(self.source, made, sidecars, place) for place in places]
             # With all of the new plan, so that it is the program that makes and verifies such a dataset.
             rendered = (
-                [None] * len(group) if self.model is None else rerendering.render_again(self.plan, self.model, group)
+                [None] * len(group)
+                if self.model is None
+                else rerendering.render_again(self.plan, self.model, group, self.frames)
             )
             for stored, again in zip(group, rendered, strict=True):
                 drops = [drop for drop in sidecars[VIEWS]["drops"] if drop["identity"] == stored.identity]

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from dnerf_jax.factory import description, draws, provenance, record, render, shards
+from dnerf_jax.factory import description, draws, poses, provenance, record, render, shards
 from dnerf_jax.factory.checks.contents import Draw
 from dnerf_jax.factory.description import Description
 from dnerf_jax.factory.plan import LABELS, Plan, Shard
+from dnerf_jax.factory.poses import Frames
 from dnerf_jax.factory.render import Rendered
 from dnerf_jax.factory.runs import engines
 from dnerf_jax.factory.shards import FOLDERS, VIEWS
@@ -26,7 +27,8 @@ from dnerf_jax.training import process
 class Stored:
     """An identity out of the files of a dataset: the files of its views, by suffix, and of its objects, by kind.
 
-    samples: what the sidecar says of the views. z (z_dim,), camera (V,): what these say themselves.
+    samples: what the sidecar says of the views. z (z_dim,), camera (V,), frames (V,): what these say themselves, of
+    frames where there are poses.
     """
 
     identity: int
@@ -36,6 +38,7 @@ class Stored:
     objects: Mapping[str, bytes]
     z: np.ndarray
     camera: Camera
+    frames: tuple[int, ...] | None = None
 
 
 def require_generator(read: Description, model: Model, source: Path) -> None:
@@ -95,16 +98,27 @@ def read_identity(out: Path, made: Plan, sidecars: Mapping[str, Mapping[str, Any
     objects = {kind: next(iter(found[place][0].values())) for kind, place in FOLDERS.items() if place in found}
     own = [files.parse_json(view[record.JSON].decode()) for view in found[VIEWS]]
     z, *matrices = (np.asarray([view[name] for view in own], np.float32) for name in ("z", "cam2world", "intrinsics"))
-    return Stored(own[0]["identity"], own[0]["attempt"], samples, found[VIEWS], objects, z[0], Camera(*matrices))
+    frames = tuple(view.get("pose", -1) for view in own) if "pose" in own[0] else None
+    place_of = own[0]["identity"], own[0]["attempt"]
+    return Stored(*place_of, samples, found[VIEWS], objects, z[0], Camera(*matrices), frames)
 
 
-def render_again(made: Plan, model: Model, group: Sequence[Stored]) -> list[Rendered]:
-    """Renders a group of a shard, as it was rendered first, from what is stored of it."""
+def poses_of(read: Description, model: Model, source: Path) -> Frames | None:
+    """The poses of a dataset, for this model. Raises ValueError as `poses.read`."""
+    config = model.generator.config.articulation
+    return poses.read(source, config, read.poses_fingerprint) if read.num_poses and config is not None else None
+
+
+def render_again(made: Plan, model: Model, group: Sequence[Stored], frames: Frames | None = None) -> list[Rendered]:
+    """Renders a group of a shard, as it was rendered first, from what is stored of it. frames: the dataset's poses."""
     padded = [*group, *[group[-1]] * (made.batch - len(group))]
     camera = jax.tree.map(lambda *parts: np.stack(parts), *(stored.camera for stored in padded))
     z = np.stack([stored.z for stored in padded])
     places = [stored.identity for stored in group], [stored.attempt for stored in group]
-    return render.rerender(made, model, *places, z, camera)
+    numbers = (
+        None if frames is None else np.asarray([stored.frames or (-1,) * made.views_per_identity for stored in padded])
+    )
+    return render.rerender(made, model, *places, z, camera, frames, numbers)
 
 
 def read_sidecars(out: Path, made: Plan, shard: Shard) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dnerf_jax.factory import description, plan, record, shards
+from dnerf_jax.factory import description, plan, poses, record, shards
 from dnerf_jax.factory.checks import merging
 from dnerf_jax.factory.checks.contents import Contents, Draw
 from dnerf_jax.factory.plan import Drops, Plan, Shard
@@ -88,6 +88,7 @@ def check(
         if read.plan.num_views > _MOST:
             raise ValueError(f"{path} plans {read.plan.num_views:.3g} views, expected {_MOST:,} at most")
         merging.history(read.content, path)
+        _ = poses.read_text(out, read.poses_fingerprint) if read.num_poses else ""
         label_map = png.load_label_map(out / description.LABEL_MAP) if "mask" in read.plan.modalities else None
     except ValueError as error:
         findings.add(path, str(error), remedy=_RESTORE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from dnerf_jax.factory import description, draws, provenance, record, render, shards
+from dnerf_jax.factory import description, draws, poses, provenance, record, render, shards
 from dnerf_jax.factory.plan import Drops, Plan, Shard, num_shards, split_sizes
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.runs import engines, running, space
@@ -33,6 +33,7 @@ class Measured:
       view_bytes: of each kind of file, for a view; object_bytes, for an identity.
       other_bytes: of tars and sidecars beside the files, for an identity.
       cameras: yaw and pitch in degrees and position of every view of identity 0.
+      poses: that bodies are in, how many.
     """
 
     plan: Plan
@@ -45,6 +46,7 @@ class Measured:
     object_bytes: dict[str, float]
     other_bytes: float
     cameras: list[tuple[float, float, tuple[float, ...]]]
+    poses: int = 0
 
     @property
     def identity_bytes(self) -> float:
@@ -73,8 +75,11 @@ def measure(job: Job) -> Measured:
         worker = Worker(dataclasses.replace(job, out=folder))
         plan, config = worker.plan, worker.model.generator.config
         render.require_rules(plan.drops, worker.model.label_map if worker.model.semantic is not None else None)
+        worker.frames = poses.settled(poses.chosen(plan, worker.model), config.articulation, Path(job.out))
+        told = None if worker.frames is None else worker.frames.told()
         if any((Path(job.out) / shards.VIEWS).glob("*.json")):
-            description.require_same(description.describe(plan, config, provenance.origin(worker.model)), Path(job.out))
+            content = description.describe(plan, config, provenance.origin(worker.model), told)
+            description.require_same(content, Path(job.out))
         first = next(shard for shard in shards_of(plan) if 0 in shard.identities)
         group = Shard(first.split, 0, first.identities[: plan.batch])
         worker.make(group)
@@ -102,6 +107,7 @@ def measure(job: Job) -> Measured:
         objects,
         total / number - listed,
         [_described(pose) for pose in camera.cam2world],
+        told["frames"] if told else 0,
     )
 
 
@@ -132,6 +138,9 @@ def _lines(found: Measured, out: Path, workers: int) -> list[str]:
         f"camera {view:<4} yaw {yaw:6.1f}, pitch {pitch:5.1f} degrees, at ({', '.join(f'{x:.2f}' for x in place)})"
         for view, (yaw, pitch, place) in enumerate(found.cameras)
     ]
+    if found.poses:
+        each = "one for each view" if plan.poses.order == "frames" else "one drawn for each identity"
+        lines.append(f"poses       {found.poses:,}, {each}")
     rules = [
         f"{name} {value}" for name, value in dataclasses.asdict(plan.drops).items() if value != getattr(Drops(), name)
     ]

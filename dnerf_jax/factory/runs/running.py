@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dnerf_jax.factory import description, provenance, render, shards
+from dnerf_jax.factory import description, poses, provenance, render, shards
 from dnerf_jax.factory.cards import card
 from dnerf_jax.factory.plan import Plan, Shard, split_sizes
 from dnerf_jax.factory.plan import shards as shards_of
@@ -54,7 +54,7 @@ def begun(job: Job) -> Iterator[Run]:
     What killed workers left is removed, before and after.
 
     Raises ValueError: the folder is somebody else's, holds a dataset of another plan or checkpoint, or has less space
-    than what is missing takes.
+    than what is missing takes; the plan has poses that the checkpoint's bodies cannot take.
     """
     with folders.claimed(job.out, known_by=[description.NAME], wait=True):
         pass  # it is looked at before any work
@@ -65,7 +65,7 @@ def begun(job: Job) -> Iterator[Run]:
     render.require_rules(plan.drops, None if branch is None else label_map)
     for said in left_out(job.plan, plan):
         warnings.warn(said, stacklevel=3)
-    origin = provenance.origin(model)
+    origin, frames = provenance.origin(model), poses.chosen(plan, model)
     del model, branch
     with folders.claimed(job.out, known_by=[description.NAME], wait=True) as out:
         tidy(plan, out)
@@ -73,14 +73,17 @@ def begun(job: Job) -> Iterator[Run]:
         if any(name.startswith(_COMMAND) for name in held):
             _require_as_many(plan, out)
         has_shards = bool(held) or any((out / shards.VIEWS).glob("*.json"))
-        description.write(plan, config, label_map, origin, out, begun=has_shards)
+        frames = poses.settled(frames, config.articulation, out)
+        told = None if frames is None else frames.told()
+        description.write(plan, config, label_map, origin, out, begun=has_shards, poses=told)
+        poses.write(frames, out)
         todo = missing(plan, out)
         space.require(plan, todo, config.image_resolution, out)
         command = Claims(out).take(f"{_COMMAND}{uuid.uuid4().hex[:8]}")
         assert command is not None  # nobody else has this name
     try:
         with command:
-            yield Run(dataclasses.replace(job, plan=plan), tuple(todo))
+            yield Run(dataclasses.replace(job, plan=plan, poses=told["fingerprint"] if told else ""), tuple(todo))
     finally:
         with contextlib.suppress(OSError):
             tidy(plan, out)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dnerf_jax.factory import provenance, record, render, shards, writing
+from dnerf_jax.factory import poses, provenance, record, render, shards, writing
 from dnerf_jax.factory.plan import Plan, Shard
 from dnerf_jax.factory.render import Drop, Rendered
 from dnerf_jax.io import checkpoints
@@ -19,11 +19,13 @@ class Job:
       plan: of the dataset.
       checkpoint: folder of the model, or an embedded name.
       out: folder of the dataset.
+      poses: fingerprint of the poses that lie there, see `factory.poses`; "" where there are none.
     """
 
     plan: Plan
     checkpoint: str
     out: str
+    poses: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,10 @@ class Worker:
         self.job, self.out = job, Path(job.out)
         self.model = checkpoints.load(job.checkpoint)
         self.plan = job.plan if self.model.semantic is not None else job.plan.without_labels()
-        self.forms = record.forms(self.plan, self.model.generator.config)
+        config = self.model.generator.config
+        self.forms = record.forms(self.plan, config)
+        body = config.articulation
+        self.frames = poses.read(self.out, body, job.poses) if job.poses and body is not None else None
         self.stack = provenance.stack()
 
     def make(self, shard: Shard, on_identity: Callable[[int, int], None] | None = None) -> Made:
@@ -57,7 +62,7 @@ class Worker:
 
         def timed() -> Iterator[tuple[Rendered, list[Drop]]]:
             nonlocal rendering, views, drops
-            made = render.render(self.plan, self.model, shard.identities)
+            made = render.render(self.plan, self.model, shard.identities, self.frames)
             while True:
                 start = time.monotonic()
                 found = next(made, None)

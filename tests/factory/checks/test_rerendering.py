@@ -39,7 +39,7 @@ def test_groups_that_are_not_full_are_filled(tiny_dataset, tiny_plan, tiny_check
     called = []
     monkeypatch.setattr(render, "rerender", lambda *arguments: called.append(arguments))
     rerendering.render_again(plan, None, group)
-    ((_, _, identities, attempts, z, camera),) = called
+    ((_, _, identities, attempts, z, camera, *_),) = called
     assert (identities, attempts, z.shape, camera.batch_shape) == ([0, 2], [0, 0], (3, 8), (3, 2))
     np.testing.assert_array_equal(z[1], z[2])
     np.testing.assert_array_equal(camera.cam2world[2], group[1].camera.cam2world)
