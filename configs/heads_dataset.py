@@ -42,5 +42,10 @@ def get_config() -> ConfigDict:
                 max_area=(),
                 attempts=50,
             ),
+            poses=dict(  # of checkpoints of bodies, which heads are not
+                source="",
+                in_place=False,
+                order="drawn",
+            ),
         )
     )
