@@ -249,7 +249,7 @@ def test_other_resolution_and_newer_schema_are_refused(pack):
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(random_arrays):
     """A tiny generator with random weights, denser and more colourful than they come."""
     config = generator.GeneratorConfig(
         z_dim=8,
@@ -265,10 +265,10 @@ def model():
         superresolution=SuperresolutionConfig(input_resolution=SIZE, widths=(4, 4), upsample=(False, False)),
         rendering=generator.RenderingConfig(depth_resolution=8, depth_resolution_importance=0, white_back=True),
     )
-    made = generator.init(config, jax.random.key(0))
-    decoder = made.variables["params"]["decoder"]["fc1"]
+    variables = random_arrays(generator.abstract(config).variables, 0)
+    decoder = variables["params"]["decoder"]["fc1"]
     decoder["weight"] = decoder["weight"] * 30
-    return Model(made)
+    return Model(generator.Generator(config, variables))
 
 
 @pytest.fixture(scope="module")
