@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,10 +100,10 @@ def test_a_pack_is_drawn_without_a_generator(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatch, tiny_model):
-    config = dataclasses.replace(tiny_model.generator.config, z_dim=heads.Z_DIM, c_dim=0)
-    model = tiny_model.replace(generator=generator.init(config, jax.random.key(0)), label_map=heads.LABELS)
-    checkpoints.save(tmp_path / "model", model)
+def test_a_generator_that_never_saw_the_heads_gets_no_packs(tmp_path, monkeypatch, stranger, random_arrays):
+    config = stranger.generator.config
+    variables = random_arrays(generator.abstract(config).variables, 0)
+    checkpoints.save(tmp_path / "model", stranger.replace(generator=generator.Generator(config, variables)))
     monkeypatch.setattr(labelled, "PACKS", {"heads": (dataclasses.replace(TEST, latents=2),)})
     with pytest.raises(ValueError, match=r"the annotations 'heads_test' cannot be used: \n  - view \d, rendered again"):
         pack.main(str(tmp_path / "assets"), checkpoint=str(tmp_path / "model"))
