@@ -1,5 +1,7 @@
 """Chosen rays are the view's, and a whole view has their gradient in the expected place and size."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,17 +62,34 @@ def test_without_a_branch_rays_have_no_labels(tiny_model, scene, pose):
         pixels.scores(tiny_model, chosen)
 
 
-def completed(model, ws, pose, index):
-    """Image and logits of a latent through `complete`."""
-    scene, camera = scenes.synthesize(model, ws=ws), orbiting.camera(pose)
-    return pixels.complete(model, scene, camera, pixels.sample(model, scene, camera, index), index)
+PARTS = np.random.default_rng(0).permutation(64).reshape(4, 16)
+WEIGHTS = [np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate([(16, 16, 3), (16, 16, 5)])]
 
 
-def test_a_completed_view_is_the_view_whatever_was_chosen(tiny_semantic_model, scene, pose):
-    render, complete = jax.jit(scenes.render, static_argnames="skip_empty"), jax.jit(completed)
+def look(image, logits):
+    """A number that all of a view has a part in, and the view."""
+    return jnp.sum(image * WEIGHTS[0]) + jnp.sum(logits * WEIGHTS[1]), (image, logits)
+
+
+@jax.jit
+@partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
+def of_chosen(model, scene, pose, index):
+    """Gradients of a view through some of its rays, and the view."""
+    camera = orbiting.camera(pose)
+    return look(*pixels.complete(model, scene, camera, pixels.sample(model, scene, camera, index), index))
+
+
+@pytest.fixture(scope="module")
+def completed(tiny_semantic_model, scene, pose):
+    """The same of every part of a division of the pixels."""
+    return [of_chosen(tiny_semantic_model, scene, pose, part) for part in PARTS]
+
+
+def test_a_completed_view_is_the_view_whatever_was_chosen(tiny_semantic_model, scene, pose, completed):
+    render = jax.jit(scenes.render, static_argnames="skip_empty")
     view = render(tiny_semantic_model, scene, orbiting.camera(pose), skip_empty=True)
-    for index in (CHOSEN, CHOSEN // 2):
-        image, logits = complete(tiny_semantic_model, scene.ws, pose, index)
+    twice = of_chosen(tiny_semantic_model, scene, pose, PARTS[0] // 2)
+    for _, (image, logits) in (*completed, twice):
         np.testing.assert_allclose(image, view.image, atol=1e-4)
         np.testing.assert_allclose(logits, view.logits, atol=1e-3)
 
@@ -81,25 +100,18 @@ def error(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-def test_a_completed_views_gradient_is_the_full_views_in_expectation(tiny_semantic_model, scene, pose):
+def test_a_completed_views_gradient_is_the_full_views_in_expectation(tiny_semantic_model, scene, pose, completed):
     """Over the parts of any division of the pixels exactly, and so over draws."""
-    weights = [np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate([(16, 16, 3), (16, 16, 5)])]
 
-    def look(image, logits):
-        return jnp.sum(image * weights[0]) + jnp.sum(logits * weights[1])
-
-    def full(model, ws, pose):
-        view = scenes.render(model, scenes.synthesize(model, ws=ws), orbiting.camera(pose))
+    @jax.jit
+    @partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
+    def of_all(model, scene, pose):
+        view = scenes.render(model, scene, orbiting.camera(pose))
         return look(view.image, view.logits)
 
-    def chosen(model, ws, pose, index):
-        return look(*completed(model, ws, pose, index))
-
-    of_all, of_chosen = (jax.jit(jax.grad(f, argnums=(0, 1, 2))) for f in (full, chosen))
-    true = of_all(tiny_semantic_model, scene.ws, pose)
-    parts = np.random.default_rng(0).permutation(64).reshape(4, 16)
-    found = [of_chosen(tiny_semantic_model, scene.ws, pose, part) for part in parts]
+    true, _ = of_all(tiny_semantic_model, scene, pose)
+    found = [jax.tree.map(np.asarray, gradient) for gradient, _ in completed]
     mean = jax.tree.map(lambda *parts: sum(parts) / 4, *found)
-    for field in (0, 1, 2):  # in the weights, as tuning has it, in ws, and in the pose
+    for field in (0, 1, 2):  # in the weights that render, as tuning has it, in the scene, and in the pose
         assert error(mean[field], true[field]) < 0.02
         assert error(found[0][field], mean[field]) > 0.1
