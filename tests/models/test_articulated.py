@@ -5,53 +5,23 @@ That renderings are those of the released code is said by its recordings: `tests
 
 import dataclasses
 
+import bending_box
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bending_box import pose, turn
 
 from dnerf_jax.io import checkpoints
 from dnerf_jax.models import pixels, scenes
-from dnerf_jax.models.articulated import ArticulationConfig, Pose
-from dnerf_jax.models.generator import Generator
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.ops.cameras import Camera
-
-BONES = ArticulationConfig(("root", "upper"), (-1, 0), 8, 12, hull=0.1, shell=0.3)
 
 
 @pytest.fixture(scope="module")
 def model(tiny_semantic_model):
-    """The tiny generator in a box of two bones: the upper half turns about the middle."""
-    corners = np.float32(
-        np.stack(np.meshgrid([-0.2, 0.2], [-0.4, 0.4], [-0.15, 0.15], indexing="ij"), -1).reshape(8, 3)
-    )
-    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    faces = np.int32([f for a, b, c, d in quads for f in ((a, b, c), (a, c, d))])
-    upper = np.float32(corners[:, 1] > 0)
-    template = {
-        "vertices": jnp.asarray(corners),
-        "faces": jnp.asarray(faces),
-        "joints": jnp.zeros((2, 3)),
-        "weights": jnp.asarray(np.stack([1 - upper, upper], -1)),
-        "canonical": jnp.broadcast_to(jnp.eye(3), (2, 3, 3)),
-    }
-    made = tiny_semantic_model.generator
-    config = dataclasses.replace(made.config, articulation=BONES)
-    return tiny_semantic_model.replace(generator=Generator(config, {**made.variables, "template": template}))
-
-
-def turn(angle, axis=1):
-    c, s = np.cos(angle), np.sin(angle)
-    i, j = [(1, 2), (2, 0), (0, 1)][axis]
-    made = np.eye(3, dtype=np.float32)
-    made[i, i] = made[j, j] = c
-    made[i, j], made[j, i] = -s, s
-    return jnp.asarray(made)
-
-
-def pose(*rotations, translation=(0.0, 0.0, 0.0), scale=1.0):
-    rotations = rotations or (jnp.eye(3), jnp.eye(3))
-    return Pose(jnp.stack(rotations), jnp.float32(translation), jnp.float32(scale), jnp.zeros(0))
+    """The tiny generator in a box of two bones."""
+    return bending_box.in_a_box(tiny_semantic_model)
 
 
 @pytest.fixture(scope="module")
@@ -187,4 +157,4 @@ def test_templates_that_are_none_are_refused():
         ({"rule": "vertex"}, "num_neighbours is 0 with the rule 'vertex'"),
     ):
         with pytest.raises(ValueError, match=words):
-            dataclasses.replace(BONES, **change)
+            dataclasses.replace(bending_box.BONES, **change)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import bending_box
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,18 +52,28 @@ def test_points_near_the_surface_go_there_and_back(model, scene):
     np.testing.assert_allclose(np.median(found), 0.004, atol=2e-4)
 
 
-def test_a_mesh_is_labelled_in_the_canonical_world_and_carried_into_the_pose(model, scene):
-    canonical = shapes.extract_mesh(model, scene, resolution=24, level=1.0, canonical=True)
-    posed = shapes.extract_mesh(model, scene, resolution=24, level=1.0)
+@pytest.fixture(scope="module")
+def box(tiny_semantic_model):
+    """A model of few faces, and a scene of it in a pose."""
+    made = bending_box.in_a_box(tiny_semantic_model)
+    pose = bending_box.pose(bending_box.turn(0.4, axis=0), bending_box.turn(0.6), translation=(0.1, 0.0, -0.2))
+    return made, jax.jit(scenes.synthesize)(made, np.linspace(-1, 1, 8, dtype=np.float32), pose=pose)
+
+
+def test_a_mesh_is_labelled_in_the_canonical_world_and_carried_into_the_pose(box):
+    model, scene = box
+    canonical = shapes.extract_mesh(model, scene, resolution=16, level=1.0, canonical=True)
+    posed = shapes.extract_mesh(model, scene, resolution=16, level=1.0)
     np.testing.assert_array_equal(canonical.faces, posed.faces)
     np.testing.assert_array_equal(canonical.labels, posed.labels)
-    moved, inside = scenes.to_posed(model, scene, canonical.vertices)
+    moved, inside = jax.jit(scenes.to_posed)(model, scene, canonical.vertices)
     np.testing.assert_allclose(posed.vertices, moved, atol=1e-5)
     assert np.asarray(inside).mean() > 0.95
     assert np.abs(posed.vertices - canonical.vertices).max() > 0.1
 
 
-def test_what_has_no_body_is_refused(tiny_semantic_model, model, scene):
+def test_what_has_no_body_is_refused(tiny_semantic_model, box):
+    model, scene = box
     plain = scene.replace(body=None)
     with pytest.raises(ValueError, match="has no body that could be in a pose"):
         scenes.to_canonical(tiny_semantic_model, plain, jnp.zeros((1, 3)))
