@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dnerf_jax import factory
-from dnerf_jax.factory import description, draws, poses, render, shards
+from dnerf_jax import cli, factory
+from dnerf_jax.factory import description, draws, exporting, poses, render, shards
 from dnerf_jax.factory.checks import comparison, relabelling, rerendering, verification
 from dnerf_jax.factory.plan import Plan, Poses
 from dnerf_jax.factory.runs import engines, estimate, running
@@ -167,7 +167,7 @@ def test_every_view_in_a_frame_of_its_own(model):
 
 
 @pytest.mark.slow
-def test_a_dataset_keeps_its_poses_and_not_where_they_came_from(tiny_bodies, motion):
+def test_a_dataset_keeps_its_poses_and_not_where_they_came_from(tiny_bodies, motion, tmp_path):
     said = json.loads((tiny_bodies / "dataset.json").read_text())
     assert said["plan"]["poses"] == {"order": "drawn"} and said["poses"]["frames"] == 7
     kept = pose_files.load(tiny_bodies / "poses.json", BODY, {})
@@ -178,6 +178,8 @@ def test_a_dataset_keeps_its_poses_and_not_where_they_came_from(tiny_bodies, mot
     for record in (data[i] for i in range(len(data))):
         assert record["pose"] == draws.draw_frames(PLAN, 7, record["identity"])[0]
     assert next(data.batches(2))["pose"].shape == (2,)
+    exporting.export(tiny_bodies, "folder", tmp_path / "folder")
+    assert len(list((tmp_path / "folder").rglob("*.png"))) >= len(data)
     assert "in the 7 poses of poses.json: one is drawn for each identity" in (tiny_bodies / "README.md").read_text()
 
 
@@ -307,6 +309,11 @@ def test_a_folder_is_not_made_for_what_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="gone.bvh cannot be read"):
         make(taking(str(tmp_path / "gone.bvh")), checkpoint, out)
     assert not out.exists()
+
+
+def test_the_command_line_names_a_source():
+    plan = cli.load_settings("heads_dataset", Plan, ["poses.source=walk.bvh", "poses.in_place=True"])
+    assert plan.poses == Poses("walk.bvh", in_place=True) and Plan().poses == Poses("", False, "drawn")
 
 
 def test_what_another_machine_read_otherwise_by_a_digit(tmp_path):
