@@ -33,13 +33,12 @@ def own_density(branch_settings):
 @pytest.fixture(scope="session")
 def known(branch_settings, own_density, loaded, tiny_pack):
     """What is frozen for the training pack's six views: "few" samples of a ray, "every" one, for its "own density"."""
-    forms = {
-        "few": branch_settings.semantic,
-        "every": dataclasses.replace(branch_settings.semantic, samples_kept=12),
-        "own density": own_density.semantic,
-    }
-    balance = branch_settings.class_balance
-    return {name: frozen.freeze(form, loaded, tiny_pack[:6], class_balance=balance) for name, form in forms.items()}
+    pack, few = tiny_pack[:6], branch_settings.semantic
+    made = {"few": frozen.freeze(few, loaded, pack, class_balance=branch_settings.class_balance)}
+    # Of these forms only the samples are others.
+    for name, form in {"every": dataclasses.replace(few, samples_kept=12), "own density": own_density.semantic}.items():
+        made[name] = made["few"].replace(selected=frozen.freeze_samples(form, loaded, pack))
+    return made
 
 
 @pytest.fixture(scope="session")
