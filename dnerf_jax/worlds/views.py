@@ -42,6 +42,9 @@ class World(Protocol):
     def render(self, scene: Any, cam2world: np.ndarray, intrinsics: np.ndarray, resolution: int) -> Any:
         """A view with image, mask, alpha in [0, 1], depth_z and distance."""
 
+    def shape(self, z: np.ndarray) -> np.ndarray:
+        """What a latent says of its body's shape (S,), in units of the template's; empty of worlds without bodies."""
+
     def orbit(self, yaw: float, pitch: float) -> Pose:
         """The camera at these degrees from frontal."""
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def model(shrunk, tmp_path_factory):
-    """A generator that was fitted to the bodies world in four steps, read from its checkpoint."""
+    """A generator that was fitted to the bodies world in three steps, read from its checkpoint."""
     workdir = tmp_path_factory.mktemp("bodies")
     fitting.fit(cli.as_dataclass(shrunk("bodies_backbone_cpu.py"), fitting.Settings), workdir)
     records = logs.read_metrics(workdir / "metrics.jsonl")
@@ -55,7 +55,8 @@ def test_a_scene_of_a_latent_has_its_shape_and_another_that_is_added(model):
     plain, more = (scenes.synthesize(model, z, pose=one) for one in (pose, taller))
     expected = model.generator.variables["template"]["vertex_shapes"][0]
     moved = np.linalg.norm(np.asarray(more.body.posed - plain.body.posed), axis=-1)
-    np.testing.assert_allclose(np.median(moved), np.median(np.linalg.norm(expected, axis=-1)), rtol=0.2)
+    # Joints move with it, and carry what hangs on them.
+    np.testing.assert_allclose(np.median(moved), np.median(np.linalg.norm(expected, axis=-1)), rtol=0.5)
 
 
 def test_packs_of_bodies_keep_their_poses(model, pack, tmp_path):
@@ -86,4 +87,5 @@ def test_what_is_frozen_is_what_is_rendered(shrunk, model, pack):
     scene = scenes.synthesize(model, pack.z[0], pose=jax.tree.map(lambda x: x[0], pack.pose))
     surface = features.render(model, 8, 8, scene, pack.camera[0])[2]
     np.testing.assert_allclose(selected.weights[0].sum(-1), surface.opacity, atol=1e-4)
-    assert (np.abs(np.asarray(selected.points)) < 0.75).all()
+    seen = np.asarray(selected.points)[np.asarray(selected.weights) > 1e-3]
+    assert len(seen) > 20 and (np.abs(seen) < 0.55).all()

@@ -122,7 +122,7 @@ def finish(settings: Settings, made: Generator, steps: int, start_from: str | No
     world = views.named(settings.world)
     if generator.body_shape(made, ws[:1]) is not None:
         # What a linear map of w can tell of shapes at best, for this mapping.
-        known = np.stack([world.facts(world.build(one))["shape"] for one in np.asarray(z[:SHAPES_TOLD])])
+        known = np.stack([world.shape(one) for one in np.asarray(z[:SHAPES_TOLD])])
         within = np.concatenate([np.asarray(ws[:SHAPES_TOLD, 0]), np.ones((SHAPES_TOLD, 1))], axis=1)
         told = np.linalg.lstsq(within, known, rcond=None)[0].astype(np.float32)
         variables["params"] = {**variables["params"], "shape": {"weight": told[:-1], "bias": told[-1]}}

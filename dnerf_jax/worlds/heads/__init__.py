@@ -33,6 +33,11 @@ def facts(head: Head) -> dict[str, np.ndarray]:
     return {}
 
 
+def shape(z: np.ndarray) -> np.ndarray:
+    """Nothing: heads do not move."""
+    return np.zeros(0, np.float32)
+
+
 def articulation() -> None:
     """None: heads do not move."""
 
@@ -62,6 +67,7 @@ __all__ = [
     "sample_camera",
     "sample_pose",
     "sample_training_camera",
+    "shape",
     "template",
     "unposed",
 ]
