@@ -6,9 +6,19 @@ import pytest
 
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints
+from dnerf_jax.models import shapes
 from dnerf_jax.training import branch, frozen
 from dnerf_jax.training.pretraining import plan
 from dnerf_jax.worlds import shards
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse_meshes():
+    """What is written of a scene has a coarse mesh: two million points take seconds of every test."""
+    with pytest.MonkeyPatch.context() as patched:
+        options = shapes.extract_mesh.__kwdefaults__ | {"resolution": 16}
+        patched.setattr(shapes.extract_mesh, "__kwdefaults__", options)
+        yield
 
 
 @pytest.fixture(scope="session")
