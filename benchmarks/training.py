@@ -68,13 +68,13 @@ def backbone_steps() -> dict[str, Callable[[], Any]]:
     """A step of the backbone at every resolution of its planes, by name."""
     settings = cli.load_settings("heads_backbone_cpu", plan.Settings)
     variables, batch = stages.initial_variables(settings), random_rays(settings)
-    steps = {}
+    steps, fixed = {}, stages.fixed_variables(variables)
     for at in (1, *(1 + step for step in settings.refine_at)):
         planes = settings.plane_resolution(at)
 
         def step(state: stages.State, planes: int = planes) -> tuple[stages.State, Any]:
             key = jax.random.key(0)
-            return stages.ray_step(settings.of_step, planes, False, variables["buffers"], state, batch, key)
+            return stages.ray_step(settings.of_step, planes, False, fixed, state, batch, key)
 
         # A copy, because a step is donated its state.
         state = stages.create_state(settings, jax.tree.map(jnp.copy, variables["params"]))

@@ -120,6 +120,12 @@ def test_imports_run_downwards(path):
             assert floor == "benchmarks", f"{label(path)} imports the door {other}: doors are for the command line"
 
 
+def test_test_files_have_names_of_their_own():
+    """Pytest imports them by name alone, and gives up on the second."""
+    names = [path.name for path in TESTS if path.name.startswith("test_")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_nothing_goes_in_a_circle():
     graph, done, path = {name: ours(source) for name, source in MODULES.items()}, set(), []
 
