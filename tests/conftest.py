@@ -38,6 +38,34 @@ jax.config.update("jax_debug_key_reuse", True)  # a key that is drawn from twice
 
 ROOT = Path(__file__).parent.parent
 
+# A backbone and its pretraining, of seconds.
+BACKBONE = {
+    "generator": {
+        "w_dim": 16,
+        "plane_resolution": 8,
+        "plane_channels": 4,
+        "channel_base": 128,
+        "channel_max": 16,
+        "feature_channels": 8,
+        "decoder_hidden": 16,
+        "neural_rendering_resolution": 8,
+        "superresolution": {"input_resolution": 8, "widths": (8, 8)},
+        "rendering": {"depth_resolution": 6, "depth_resolution_importance": 6},
+    },
+    "data": {"identities": 5, "views": 2, "resolution": 16, "held_out": 1, "processes": 1},
+    "steps": 3,
+    "finish_steps": 2,
+    "superresolution_steps": 2,
+    "superresolution_views": 4,
+    "refine_at": (1,),
+    "identities_per_step": 2,
+    "rays_per_identity": 16,
+    "finish_rays_per_identity": 16,
+    "warmup_steps": 1,
+    "save_every": 2,
+    "sheet_every": 100,
+}
+
 # What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
 TINY = {
     "heads.py": {
@@ -54,57 +82,15 @@ TINY = {
         "coarse_dropout": 0.2,
         "save_every": 5,
     },
-    "heads_backbone_cpu.py": {
-        "generator": {
-            "w_dim": 16,
-            "plane_resolution": 8,
-            "plane_channels": 4,
-            "channel_base": 128,
-            "channel_max": 16,
-            "feature_channels": 8,
-            "decoder_hidden": 16,
-            "neural_rendering_resolution": 8,
-            "superresolution": {"input_resolution": 8, "widths": (8, 8)},
-            "rendering": {"depth_resolution": 6, "depth_resolution_importance": 6},
-        },
-        "data": {"identities": 5, "views": 2, "resolution": 16, "held_out": 1, "processes": 1},
-        "steps": 3,
-        "finish_steps": 2,
-        "superresolution_steps": 2,
-        "superresolution_views": 4,
-        "refine_at": (1,),
-        "identities_per_step": 2,
-        "rays_per_identity": 16,
-        "finish_rays_per_identity": 16,
-        "warmup_steps": 1,
-        "save_every": 2,
-        "sheet_every": 100,
-    },
-    "bodies_backbone_cpu.py": {
-        "generator": {
-            "w_dim": 16,
-            "plane_resolution": 8,
-            "plane_channels": 4,
-            "channel_base": 128,
-            "channel_max": 16,
-            "feature_channels": 8,
-            "decoder_hidden": 16,
-            "neural_rendering_resolution": 8,
-            "superresolution": {"input_resolution": 8, "widths": (8, 8)},
-            "rendering": {"depth_resolution": 6, "depth_resolution_importance": 6},
-        },
-        "data": {"identities": 5, "views": 2, "resolution": 16, "held_out": 1, "posed": 3, "processes": 1},
+    "heads_backbone_cpu.py": BACKBONE,
+    "bodies_backbone_cpu.py": BACKBONE
+    | {
+        "data": BACKBONE["data"] | {"posed": 3},
         "steps": 2,
         "finish_steps": 0,
         "superresolution_steps": 1,
         "superresolution_views": 2,
         "refine_at": (),
-        "identities_per_step": 2,
-        "rays_per_identity": 16,
-        "finish_rays_per_identity": 16,
-        "warmup_steps": 1,
-        "save_every": 2,
-        "sheet_every": 100,
     },
     "heads_encoder.py": {
         "network": {"resolution": 16, "widths": (6, 8, 8, 12), "blocks": 1, "hidden": 10},

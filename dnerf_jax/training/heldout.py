@@ -21,10 +21,9 @@ from dnerf_jax.models.views import Scene
 from dnerf_jax.ops import consistency, images, metrics
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.resizing import resize
-from dnerf_jax.training.pretraining import batches
 from dnerf_jax.training.pretraining.batches import TrueViews
 from dnerf_jax.viz import pictures
-from dnerf_jax.worlds import streams, views
+from dnerf_jax.worlds import labelled, streams, views
 from dnerf_jax.worlds.views import World
 
 SHOWN = 8  # views on a sheet
@@ -69,7 +68,7 @@ def world_views(world: World, latents: Iterable[int], resolution: int) -> TrueVi
         facts.append(world.facts(scene))
     made = views.concatenate(parts)
     seen = Camera(made.cam2world, made.intrinsics)
-    return TrueViews(made.z, seen, made.image, made.alpha, made.distance, batches.pose_of(facts))
+    return TrueViews(made.z, seen, made.image, made.alpha, made.distance, labelled.pose_of(facts))
 
 
 @jax.jit

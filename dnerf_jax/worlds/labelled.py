@@ -11,6 +11,7 @@ in a pose of their own each, one view each; bodies_motion, one latent in a motio
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -70,11 +71,6 @@ def make(pack: Pack, model: Model, resolution: int) -> packs.Annotations:
     found = [_views(pack, world, number, resolution) for number in numbers]
     parts, facts = [made for made, _ in found], [fact for _, each in found for fact in each]
     made = views.concatenate(parts)
-    pose = None
-    if pack.posed:
-        rotations, translation = (np.stack([fact[name] for fact in facts]) for name in ("rotations", "translation"))
-        shape = np.zeros((len(made), len(facts[0]["shape"])), np.float32)  # which is told from w
-        pose = Pose(rotations, translation, np.ones(len(made), np.float32), shape)
     return packs.Annotations(
         images=made.image,
         masks=made.mask,
@@ -86,8 +82,20 @@ def make(pack: Pack, model: Model, resolution: int) -> packs.Annotations:
         fingerprint=model.fingerprint,
         name=pack.name,
         licence=LICENCE.format(world=pack.world),
-        pose=pose,
+        pose=pose_of(facts) if facts else None,
     )
+
+
+def pose_of(facts: Sequence[Mapping[str, np.ndarray]]) -> Pose | None:
+    """The poses (B) of what a world knows of scenes, see `World.facts`; None where it knows of none.
+
+    Their shape is 0: it is told from w.
+    """
+    if "rotations" not in facts[0]:
+        return None
+    rotations, translation = (np.stack([x[name] for x in facts]) for name in ("rotations", "translation"))
+    shape = np.zeros((len(facts), len(facts[0]["shape"])), np.float32)
+    return Pose(rotations, translation, np.ones(len(facts), np.float32), shape)
 
 
 def _views(pack: Pack, world: World, number: int, resolution: int) -> tuple[views.Views, list[dict[str, np.ndarray]]]:

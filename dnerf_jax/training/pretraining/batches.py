@@ -1,6 +1,6 @@
 """Batches from rendered shards of a world: random rays of identities, and whole views."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import numpy as np
@@ -8,6 +8,7 @@ from flax import struct
 
 from dnerf_jax.models.articulated import Pose
 from dnerf_jax.ops import cameras
+from dnerf_jax.worlds import labelled
 from dnerf_jax.worlds.shards import Shards
 
 NEAR = 8  # rendered pixels within which a passing ray looks for a surface
@@ -143,19 +144,7 @@ def views(shards: Shards, identities: Iterable[int], numbers: Iterable[int]) -> 
     camera = cameras.Camera(poses, np.broadcast_to(shards.intrinsics, (len(poses), 3, 3)))
     z = np.stack([entry["z"] for entry, _ in entries])
     facts = [entry for entry, _ in entries]
-    return TrueViews(z, camera, stack("image"), stack("alpha"), stack("distance"), pose_of(facts))
-
-
-def pose_of(facts: Sequence[Mapping[str, np.ndarray]]) -> Pose | None:
-    """The poses (B) of what a world knows of scenes, see `World.facts`; None where it knows of none.
-
-    Their shape is 0: it is told from w.
-    """
-    if "rotations" not in facts[0]:
-        return None
-    rotations, translation = (np.stack([x[name] for x in facts]) for name in ("rotations", "translation"))
-    shape = np.zeros((len(facts), len(facts[0]["shape"])), np.float32)
-    return Pose(rotations, translation, np.ones(len(facts), np.float32), shape)
+    return TrueViews(z, camera, stack("image"), stack("alpha"), stack("distance"), labelled.pose_of(facts))
 
 
 _rays_at = jax.jit(cameras.rays_at)

@@ -1,14 +1,15 @@
 """Latent -> attributes of a body: one map per latent dimension (see `worlds.latents`), listed in `ATTRIBUTES`.
 
 Notation: z (Z_DIM,) is the latent; a is a dictionary name -> float of attribute values; corners (C,) weigh the corners
-of anny's phenotypes, of which the `table` makes shape coefficients (S,). Attributes that follow several dimensions do
-so in `attributes` below, and nowhere else: ancestry weights (two dimensions), melanin (those two and its own), hair
-lightness (its own and melanin), greyness (its own and age).
+of anny's phenotypes, of which the `table` makes shape coefficients (S,). Those that follow several dimensions are
+`people.completed`.
 """
 
 import numpy as np
 
+from dnerf_jax.worlds import people
 from dnerf_jax.worlds.latents import Attribute, hat, values
+from dnerf_jax.worlds.people import ANCESTRIES
 
 Z_DIM = 40
 
@@ -61,31 +62,20 @@ ATTRIBUTES = (
     Attribute("sky", 0.35, 0.55),
 )
 
-AGE_ANCHORS = (2 / 3, 1.0)
-GENDER_ANCHORS = HEIGHT_ANCHORS = PROPORTION_ANCHORS = (0.0, 1.0)
-MUSCLE_ANCHORS = WEIGHT_ANCHORS = (0.0, 0.5, 1.0)
-ANCESTRIES = ("african", "asian", "caucasian")
-# What spans the corners, slowest first; the ancestries come last, fastest.
+# What spans the corners, and anny's anchors of it, slowest first; the ancestries come last, fastest.
 PHENOTYPE = {
-    "age": AGE_ANCHORS,
-    "gender": GENDER_ANCHORS,
-    "muscle": MUSCLE_ANCHORS,
-    "weight": WEIGHT_ANCHORS,
-    "height": HEIGHT_ANCHORS,
-    "proportions": PROPORTION_ANCHORS,
+    "age": (2 / 3, 1.0),
+    "gender": (0.0, 1.0),
+    "muscle": (0.0, 0.5, 1.0),
+    "weight": (0.0, 0.5, 1.0),
+    "height": (0.0, 1.0),
+    "proportions": (0.0, 1.0),
 }
 
 
 def attributes(z: np.ndarray) -> dict[str, float]:
     """Maps a latent z (Z_DIM,) to attribute values by name, including those that follow several dimensions."""
-    a = values(z, ATTRIBUTES)
-    logits = np.array([a["ancestry_african"], a["ancestry_asian"], 0.0])
-    ancestry = np.exp(logits) / np.exp(logits).sum()
-    a.update(zip(ANCESTRIES, ancestry.tolist(), strict=True))
-    a["melanin"] = float(np.clip(ancestry @ [0.72, 0.28, 0.10] + a["melanin"], 0.02, 0.98))
-    a["hair_lightness"] *= 1.0 - 0.85 * a["melanin"]
-    a["greyness"] = float(1.0 / (1.0 + np.exp(-1.5 * a["greyness"] - 8.0 * (a["age"] - 0.78))))
-    return a
+    return people.completed(values(z, ATTRIBUTES))
 
 
 def corners(a: dict[str, float]) -> np.ndarray:

@@ -46,7 +46,11 @@ class Body:
 
 def shape(z: np.ndarray) -> np.ndarray:
     """The shape coefficients (S,) float32 of a latent (Z_DIM,): those of the template's shapes as well."""
-    return (corners(attributes(z)) @ table.load().corners).astype(np.float32)
+    return _shape(attributes(z))
+
+
+def _shape(a: dict[str, float]) -> np.ndarray:
+    return (corners(a) @ table.load().corners).astype(np.float32)
 
 
 def canonical_pose() -> Pose:
@@ -85,13 +89,13 @@ def build(z: np.ndarray, pose: Pose | None = None, *, shaped: bool = True) -> Bo
     Raises ValueError for a latent of another shape or a missing table, ImportError without embreex.
     """
     a, stored, carried = attributes(z), table.load(), surface.load()
-    pose = pose or canonical_pose()
-    own = shape(z)
+    own = _shape(a)
     rest, joints = stored.rest(own if shaped else np.zeros_like(own))
     normals = meshes.vertex_normals(rest, stored.faces)
     rest = rest + normals * surface.lifted(carried, normals, a)[:, None]
     canonical, _ = stored.posed(rest, joints, stored.canonical)
-    posed, _ = stored.posed(rest, joints, pose.rotations)
+    posed = canonical if pose is None else stored.posed(rest, joints, pose.rotations)[0]
+    pose = pose or canonical_pose()
     vertices = (posed / METRES_PER_UNIT + pose.translation).astype(np.float32)
     return Body(
         vertices=vertices,

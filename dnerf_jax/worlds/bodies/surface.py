@@ -14,8 +14,8 @@ import numpy as np
 
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.worlds import people
-from dnerf_jax.worlds.bodies import table
-from dnerf_jax.worlds.bodies.table import BONES, BodyTable
+from dnerf_jax.worlds.bodies import posing, table
+from dnerf_jax.worlds.bodies.table import BONES
 from dnerf_jax.worlds.latents import smoothstep
 
 _LIMBS = {
@@ -78,7 +78,7 @@ class Surface:
     occlusion: np.ndarray
     hair: np.ndarray
 
-    @property
+    @functools.cached_property
     def columns(self) -> np.ndarray:
         """Everything beside each other (V, 25), to be interpolated; `of_columns` takes it apart."""
         flat = [getattr(self, field.name).reshape(len(self.rest), -1) for field in dataclasses.fields(self)]
@@ -103,7 +103,8 @@ def load() -> Surface:
     np.add.at(shares.T, [_part(bone) for bone in BONES], weights.T)
 
     face = stored.mean - (joint["eye.L"] + joint["eye.R"]) / 2
-    moved = {bone: _canonical_joint(stored, joint[bone], k) for k, bone in enumerate(BONES)}
+    turned = posing.transforms(stored.joints, table.PARENTS, stored.canonical)
+    moved = dict(zip(BONES, np.einsum("bij,bj->bi", turned[..., :3], stored.joints) + turned[..., 3], strict=True))
     along = {}
     for name, start, end in (("arm", "upperarm01", "wrist"), ("leg", "upperleg01", "foot")):
         left = stored.canonical_mean[:, 0] > 0
@@ -126,11 +127,6 @@ def _part(bone: str) -> int:
         if name.startswith(starts):
             return PARTS.index(side + limb)
     return _HEAD if name.startswith(("neck", "head", "eye")) else _TORSO
-
-
-def _canonical_joint(stored: BodyTable, joint: np.ndarray, bone: int) -> np.ndarray:
-    moved = table.posing.transforms(stored.joints, table.PARENTS, stored.canonical)[bone]
-    return moved[:, :3] @ joint + moved[:, 3]
 
 
 def _along(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -227,7 +223,7 @@ def _face(found: np.ndarray, surface: Surface, a: dict[str, float], tone: dict[s
     """Brows, lips and eyes on the skin (n, 3): in a whole body's picture they are a few pixels."""
     x, y, z = surface.face.T
     across, front = np.abs(x), z > -0.034
-    middle = np.interp(across, (0.010, 0.022, 0.038, 0.046, 0.053), (0.0193, 0.0211, 0.0222, 0.0203, 0.0160))
+    middle = people.brow_line(across)
     brow = 0.0035 * a["brow_thickness"] - np.hypot(y - middle, 1.5 * np.maximum(np.abs(across - 0.031) - 0.02, 0))
     found = found + (tone["brow"] - found) * (front * smoothstep(brow, -0.001, 0.001))[:, None]
     lips = 1 - np.hypot(across / 0.026, (y + 0.068) / 0.009)

@@ -8,7 +8,9 @@ age), stubble (its own and gender).
 
 import numpy as np
 
+from dnerf_jax.worlds import people
 from dnerf_jax.worlds.latents import Attribute, hat, smoothstep, values
+from dnerf_jax.worlds.people import ANCESTRIES
 
 Z_DIM = 52
 
@@ -150,7 +152,6 @@ EXPRESSIONS = {
 AGE_ANCHORS = (1 / 3, 2 / 3, 1.0)
 GENDER_ANCHORS = (0.0, 1.0)
 WEIGHT_ANCHORS = (0.0, 0.5, 1.0)
-ANCESTRIES = ("african", "asian", "caucasian")
 
 
 def signed_sides() -> list[tuple[str, float]]:
@@ -163,13 +164,7 @@ def signed_sides() -> list[tuple[str, float]]:
 
 def attributes(z: np.ndarray) -> dict[str, float]:
     """Maps a latent z (Z_DIM,) to attribute values by name, including those that follow several dimensions."""
-    a = values(z, ATTRIBUTES)
-    logits = np.array([a["ancestry_african"], a["ancestry_asian"], 0.0])
-    ancestry = np.exp(logits) / np.exp(logits).sum()
-    a.update(zip(ANCESTRIES, ancestry.tolist(), strict=True))
-    a["melanin"] = float(np.clip(ancestry @ [0.72, 0.28, 0.10] + a["melanin"], 0.02, 0.98))
-    a["hair_lightness"] *= 1.0 - 0.85 * a["melanin"]
-    a["greyness"] = float(1.0 / (1.0 + np.exp(-1.5 * a["greyness"] - 8.0 * (a["age"] - 0.78))))
+    a = people.completed(values(z, ATTRIBUTES))
     a["stubble"] = float(max(a["stubble"], 0.0) * (1.0 - smoothstep(a["gender"], 0.25, 0.55)))
     return a
 

@@ -53,7 +53,7 @@ IRIS_DEGREES, PUPIL_DEGREES = 25.0, 10.0  # half angles seen from the eye's cent
 def brow(points: np.ndarray, thickness: float) -> np.ndarray:
     """Signed depth inside the eyebrows (n,): metres, positive within."""
     across = np.abs(points[:, 0])
-    middle = np.interp(across, (0.010, 0.022, 0.038, 0.046, 0.053), (0.0193, 0.0211, 0.0222, 0.0203, 0.0160))
+    middle = people.brow_line(across)
     half = (
         0.0027
         * thickness
