@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     config.generator.rendering.update(
         ray_start=2.15,
         ray_end=3.25,
-        box_warp=1.0,
+        box_warp=0.92,
         avg_camera_focal=2.05,
         metres_per_unit=2.0,
     )
