@@ -21,9 +21,9 @@ def get_config() -> ConfigDict:
         world="bodies",
         data=dict(identities=6000, views=2, held_out=100, posed=1300),
         steps=3000,
-        finish_steps=1500,
-        superresolution_steps=600,
-        superresolution_views=1200,
+        finish_steps=900,
+        superresolution_steps=400,
+        superresolution_views=600,
         refine_at=(600, 1800),
         shape_weight=0.1,
     )
