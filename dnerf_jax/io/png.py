@@ -116,6 +116,21 @@ def load_mask(
     return label_map.check(mask, str(path))
 
 
+def load_labels(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray | None]:
+    """A PNG of labels as it is stored: indices (H, W) and their colours (P, 3), or greys (H, W), or colours (H, W, 3).
+
+    Raises ValueError, always naming the file: it is no PNG, is of another depth, or has pixels that are half
+    transparent.
+    """
+    kind, mode, pixels, palette = _decoded(path, "a PNG of labels", _stored)
+    if pixels is None:
+        raise ValueError(
+            f"{path} is a {kind} of mode {mode}, expected a PNG of indices, greys of 8 bits or opaque colours: other"
+            " kinds blur labels"
+        )
+    return pixels, None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
+
+
 def save_label_map(path: str | os.PathLike, label_map: LabelMap) -> None:
     """Writes a label map as JSON, `labelmap.json` by custom."""
     files.write_text(path, label_map.to_json() + "\n")
@@ -179,6 +194,16 @@ def _as_seen(image: Image.Image, white: bool) -> np.ndarray:
         image = Image.new("RGB", over.size, (255, 255, 255) if white else (0, 0, 0))
         image.paste(over, mask=over)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _stored(image: Image.Image) -> tuple[str | None, str, np.ndarray | None, list[int] | None]:
+    """Format and mode of an opened picture and, where these are of labels, its pixels and palette."""
+    kind, mode = image.format, image.mode
+    fits = kind == "PNG" and mode in ("P", "L", "RGB")
+    pixels = np.asarray(image) if fits or (kind, mode) == ("PNG", "RGBA") else None
+    if pixels is not None and mode == "RGBA":
+        pixels = pixels[..., :3] if (pixels[..., 3] == 255).all() else None
+    return kind, mode, pixels, image.getpalette() if mode == "P" else None
 
 
 def _ids(image: Image.Image) -> tuple[str | None, str, np.ndarray | None, list[int] | None]:

@@ -17,11 +17,8 @@ import numpy as np
 
 from dnerf_jax.factory.loading import Dataset
 from dnerf_jax.factory.writers.streaming import require_labels, views
-from dnerf_jax.io import encoding
+from dnerf_jax.io import encoding, label_maps
 from dnerf_jax.ops.labels import LabelMap
-from dnerf_jax.ops.messages import some
-
-_BACKGROUND = "background"
 
 
 def write(dataset: Dataset, out: Path) -> None:
@@ -29,17 +26,13 @@ def write(dataset: Dataset, out: Path) -> None:
 
     Raises ValueError: the dataset has no masks, or the colours or names of its classes are not what CVAT can read.
     """
-    label_map = _as_cvat_has_it(require_labels(dataset))
+    label_map = label_maps.as_cvat_has_it(require_labels(dataset))
     folders = [out / name for name in ("JPEGImages", "SegmentationClass", "SegmentationObject")]
     lists = out / "ImageSets" / "Segmentation"
     for folder in (*folders, lists):
         folder.mkdir(parents=True)
-    pairs = zip(label_map.names, label_map.colors, strict=True)
-    lines = [
-        "# label:color_rgb:parts:actions",
-        *(f"{name}:{red},{green},{blue}::" for name, (red, green, blue) in pairs),
-    ]
-    (out / "labelmap.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = label_maps.to_txt(label_map.names, label_map.colors)
+    (out / "labelmap.txt").write_text(text, encoding="utf-8")
     for split, members in itertools.groupby(views(dataset), key=lambda view: view.own["split"]):
         with open(lists / f"{split}.txt", "w") as names:
             for view in members:
@@ -48,41 +41,16 @@ def write(dataset: Dataset, out: Path) -> None:
                 contents = (
                     view.file("image"),
                     encoding.encode_png(mask, palette=label_map.palette),
-                    encoding.encode_png(_objects(mask), palette=voc_palette()),
+                    encoding.encode_png(objects(mask), palette=label_maps.voc_palette()),
                 )
                 for folder, content in zip(folders, contents, strict=True):
                     (folder / f"{key}.png").write_bytes(content)
 
 
-def voc_palette() -> np.ndarray:
-    """Pascal VOC's 256 colours, uint8 (256, 3): the bits of the index, three by three, from the highest bit down."""
-    index, colors = np.arange(256), np.zeros((256, 3), np.uint8)
-    for level in range(8):
-        for channel in range(3):
-            colors[:, channel] |= (index >> (3 * level + channel) & 1).astype(np.uint8) << (7 - level)
-    return colors
-
-
-def _objects(mask: np.ndarray) -> np.ndarray:
+def objects(mask: np.ndarray) -> np.ndarray:
     """The classes in a mask, the background apart, numbered from 1; pixels to ignore stay so."""
     numbers = np.zeros(256, np.uint8)
     present = [index for index in np.unique(mask) if index not in (0, LabelMap.IGNORE)]
     numbers[present] = np.arange(1, len(present) + 1)
     numbers[LabelMap.IGNORE] = LabelMap.IGNORE
     return numbers[mask]
-
-
-def _as_cvat_has_it(label_map: LabelMap) -> LabelMap:
-    """The label map with CVAT's background. Raises ValueError: it cannot be said in a labelmap.txt."""
-    names, colors = (_BACKGROUND, *label_map.names[1:]), ((0, 0, 0), *label_map.colors[1:])
-    bad = [name for name in names if set(name) & set(":,#")] + [_BACKGROUND] * (_BACKGROUND in names[1:])
-    twice = sorted({color for color in colors if colors.count(color) > 1})
-    if bad or twice:
-        raise ValueError(
-            f"CVAT's labelmap.txt cannot have the names [{some(bad)}]: ':', ',' and '#' have a meaning there, and only "
-            "class 0 is the background"
-            if bad
-            else f"the colours {some(twice)} are of several classes, and CVAT knows classes by their colours (the "
-            "background's is black): change the dataset's labelmap.json"
-        )
-    return LabelMap(names, colors)

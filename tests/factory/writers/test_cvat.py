@@ -10,7 +10,7 @@ from PIL import Image
 from dnerf_jax import factory
 from dnerf_jax.factory import exporting
 from dnerf_jax.factory.writers import cvat
-from dnerf_jax.io import png
+from dnerf_jax.io import label_maps, png
 from dnerf_jax.ops.labels import LabelMap
 
 
@@ -55,13 +55,13 @@ def test_objects_are_numbered_in_the_colors_of_voc(out, tiny_dataset):
         seen = rgb(out / "SegmentationObject" / f"{record['key']}.png")
         present = [index for index in np.unique(record["mask"]) if index]
         for number, index in enumerate(present, 1):
-            region = (seen == cvat.voc_palette()[number]).all(-1)
+            region = (seen == label_maps.voc_palette()[number]).all(-1)
             np.testing.assert_array_equal(region, record["mask"] == index)
 
 
 def test_the_palette_is_that_of_voc():
     """As in the VOC development kit."""
-    palette = cvat.voc_palette()
+    palette = label_maps.voc_palette()
     known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
     assert {index: tuple(palette[index]) for index in known} == known
     assert len({tuple(color) for color in palette}) == 256
@@ -87,4 +87,4 @@ def test_label_maps_that_cvat_cannot_read_are_refused(change, message, tiny_data
 
 
 def test_pixels_to_ignore_are_no_object():
-    assert cvat._objects(np.array([[0, 7], [LabelMap.IGNORE, 3]], np.uint8)).tolist() == [[0, 2], [255, 1]]
+    assert cvat.objects(np.array([[0, 7], [LabelMap.IGNORE, 3]], np.uint8)).tolist() == [[0, 2], [255, 1]]
