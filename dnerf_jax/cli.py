@@ -6,6 +6,7 @@
     main(config: Settings, workdir: str, checkpoint: str = "heads")    flags, required where they have no default
     main(pickle: str, /, out: str, count: Count = 90)                  positional-only: arguments without a name
     main(*cases: str, checkpoint: str = "")                            any number of them, at least one
+    main = {"propose": propose, "export": export}                      commands of one door, by their first argument
 
 `config` is a frozen dataclass: the settings that `--config` names, a file or one of those that come with dnerf_jax,
 with fields overridden by `--config.name=value` (see `io.configurations`). Numbers may have ranges (see `ops.ranges`).
@@ -24,7 +25,7 @@ import traceback
 import types
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ _DISK_FULL = rf"{os.strerror(errno.ENOSPC)}|^\d+ requested and \d+ written"
 _AGAIN = "give the same command again: it goes on from what was saved, if anything was"
 
 
-def door(main: Callable[..., Any]) -> None:
+def door(main: Callable[..., Any] | Mapping[str, Callable[..., Any]]) -> None:
     """Runs `main` with the command line's arguments and flags: what `python -m` calls at the end of a door.
 
     An unknown name, a bad value, a missing flag or argument, every error that we raised ourselves (its message says
@@ -62,8 +63,13 @@ def door(main: Callable[..., Any]) -> None:
 
     Args:
       main: function of `config` (optional) and of parameters annotated str, int, float, bool, one of `ops.ranges`, or
-        `str | None` and the like; lines "name: text" of its docstring describe them in --help.
+        `str | None` and the like; lines "name: text" of its docstring describe them in --help. Or such functions by
+        name: the first argument names one.
     """
+    command = ""
+    if isinstance(main, Mapping):
+        command = _command(main)
+        main = main[command]
     parameters = list(inspect.signature(main, eval_str=True).parameters.values())
     places = [entry for entry in parameters if entry.kind in (entry.POSITIONAL_ONLY, entry.VAR_POSITIONAL)]
     options = [entry for entry in parameters if entry not in places]
@@ -73,7 +79,7 @@ def door(main: Callable[..., Any]) -> None:
         _DEFINERS[str if option.name == "config" else _kind(option)](option.name, default, text)
     overrides: list[str] = []
     # absl prints this text above the flags for --help.
-    sys.modules["__main__"].__doc__ = f"{_usage(places, options)}\n\n{inspect.getdoc(main) or ''}"
+    sys.modules["__main__"].__doc__ = f"{_usage(command, places, options)}\n\n{inspect.getdoc(main) or ''}"
     warnings.showwarning = workers.show_warning
 
     def run(argv: list[str]) -> int:
@@ -97,6 +103,26 @@ def door(main: Callable[..., Any]) -> None:
         return status if type(status) is int else 0
 
     app.run(run, flags_parser=lambda argv: _parse(main, places, options, argv, overrides))
+
+
+def _command(functions: Mapping[str, Callable[..., Any]]) -> str:
+    """The command that the first argument names, which is taken away. Without one all are listed, and that is all."""
+    given = sys.argv[1] if len(sys.argv) > 1 else ""
+    if given in functions:
+        del sys.argv[1]
+        return given
+    lines = [f"  {name:10} {(inspect.getdoc(each) or '').splitlines()[0]}" for name, each in functions.items()]
+    text = "\n".join([f"usage: {_called()} COMMAND ...; COMMAND --help says more of", *lines])
+    if given and not given.startswith("-"):
+        _refuse(f"there is no command {given!r:.50}{did_you_mean(given, functions)}\n{text}")
+    print(text)
+    sys.exit(0 if given in ("--help", "-h", "-help") else 2)
+
+
+def _called() -> str:
+    """How the door was called: python -m dnerf_jax.label."""
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else f"python {Path(sys.argv[0]).name}"
 
 
 def _what_to_do(error: Exception) -> str | None:
@@ -150,9 +176,8 @@ def _description(main: Callable[..., Any], name: str) -> str:
     return " ".join(found.group(2).split()) if found else f"see {main.__module__}"
 
 
-def _usage(places: Sequence[inspect.Parameter], options: Sequence[inspect.Parameter]) -> str:
-    spec = sys.modules["__main__"].__spec__
-    parts = ["usage: python", f"-m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name]
+def _usage(command: str, places: Sequence[inspect.Parameter], options: Sequence[inspect.Parameter]) -> str:
+    parts = ["usage:", _called(), *filter(None, [command])]
     for place in places:
         dots = "..." if place.kind is place.VAR_POSITIONAL else ""
         name = f"{place.name.upper()}{dots}"

@@ -1,7 +1,7 @@
 """Trains a semantic branch: python -m dnerf_jax.train --config heads --workdir DIR"""
 
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints, folders, packs
+from dnerf_jax.io import checkpoints, folders, label_folders, packs
 from dnerf_jax.training import branch, process, runs
 
 
@@ -15,7 +15,11 @@ def main(config: branch.Settings, workdir: str, checkpoint: str = "heads") -> No
         process.prepare()
         model = checkpoints.load(checkpoint)
         print(f"checking the labelled views {config.annotations}", flush=True)
-        branch.train(config, model, packs.load(config.annotations, model), folder)
+        pack = packs.load(config.annotations, model)
+        done = label_folders.labelled(pack)
+        if len(done) < len(pack):
+            print(f"{len(pack) - len(done)} of {len(pack)} views are not labelled yet: they are left out", flush=True)
+        branch.train(config, model, done, folder)
         model_folder = folder / branch.MODEL
         print(f"the model is in {model_folder}; score it: python -m dnerf_jax.evaluate --checkpoint {model_folder} ...")
 

@@ -265,3 +265,16 @@ def test_help_lists_the_flags_of_the_door(run):
     assert output.startswith("usage: python door.py --config=... --workdir=... [flags]\n")
     assert run("--help", door="many")[1].startswith("usage: python many.py CASES... [flags]\n")
     assert run("--help", door="places")[1].startswith("usage: python places.py SOURCE SIZE --out=... [flags]\n")
+
+
+def test_one_of_several_commands_is_chosen_by_the_first_argument():
+    def call(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "dnerf_jax.label", *arguments], capture_output=True, text=True, cwd=ROOT
+        )
+
+    wrong = call("propos")
+    assert wrong.returncode == 2 and "did you mean 'propose'?" in wrong.stderr
+    assert "usage: python -m dnerf_jax.label COMMAND" in wrong.stderr and "  propose    Writes views" in wrong.stderr
+    of_one = call("propose", "--help")
+    assert of_one.returncode == 0 and "usage: python -m dnerf_jax.label propose --checkpoint=..." in of_one.stdout

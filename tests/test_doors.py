@@ -19,6 +19,14 @@ DOORS = sorted(
 )
 
 
+def parameters_of(name):
+    """The parameters of a door's function, or of all its commands, each with the function."""
+    main = importlib.import_module(name).main
+    for function in main.values() if isinstance(main, dict) else [main]:
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+            yield function, parameter
+
+
 def test_all_doors_are_looked_at():
     known = {
         "train",
@@ -32,6 +40,7 @@ def test_all_doors_are_looked_at():
         "demo",
         "reproduce",
         "pack",
+        "label",
     }
     assert {f"dnerf_jax.{name}" for name in known} | {"dnerf_jax.worlds.heads.__main__"} <= set(DOORS)
     assert {
@@ -45,8 +54,7 @@ def test_all_doors_are_looked_at():
 
 @pytest.mark.parametrize("name", DOORS)
 def test_what_a_door_takes_is_described(name):
-    main = importlib.import_module(name).main
-    for parameter in inspect.signature(main, eval_str=True).parameters.values():
+    for main, parameter in parameters_of(name):
         if parameter.name == "config":
             assert parameter.default is parameter.empty
             described = configurations.described_fields(parameter.annotation).split("\n")
@@ -58,8 +66,7 @@ def test_what_a_door_takes_is_described(name):
 
 @pytest.mark.parametrize("name", DOORS)
 def test_numbers_of_a_door_have_ranges(name):
-    main = importlib.import_module(name).main
-    for parameter in inspect.signature(main, eval_str=True).parameters.values():
+    for _, parameter in parameters_of(name):
         if cli._kind(parameter) in (int, float):
             assert "Range(" in repr(parameter.annotation), f"{parameter.name}: see dnerf_jax/ops/ranges.py"
 

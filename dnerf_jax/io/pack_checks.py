@@ -49,8 +49,11 @@ _TURNS = {
 }
 
 
-def field_problems(parts: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the fields: types, shapes, counts, ids, latents, identities, cameras."""
+def field_problems(parts: Mapping[str, Any], *, unlabelled: bool = False) -> list[str]:
+    """What is wrong with the fields: types, shapes, counts, ids, latents, identities, cameras.
+
+    unlabelled: no mask needs to have a label.
+    """
     shapes = {name: np.shape(parts[name]) for name in parts if isinstance(parts[name], np.ndarray)}
     expected = _expected_shapes(shapes)
     fits, problems = [], []
@@ -81,7 +84,7 @@ def field_problems(parts: Mapping[str, Any]) -> list[str]:
         if name in fits and parts[name].dtype != np.uint8
     ]
     if "masks" in fits and "label_map" in parts:
-        problems += _mask_problems(parts["masks"], parts["label_map"])
+        problems += _mask_problems(parts["masks"], parts["label_map"], unlabelled)
     if "z" in fits:
         problems += _latent_problems(parts["z"], parts["latent_id"] if "latent_id" in fits else None)
     if "cam2world" in fits and "intrinsics" in fits:
@@ -126,7 +129,7 @@ def rendering_problems(annotations: Any, model: Model, check: int) -> list[str]:
     for view in np.unique(np.linspace(0, len(annotations) - 1, count).round().astype(int)):
         z, camera = jnp.asarray(annotations.z[view]), annotations.camera[view]
         pose = jax.tree.map(lambda x, view=view: x[view], annotations.pose)
-        image, opacity = (np.asarray(part, np.float32) for part in _render(model.generator, z, psi, camera, pose))
+        image, opacity = (np.asarray(part, np.float32) for part in rendered(model.generator, z, psi, camera, pose))
         problem = _image_problem(annotations, view, np.clip(image, -1, 1))
         problem = problem or mask_problem(view, _small(opacity) > 0.5, masks)
         problems += [problem] if problem else []
@@ -192,10 +195,10 @@ def _small(pictures: np.ndarray) -> np.ndarray:
 
 
 @jax.jit
-def _render(
+def rendered(
     generator: Generator, z: jax.Array, psi: jax.Array, camera: cameras.Camera, pose: Pose | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Image (R, R, 3) and opacity (R, R) of a view."""
+    """Image (R, R, 3) and opacity (R, R) of a view, as those of packs are rendered again."""
     model = Model(generator)  # without what all models of this generator differ in: one program for them
     view = scenes.render(model, scenes.synthesize(model, z, truncation_psi=psi, pose=pose), camera)
     return view.image, view.opacity
@@ -217,14 +220,21 @@ def _expected_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[i
     return expected
 
 
-def _mask_problems(masks: np.ndarray, label_map: LabelMap) -> list[str]:
+def _mask_problems(masks: np.ndarray, label_map: LabelMap, unlabelled: bool) -> list[str]:
     problems = []
     for view, mask in enumerate(masks):
         try:
             label_map.check(mask, f"the mask of view {view}")
         except ValueError as error:
             problems.append(str(error))
-    if not problems:
+    if unlabelled or problems:
+        return problems
+    if (masks == LabelMap.IGNORE).all():
+        problems.append(
+            f"none of the {len(masks)} views is labelled yet, all their pixels are {LabelMap.IGNORE} (ignore): label"
+            " some first, see docs/labelling.md"
+        )
+    else:
         try:
             label_map.require_classes(masks)
         except ValueError as error:

@@ -126,24 +126,24 @@ def select(annotations: Annotations, latent_ids: Iterable[int]) -> Annotations:
     return annotations[np.isin(annotations.latent_id, wanted)]
 
 
-def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = False) -> None:
+def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = False, unlabelled: bool = False) -> None:
     """Writes a pack, whole or not at all, after the same checks that `load` makes without a model.
 
-    Raises ValueError listing all problems, or if there is a folder with content already and `replace` is
-    False.
+    unlabelled: see `load`.
+
+    Raises ValueError listing all problems, or if there is a folder with content already and `replace` is False.
     """
-    problems = checks.field_problems(vars(annotations))
+    problems = checks.field_problems(vars(annotations), unlabelled=unlabelled)
     if problems:
         raise ValueError(checks.listed(f"the annotations for {path}", problems))
     with files.atomic_folder(path, replace=replace) as folder:
         (folder / "images").mkdir()
         (folder / "masks").mkdir()
         for index in range(len(annotations)):
-            name = _file_name(index)
+            name = file_name(index)
             png.save_image(folder / "images" / name, annotations.images[index], optimize=True)
             png.save_mask(folder / "masks" / name, annotations.masks[index], annotations.label_map)
-        poses = {} if annotations.pose is None else {name: getattr(annotations.pose, name) for name in _POSES}
-        np.savez(folder / "views.npz", **{name: getattr(annotations, name) for name in _VIEWS}, **poses)
+        write_views(folder, annotations)
         png.save_label_map(folder / "labelmap.json", annotations.label_map)
         description = {
             "schema_version": SCHEMA_VERSION,
@@ -153,16 +153,25 @@ def save(path: str | os.PathLike, annotations: Annotations, *, replace: bool = F
             "licence": annotations.licence,
             "truncation_psi": annotations.truncation_psi,
         }
-        text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-        files.write_text(folder / "pack.json", text)
+        files.write_text(folder / "pack.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
 
 
-def load(path: str | os.PathLike, model: Model | None = None, *, check: int = 4) -> Annotations:
+def write_views(folder: pathlib.Path, annotations: Annotations) -> None:
+    """Writes the latents, cameras and poses of views, views.npz, into a pack's folder."""
+    poses = {} if annotations.pose is None else {name: getattr(annotations.pose, name) for name in _POSES}
+    np.savez(folder / "views.npz", **{name: getattr(annotations, name) for name in _VIEWS}, **poses)
+
+
+def load(
+    path: str | os.PathLike, model: Model | None = None, *, check: int = 4, unlabelled: bool = False
+) -> Annotations:
     """Reads a pack and checks all of it; with a model, checks also that the pack belongs to it (see `verify`).
 
     path: the folder, or the name of an embedded pack.
 
     check: how many views to render again, 0 for none.
+
+    unlabelled: it is being labelled, masks may be all ignore.
 
     Raises ValueError listing all problems at once, each naming its file or views: files missing or too many,
     unreadable or of the wrong kind, sizes and counts that differ, unknown ids, latents not finite or of
@@ -172,7 +181,7 @@ def load(path: str | os.PathLike, model: Model | None = None, *, check: int = 4)
     """
     path = files.located(path, "pack.json")
     parts, problems = _read(path)
-    problems += checks.field_problems(parts)
+    problems += checks.field_problems(parts, unlabelled=unlabelled)
     if model is not None:
         problems += checks.model_problems(parts, model)
     if problems:
@@ -184,7 +193,7 @@ def load(path: str | os.PathLike, model: Model | None = None, *, check: int = 4)
             raise ValueError(checks.listed(f"the pack {path}", problems))
     counts = annotations.label_map.counts(annotations.masks)
     unseen = [name for name, count in zip(annotations.label_map.names, counts, strict=True) if not count]
-    if unseen:
+    if unseen and not unlabelled:
         warnings.warn(
             f"no pixel of the pack {path} has the classes {some(unseen)}: nothing is known of them", stacklevel=2
         )
@@ -285,7 +294,7 @@ def _read_pictures(
     """0000.png ... in one array, or None, with all that is wrong added to `problems`."""
     before = len(problems)
     found = {entry.name for entry in folder.glob("*.png")}
-    expected = {_file_name(index) for index in range(len(found) if count is None else count)}
+    expected = {file_name(index) for index in range(len(found) if count is None else count)}
     for names, what in ((expected - found, "lacks"), (found - expected, "has the unexpected")):
         if names:
             problems.append(f"{folder.name}/ {what} {some(sorted(names))}: expected {len(expected)} from 0000.png")
@@ -304,5 +313,6 @@ def _read_pictures(
     return np.stack(pictures) if len(problems) == before and pictures else None
 
 
-def _file_name(index: int) -> str:
+def file_name(index: int) -> str:
+    """The name of a view's image, and of its mask."""
     return f"{index:04d}.png"

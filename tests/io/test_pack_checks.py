@@ -187,7 +187,7 @@ def test_images_come_before_masks_and_say_what_truncation_was_taken(solid, masks
     class OnlyAGenerator:
         generator = None
 
-    monkeypatch.setattr(pack_checks, "_render", render)
+    monkeypatch.setattr(pack_checks, "rendered", render)
     assert pack_checks.rendering_problems(pack, OnlyAGenerator, 4) == []
     assert asked == [(0, 0.7), (2, 0.7), (3, 0.7), (5, 0.7)]
     assert pack_checks.rendering_problems(pack, OnlyAGenerator, 0) == []

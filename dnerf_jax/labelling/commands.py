@@ -1,0 +1,82 @@
+"""The commands of `python -m dnerf_jax.label`: their signatures are its flags, see `cli`."""
+
+from pathlib import Path
+
+from dnerf_jax.io import checkpoints, files, folders, label_folders, label_maps
+from dnerf_jax.labelling import proposing, tools
+from dnerf_jax.ops.ranges import Angle, Count, Seed, Truncation
+from dnerf_jax.training import process
+
+
+def propose(
+    checkpoint: str,
+    out: str,
+    labelmap: str = "",
+    num: Count = 30,
+    views: Count = 1,
+    by: str = "",
+    seed: Seed = 0,
+    yaw: Angle = 30.0,
+    truncation: Truncation | None = None,
+    candidates: Count | None = None,
+) -> None:
+    """Writes views of a generator to label: a pack whose masks are all ignore, or more views into one.
+
+    checkpoint: the generator, a folder or an embedded name; with a semantic branch its doubts can choose
+    out: folder of the pack; one that is there gets more views, and its labels stay as they are
+    labelmap: names of the classes: labelmap.json of a pack, labelmap.txt of CVAT, or a .txt of a name a line, the
+      background first; those of the folder or of the checkpoint, if it has any, without it
+    num: latents
+    views: of each; one view each of 30 latents teaches about as much as three of each (docs/experiments.md)
+    by: latents, far from one another and from those that are there, or uncertainty: those of whose views the
+      checkpoint's branch is most unsure; uncertainty where there is a branch, if it is left out
+    seed: of candidates and cameras
+    yaw: degrees from frontal, to either side, that cameras stand in (the paper: 30, frontal in all else)
+    truncation: of all scenes of the folder, 0.7 for published EG3D models say; 1, or what the folder has, without it
+    candidates: latents drawn to choose from; ten times num without it
+    """
+    with folders.claimed(out, known_by=[label_folders.NAME]) as folder:
+        process.prepare()
+        label_map = label_maps.read(labelmap) if labelmap else None
+        model = checkpoints.load(checkpoint)
+        how = by or ("latents" if model.semantic is None else "uncertainty")
+        request = proposing.Request(num, views, how, seed, yaw, truncation, candidates)
+        pack = proposing.propose(model, label_map, request, folder)
+        done = int(label_folders.has_labels(pack).sum())
+        print(f"{folder}: {num * views} views by {how}, {len(pack)} in all, of which {done} are labelled")
+
+
+def export(labels: str, to: str, out: str) -> None:
+    """Writes pictures and labels for a label tool.
+
+    labels: folder of the pack
+    to: the form: cvat (masks), cvat-xml (polygons), labelme, label-studio, coco, png
+    out: new folder, which appears when it is whole
+    """
+    pack = tools.export(Path(labels), to, Path(out))
+    done = int(label_folders.has_labels(pack).sum())
+    print(f"{out}: {len(pack)} pictures, of which {done} are labelled. {tools.FORMS[to].text}")
+
+
+def bring_in(
+    file: str,
+    /,
+    labels: str,
+    names: str = "",
+    rest: str = "background",
+    replace: bool = False,
+    skip_lines: bool = False,
+) -> int:
+    """Reads what a label tool exported into a pack.
+
+    file: what it exported, in whatever form of these: a file, a folder or a zip
+    labels: folder of the pack, whose pictures keep the names that export gives them
+    names: a JSON file of class names, or "ignore", by the tool's names, where they differ: {"Haar": "hair"}
+    rest: what pixels are that nobody painted, background or ignore; pictures without any shape stay as they are
+    replace: views that are labelled already may get other labels
+    skip_lines: leaves out points, lines and tags, which have no area; a picture that has any is not taken otherwise
+    """
+    with folders.claimed(labels, known_by=[label_folders.NAME]) as folder:
+        told = files.read_json(names, "class names by a label tool's names") if names else {}
+        report = tools.bring_in(Path(file), folder, told=told, ground=rest, replace=replace, skip_lines=skip_lines)
+    return report.tell()
