@@ -131,6 +131,19 @@ def load_labels(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray | None]
     return pixels, None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
 
 
+def load_opacity(path: str | os.PathLike) -> np.ndarray:
+    """How opaque a picture's pixels are, uint8 (H, W); of one without transparency how bright.
+
+    Raises ValueError as `load_image` does, but for its mode.
+    """
+
+    def opacity(image: Image.Image) -> np.ndarray:
+        opaque = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("L")
+        return np.asarray(opaque)
+
+    return _decoded(path, "a mask", opacity)
+
+
 def save_label_map(path: str | os.PathLike, label_map: LabelMap) -> None:
     """Writes a label map as JSON, `labelmap.json` by custom."""
     files.write_text(path, label_map.to_json() + "\n")

@@ -148,10 +148,10 @@ def _labelme(root: ElementTree.Element, path: Path) -> Picture:
 
 def _labelme_mask(folder: Path, name: str) -> Region:
     def region(size: tuple[int, int]) -> np.ndarray:
-        pixels, _ = png.load_labels(sources.within(folder / "Masks", name))
-        if pixels.shape[:2] != size:
-            raise ValueError(f"its mask {name:.100} is of {pixels.shape[1]} x {pixels.shape[0]} pixels")
-        return pixels > 0 if pixels.ndim == 2 else pixels.any(-1)
+        opacity = png.load_opacity(sources.within(folder / "Masks", name)).astype(int)
+        if opacity.shape != size:
+            raise ValueError(f"its mask {name:.100} is of {opacity.shape[1]} x {opacity.shape[0]} pixels")
+        return (2 * opacity >= opacity.max()) & (opacity > 0)  # the old tool smoothed edges
 
     return region
 

@@ -30,7 +30,7 @@ def opened(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     """
     if path.is_dir():
         yield path, _all(path, path)
-    elif path.suffix.lower() == ".zip":
+    elif path.suffix.lower() == ".zip" and path.exists():
         with tempfile.TemporaryDirectory(prefix="dnerf_jax_") as name:
             folder = Path(name)
             try:

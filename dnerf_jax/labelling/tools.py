@@ -167,7 +167,7 @@ def pictures(folder: Path, found: list[Path], label_map: LabelMap) -> Iterator[P
     for path, content in parsed.items():
         files_of_kind.setdefault(_kind(content), []).append(path)
     nothing = files_of_kind.pop("", [])
-    several = len(files_of_kind) > 1 or len(files_of_kind.get("coco", [])) > 1
+    several = len(files_of_kind) > 1
     if several or (nothing and not files_of_kind):
         names = some(path.name for each in (*files_of_kind.values(), nothing) for path in each)
         what = "labels in several forms" if several else "no labels of a form that is known"
@@ -176,7 +176,8 @@ def pictures(folder: Path, found: list[Path], label_map: LabelMap) -> Iterator[P
         yield from label_pngs.read(folder, found, label_map)
     for path in files_of_kind.get("xml", []):
         yield from cvat_xml.read(path)
-    for kind, read in (("coco", coco.read), ("labelme", _labelme), ("label-studio", _label_studio)):
+    readers = {"panoptic": coco.read, "instances": coco.read, "labelme": _labelme, "label-studio": _label_studio}
+    for kind, read in readers.items():
         for path in files_of_kind.get(kind, []):
             yield from read(path, parsed[path])
 
@@ -198,5 +199,5 @@ def _kind(content: Any) -> str:
     if isinstance(content, dict) and isinstance(content.get("shapes"), list):
         return "labelme"
     if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
-        return "coco"
+        return "panoptic" if "segments_info" in str(content["annotations"])[:2000] else "instances"
     return "label-studio" if isinstance(content, list) and content else ""
