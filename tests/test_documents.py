@@ -1,6 +1,8 @@
 """README, CONTRIBUTING and docs: the commands, flags, files and make targets that they name exist, and code runs."""
 
 import ast
+import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -38,8 +40,12 @@ def source_of(module):
     return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def flags_of(source):
-    """The names of the parameters of a door's `main`."""
+def flags_of(source, arguments):
+    """The names of the parameters of a door's `main`, or of that of its commands which the first argument names."""
+    if "\nmain = {" in source.read_text():
+        main = importlib.import_module(".".join(source.relative_to(ROOT).with_suffix("").parts)).main
+        of_all = [set(inspect.signature(command).parameters) for command in main.values()]
+        return set(inspect.signature(main[arguments[0]]).parameters) if arguments else set().union(*of_all)
     (main,) = (node for node in ast.parse(source.read_text()).body if getattr(node, "name", None) == "main")
     return {argument.arg for argument in [*main.args.posonlyargs, *main.args.args, *main.args.kwonlyargs]}
 
@@ -51,7 +57,7 @@ def test_commands_exist_with_their_flags(path):
         assert source.is_file(), f"{name(path)}: there is no {module}"
         named = {argument.split("=")[0].strip('-),.;:"') for argument in arguments if argument.startswith("--")}
         overrides = {field.removeprefix("config.") for field in named if field.startswith("config.")}
-        unknown = {field for field in named if not field.startswith("config.")} - flags_of(source)
+        unknown = {field for field in named if not field.startswith("config.")} - flags_of(source, arguments)
         assert not unknown, f"{name(path)}: {module} has no flags {unknown}"
         if "--config" in arguments:
             config = cli.load_config(arguments[arguments.index("--config") + 1])
