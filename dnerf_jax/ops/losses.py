@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.precision import einsum
 
 
 def cross_entropy(
@@ -54,3 +55,9 @@ def depth_spread(weights: jax.Array, depths: jax.Array, target: jax.Array, opaqu
     """
     spread = jnp.sum(weights * jnp.abs(depths - target[..., None]), axis=-1)
     return jnp.sum(jax.lax.stop_gradient(opaque) * spread) / jnp.maximum(jnp.sum(opaque), 1)
+
+
+def orthogonality(matrices: jax.Array) -> jax.Array:
+    """How far matrices A (..., C, C) are from rotations: mean of the squared Frobenius norm of I - A A^T (PointNet)."""
+    products = einsum("...ij,...kj->...ik", matrices, matrices)
+    return jnp.mean(jnp.sum(jnp.square(jnp.eye(matrices.shape[-1]) - products), axis=(-2, -1)))

@@ -9,6 +9,7 @@ import io
 import pickle
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,3 +181,16 @@ def saved(record: Record, *, by_name: dict[str, str] = _BY_NAME) -> bytes:
         return Call(Name("torch._utils", "_rebuild_parameter_with_state"), (made, True, None, {}))
 
     return zipped(network(record, by_name=by_name, tensor=tensor), storages)
+
+
+def save_state(path: Path, state: dict[str, np.ndarray]) -> Path:
+    """A state dict as `torch.save` writes it; returns its path."""
+    storages, content = {}, {}
+    for number, (name, array) in enumerate(state.items()):
+        array = np.ascontiguousarray(array)
+        storages[str(number)] = array.ravel()
+        strides = tuple(step // array.itemsize for step in array.strides)
+        arguments = (stored(array, str(number)), 0, array.shape, strides, False, None)
+        content[name] = Call(Name("torch._utils", "_rebuild_tensor_v2"), arguments)
+    path.write_bytes(zipped(content, storages))
+    return path

@@ -97,18 +97,6 @@ def test_published_files_have_the_published_names_and_shapes(sizes):
         assert names["features.12.expand3x3.weight"] == (3, 3, 64, 256)
 
 
-def saved(path, state):
-    """A state dict as `torch.save` writes it."""
-    storages, content = {}, {}
-    for number, (name, array) in enumerate(state.items()):
-        storages[str(number)] = array.ravel()
-        strides = tuple(step // array.itemsize for step in array.strides)
-        arguments = (foreign.stored(array, str(number)), 0, array.shape, strides, False, None)
-        content[name] = foreign.Call(foreign.Name("torch._utils", "_rebuild_tensor_v2"), arguments)
-    path.write_bytes(foreign.zipped(content, storages))
-    return path
-
-
 def full_state():
     """Zeros with the names and shapes of torchvision's SqueezeNet 1.1, and LPIPS's weights on it."""
     config = perception.PerceptionConfig(SqueezeNetConfig(), (0.0,) * 3, (1.0,) * 3, calibrated=True)
@@ -123,7 +111,7 @@ def full_state():
 
 def test_the_command_writes_what_is_loaded(tmp_path, capsys):
     state, linear = full_state()
-    files = saved(tmp_path / "net.pth", state), saved(tmp_path / "lin.pth", linear)
+    files = foreign.save_state(tmp_path / "net.pth", state), foreign.save_state(tmp_path / "lin.pth", linear)
     converter.main(str(files[0]), str(tmp_path / "out"), linear=str(files[1]), license="BSD", dtype="float16")
     assert "SqueezeNet, with LPIPS's weights, as float16" in capsys.readouterr().out
     network = loss_networks.load_perception(tmp_path / "out")

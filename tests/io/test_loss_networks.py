@@ -58,7 +58,7 @@ def damaged(folder, **changes):
 def test_what_is_wrong_is_said(tmp_path):
     folder = tmp_path / "net"
     loss_networks.save(folder, small("identity"), info={})
-    with pytest.raises(ValueError, match="no loss network 'nowhere'.*squeezenet"):
+    with pytest.raises(ValueError, match="no network 'nowhere'.*squeezenet"):
         loss_networks.load_perception("nowhere")
     with pytest.raises(ValueError, match="kind 'identity', expected 'perception'"):
         loss_networks.load_perception(folder)

@@ -1,0 +1,75 @@
+"""DeepLabV3 (Chen et al. 2017) as torchvision has it: ResNet features, seen at several scales, to classes.
+
+    backbone                                                 features at 1/16 or 1/8 of the side
+    aspp0 1x1 | aspp1..3 3x3, dilated | pool: image mean     five views of them, concatenated
+    project 1x1 -> dropout -> head 3x3 -> classifier 1x1     logits, resized to the image
+
+The dilations are 6, 12, 18 at an output stride of 16, and twice that at 8. Every convolution but the last is followed
+by batch norm and a ReLU.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dnerf_jax.networks.resnet import ResNet, ResNetConfig, batch_norm, convolution
+from dnerf_jax.ops.ranges import Classes, Count, Fraction
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepLabConfig:
+    """A DeepLabV3.
+
+    Attributes:
+      backbone: its ResNet, with an output stride of 16 or 8.
+      num_classes: logits of a pixel; for a training 0 leaves it to the labels.
+      width: channels of each of the five views, and of the head.
+      dropout: share of the head's channels that a training step leaves out.
+    """
+
+    backbone: ResNetConfig
+    num_classes: Classes = 0
+    width: Count = 256
+    dropout: Fraction = 0.5
+
+    def __post_init__(self) -> None:
+        if self.backbone.output_stride == 32:
+            raise ValueError("backbone.output_stride is 32, expected 16 or 8: DeepLab dilates in place of strides")
+
+    @property
+    def dilations(self) -> tuple[int, int, int]:
+        """Of the three dilated views."""
+        unit = 96 // self.backbone.output_stride
+        return unit, 2 * unit, 3 * unit
+
+
+class DeepLab(nn.Module):
+    """From images (N, H, W, 3), normalised as the weights want them, to logits (N, H, W, num_classes).
+
+    train: whether batch norm takes the batch's own averages (see `resnet`), and channels are dropped, for which there
+    has to be a key "dropout".
+    """
+
+    config: DeepLabConfig
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        config = self.config
+        x = ResNet(config.backbone, name="backbone")(images, train=train)
+
+        def view(x: jax.Array, name: str, size: int = 1, dilation: int = 1) -> jax.Array:
+            x = convolution(config.width, size, dilation=dilation, name=f"{name}_conv")(x)
+            return nn.relu(batch_norm(train=train, name=f"{name}_bn")(x))
+
+        views = [view(x, "aspp0")]
+        views += [view(x, f"aspp{i}", 3, dilation) for i, dilation in enumerate(config.dilations, start=1)]
+        pooled = view(jnp.mean(x, axis=(1, 2), keepdims=True), "pool")
+        views.append(jnp.broadcast_to(pooled, views[0].shape))
+        x = view(jnp.concatenate(views, axis=-1), "project")
+        x = nn.Dropout(config.dropout, deterministic=not train)(x)
+        x = nn.Conv(config.num_classes, (1, 1), name="classifier")(view(x, "head", 3))
+        shape = (*images.shape[:3], config.num_classes)
+        # Between pixel centres, edges repeated; sharpened edges would move with less precise products.
+        return jax.image.resize(x, shape, "linear", antialias=False, precision=jax.lax.Precision.HIGHEST)
