@@ -66,6 +66,23 @@ BACKBONE = {
     "sheet_every": 100,
 }
 
+# A segmentation network, and its training, likewise.
+DEEPLAB = {
+    "network": {
+        "backbone": {"blocks": (1, 1, 1, 1), "bottleneck": False, "width": 4, "output_stride": 8},
+        "width": 8,
+        "dropout": 0.1,
+    },
+    "resolution": 16,
+    "test": (),
+    "steps": 6,
+    "batch": 4,
+    "learning_rate": 1e-2,
+    "warmup_steps": 2,
+    "save_every": 4,
+    "score_every": 3,
+}
+
 # What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
 TINY = {
     "heads.py": {
@@ -107,6 +124,8 @@ TINY = {
         "shard_size": 2,
         "cloud": {"num_points": 0, "voxel_size": 0.01},
     },
+    "deeplab_cpu.py": DEEPLAB,
+    "deeplab.py": DEEPLAB | {"optimizer": "sgd", "learning_rate": 1e-1},
     "invert.py": {
         "candidates": 2,
         "trial_steps": 2,

@@ -79,7 +79,10 @@ class Dataset(Sequence[Record]):
             return [self[place] for place in range(*index.indices(len(self)))]
         index = operator.index(index)
         shard, members = self._read(index)
-        own = files.parse_json(members[record.JSON].decode())
+        try:
+            own = files.parse_json(members[record.JSON].decode(errors="replace"))
+        except ValueError as error:
+            raise ValueError(f"{shard}: the .{record.JSON} of record {index}: {error}") from error
         names = ("key", "identity", "view", *(["pose"] if self.description.num_poses else []))
         found: Record = {name: own[name] for name in names}
         for modality, form in self.forms.items():

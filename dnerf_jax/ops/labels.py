@@ -6,6 +6,7 @@ Class 0 is the background. Files of masks and label maps are written and read by
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,6 +16,8 @@ from dnerf_jax.ops.messages import some
 
 IGNORE_COLOR = (224, 224, 192)  # The pale border colour of Pascal VOC, which no class should use.
 _LONGEST = 100  # characters of a name
+_OTHER_SIDE = {a: b for pair in (("left", "right"), ("Left", "Right")) for a, b in (pair, pair[::-1])}
+_SIDES = re.compile(rf"(?<![^\W_])({'|'.join(_OTHER_SIDE)})(?![^\W_])")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,24 @@ class LabelMap:
         palette[: self.num_classes] = self.colors
         palette[self.IGNORE] = IGNORE_COLOR
         return palette
+
+    @property
+    def mirrored(self) -> np.ndarray:
+        """The class that every id has in a mirror, uint8 (256,): "left_hand" is "right_hand" there, and "nose" itself.
+
+        Sides are told by the words left and right in names, between which are spaces, "_", "-" or ".".
+
+        Raises ValueError: there is a class of one side only.
+        """
+        table = np.arange(256, dtype=np.uint8)
+        for index, name in enumerate(self.names):
+            other = _SIDES.sub(lambda found: _OTHER_SIDE[found[0]], name)
+            if other != name and other not in self.names:
+                raise ValueError(
+                    f"the label map has {name!r} but no {other!r}, so that masks cannot be mirrored: do not flip images"
+                )
+            table[index] = self.names.index(other)
+        return table
 
     def check(self, mask: Any, source: str = "the mask") -> np.ndarray:
         """The mask as uint8, once its ids are found to be of this map.

@@ -28,12 +28,12 @@ def test_features_have_the_output_stride_and_the_same_weights(output_stride, bot
 
 def test_dilation_sees_what_stride_would_see():
     """At places of the coarse grid, a dilated network has the features of the strided one, away from the borders."""
-    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 512, 512, 3)), jnp.float32)
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 416, 416, 3)), jnp.float32)
     strided, dilated = (ResNet(ResNetConfig((1, 1, 1, 1), True, 2, stride)) for stride in (32, 8))
     variables = jax.jit(strided.init)(jax.random.key(0), image)
     coarse, fine = jax.jit(strided.apply)(variables, image), jax.jit(dilated.apply)(variables, image)
-    assert coarse.shape[1:3] == (16, 16) and fine.shape[1:3] == (64, 64)
-    np.testing.assert_allclose(fine[:, ::4, ::4][:, 5:11, 5:11], coarse[:, 5:11, 5:11], atol=1e-5)
+    assert coarse.shape[1:3] == (13, 13) and fine.shape[1:3] == (52, 52)
+    np.testing.assert_allclose(fine[:, ::4, ::4][:, 5:8, 5:8], coarse[:, 5:8, 5:8], atol=1e-5)
     assert float(jnp.abs(coarse).max()) > 0.1
 
 
@@ -54,35 +54,31 @@ def test_running_averages_keep_nine_tenths():
     np.testing.assert_allclose(changed["batch_stats"]["var"], 0.9 + 0.1 * x.var((0, 1, 2)), rtol=1e-4)
 
 
-def test_deeplab_labels_images_of_any_size_and_trains():
+def test_deeplab_labels_images_of_any_size_and_drops_channels_in_training():
     network = DeepLab(DeepLabConfig(ResNetConfig((1, 1, 1, 1), False, 4, 16), 5, width=6))
     image = jnp.asarray(np.random.default_rng(0).standard_normal((2, 33, 48, 3)), jnp.float32)
     variables = jax.jit(network.init)(jax.random.key(0), image)
-    labels = jnp.ones((2, 33, 48), jnp.int32)
 
     @jax.jit
-    def step(variables, key):
-        def loss(params):
-            given = variables | {"params": params}
-            made, changed = network.apply(given, image, train=True, mutable=["batch_stats"], rngs={"dropout": key})
-            return losses.cross_entropy(made, labels), (made, changed)
+    def train(variables, key):
+        return network.apply(variables, image, train=True, mutable=["batch_stats"], rngs={"dropout": key})
 
-        return jax.grad(loss, has_aux=True)(variables["params"])
-
-    grads, (made, changed) = step(variables, jax.random.key(1))
-    assert made.shape == (2, 33, 48, 5)
-    assert all(np.isfinite(leaf).all() and np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads))
-    other = step(variables, jax.random.key(2))[1][0]
-    assert float(jnp.abs(other - made).max()) > 1e-3  # other channels were dropped
+    (made, changed), (other, _) = (train(variables, jax.random.key(seed)) for seed in (1, 2))
+    assert made.shape == (2, 33, 48, 5) and float(jnp.abs(other - made).max()) > 1e-3
     assert jax.tree.structure(changed["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
 
 
-def test_the_order_of_points_does_not_matter():
+@pytest.fixture(scope="module")
+def clouds():
+    """Two clouds of coloured points, a network's variables, and what it makes of these and of any clouds."""
     points = jnp.asarray(np.random.default_rng(0).standard_normal((2, 20, 6)), jnp.float32)
     network = PointNet(POINTNET)
-    variables = jax.jit(network.init)(jax.random.key(0), points)
+    return points, jax.jit(network.init)(jax.random.key(0), points), jax.jit(network.apply)
+
+
+def test_the_order_of_points_does_not_matter(clouds):
+    points, variables, apply = clouds
     order = np.random.default_rng(1).permutation(20)
-    apply = jax.jit(network.apply)
     made, moved = apply(variables, points), apply(variables, points[:, order])
     assert made.logits.shape == (2, 20, 4) and made.transform.shape == (2, 8, 8)
     np.testing.assert_allclose(moved.logits, made.logits[:, order], atol=1e-5)
@@ -90,19 +86,16 @@ def test_the_order_of_points_does_not_matter():
     assert float(losses.orthogonality(made.transform)) == 0
 
 
-def test_points_alone_are_turned_and_the_whole_cloud_counts():
+def test_points_alone_are_turned_and_the_whole_cloud_counts(clouds):
     """The colours behind x, y, z are no places; and a point far away changes what all others are called."""
-    points = jnp.asarray(np.random.default_rng(0).standard_normal((1, 20, 6)), jnp.float32)
-    network = PointNet(POINTNET)
-    variables = jax.jit(network.init)(jax.random.key(0), points)
+    points, variables, apply = clouds
     quarter = jnp.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
-    turning = jax.tree.map(lambda x: x, variables)
+    turning = jax.tree.map(jnp.asarray, variables)
     turning["params"]["input_transform"]["out"]["bias"] = (quarter - jnp.eye(3)).reshape(-1)
     turned = jnp.concatenate([points[..., :3] @ quarter, points[..., 3:]], axis=-1)
-    apply = jax.jit(network.apply)
     np.testing.assert_allclose(apply(turning, points).logits, apply(variables, turned).logits, atol=1e-5)
-    far = points.at[0, 0].add(10.0)
-    assert float(jnp.abs(apply(variables, far).logits - apply(variables, points).logits)[0, 1:].max()) > 1e-3
+    far = points.at[:, 0].add(10.0)
+    assert float(jnp.abs(apply(variables, far).logits - apply(variables, points).logits)[:, 1:].max()) > 1e-3
 
 
 def test_only_rotations_cost_nothing():

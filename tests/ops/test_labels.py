@@ -138,3 +138,12 @@ def test_bad_json_is_refused(change, message):
 def test_a_world_can_use_labels_without_jax():
     program = "import sys; from dnerf_jax.ops import labels; assert not {'jax', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_sides_change_places_in_a_mirror():
+    names = ("background", "left_hand", "leftover", "right_hand", "Right foot", "Left foot", "copyright")
+    mirrored = LabelMap(names, ((0, 0, 0),) * len(names)).mirrored
+    assert mirrored[: len(names)].tolist() == [0, 3, 2, 1, 5, 4, 6]
+    assert mirrored.dtype == np.uint8 and (mirrored[len(names) :] == np.arange(len(names), 256)).all()
+    with pytest.raises(ValueError, match="has 'left_hand' but no 'right_hand'.*do not flip images"):
+        LabelMap(names[:3], ((0, 0, 0),) * 3).mirrored  # noqa: B018

@@ -1,0 +1,224 @@
+"""Training a segmentation network on a dataset that the factory made, alone or mixed with real labelled views."""
+
+import dataclasses
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from clu import parameter_overview
+from flax import struct, traverse_util
+
+from dnerf_jax.factory import loading
+from dnerf_jax.factory.loading import Dataset
+from dnerf_jax.io import files, networks, packs
+from dnerf_jax.io.packs import Annotations
+from dnerf_jax.models import segmenters
+from dnerf_jax.models.classifiers import Classifier
+from dnerf_jax.models.model import fingerprint
+from dnerf_jax.models.segmenters import Segmenter, SegmenterConfig
+from dnerf_jax.networks.deeplab import DeepLab
+from dnerf_jax.ops import losses
+from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.training import logs, runs
+from dnerf_jax.training.segmentation import augmentation, batches, scores
+from dnerf_jax.training.segmentation.batches import Batch
+from dnerf_jax.training.segmentation.plan import Settings
+
+MODEL = "model"  # the folder of a run's result
+SCORED = 24  # views of the first pack that are scored during a run
+_POWER = 0.9  # of the decay of the learning rate (DeepLab's "poly")
+
+
+@struct.dataclass
+class State:
+    """What a run needs to go on. The seed is a number like the others, so that all seeds share one compiled step."""
+
+    params: Any
+    batch_stats: Any
+    optimizer: optax.OptState
+    step: jax.Array
+    seed: jax.Array
+
+
+def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
+    """Trains a network on a dataset, writes it to workdir/model, scores it, and returns it.
+
+    A run that is there is continued, and one that is finished only scored, on the packs that are named now.
+
+    Raises ValueError: dataset, packs and settings do not fit each other, workdir holds another run, or a shard turns
+    out to be damaged when its turn has come.
+    """
+    dataset = loading.load(data, split=settings.split, only=("image", "mask"))
+    label_map = dataset.label_map
+    real = packs.load(settings.real) if settings.real else None
+    tests = {Path(name).name: packs.load(name) for name in settings.test}
+    for pack in [*tests.values(), *([] if real is None else [real])]:
+        scores.require_same_labels(label_map, data, pack)
+    settings = fitted(settings, dataset)
+    start_from = starting(settings, SegmenterConfig(settings.network, settings.resolution, label_map))
+    inputs = {"data": content(dataset), "real": "" if real is None else _labels(real)}
+    inputs["initial"] = fingerprint(start_from.params) if settings.initial else ""
+    runs.remember(workdir, settings, inputs=inputs, may_change=("save_every", "score_every", "test"))
+    state = create_state(settings, start_from)
+    print(f"{len(dataset):,} views; {parameter_overview.count_parameters(state.params):,} parameters to train")
+    sources = [batches.of_dataset(dataset, settings.batch - settings.real_views)]
+    sources += [] if real is None else [batches.of_pack(real, settings.real_views)]
+    with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=settings.save_every) as saved:
+        start, state = saved.restore_latest(state) or (0, state)
+        if start == settings.steps:
+            print(f"this run has done its {settings.steps} steps already", flush=True)
+        log, progress = logs.MetricLog(workdir, step=start), logs.Progress(settings.steps, start=start)
+        seen = batches.batches(
+            sources, seed=settings.seed, resolution=settings.resolution, start=start, stop=settings.steps
+        )
+        for step, batch in enumerate(seen, start=start + 1):
+            state, report = train_step(settings.of_step, start_from.config, state, batch)
+            last = step == settings.steps
+            if step % 10 == 0 or last or not step % settings.save_every or not step % settings.score_every:
+                logs.require_finite(report, step)
+                if tests and not last and step % settings.score_every == 0:
+                    report |= _score(result(start_from, state), tests)
+                log.write(step, report)
+            progress.update(step, report)
+            saved.save(step, state, force=last)
+        log.close()
+    segmenter = result(start_from, state)
+    info = {"origin": f"trained on {Path(data).name}", "license": "see the dataset's card"}
+    networks.save(workdir / MODEL, segmenter, info=info, replace=True)
+    if tests:
+        scores.write(segmenter, tests, workdir)
+    return segmenter
+
+
+def fitted(settings: Settings, dataset: Dataset) -> Settings:
+    """The settings with the dataset's number of classes. Raises ValueError: they do not fit it."""
+    classes = dataset.label_map.num_classes if dataset.label_map else 0
+    if settings.network.num_classes not in (0, classes):
+        raise ValueError(
+            f"{dataset.path} has {classes} classes, config.network.num_classes is {settings.network.num_classes}: "
+            "leave it out, or 0"
+        )
+    if settings.real_views >= settings.batch:
+        raise ValueError(
+            f"config.real_share is {settings.real_share}, which leaves none of the {settings.batch} views of a batch "
+            f"to {dataset.path}: take less"
+        )
+    return dataclasses.replace(settings, network=dataclasses.replace(settings.network, num_classes=classes))
+
+
+def starting(settings: Settings, config: SegmenterConfig) -> Segmenter:
+    """The network before the first step: random, or as much as fits of the one that it starts from.
+
+    Raises ValueError: that one has another backbone, or another head.
+    """
+    if not settings.initial:
+        return segmenters.init(config, jax.random.key(settings.seed))
+    given = networks.load(settings.initial, "classifier", "segmenter")
+    wanted, theirs = config.network.backbone, given.config.network
+    theirs = theirs if isinstance(given, Classifier) else theirs.backbone
+    same = dataclasses.replace(theirs, output_stride=wanted.output_stride) == wanted
+    if not same or (isinstance(given, Segmenter) and given.config.network.width != config.network.width):
+        raise ValueError(
+            f"{settings.initial} is another network than config.network: {given.config.network}, expected "
+            f"{config.network}. Set config.network to it (blocks, bottleneck, width), or name another --config.initial"
+        )
+    made = segmenters.init(config, jax.random.key(settings.seed))
+    flat, new = (traverse_util.flatten_dict(network.params, sep="/") for network in (made, given))
+    part = "/backbone/" if isinstance(given, Classifier) else "/"
+    taken = {path: new[path] for path, leaf in flat.items() if part in path and new[path].shape == leaf.shape}
+    params = traverse_util.unflatten_dict(flat | taken, sep="/")
+    own = dataclasses.replace(config, mean=given.config.mean, deviation=given.config.deviation)
+    return Segmenter(own, params)
+
+
+def content(dataset: Dataset) -> str:
+    """16 hexadecimal digits of what a dataset is: its plan, its checkpoint, its label map, its split."""
+    label_map = dataset.label_map.to_json() if dataset.label_map else ""
+    text = files.to_json(dict(dataset.description.content)) + label_map
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _labels(pack: Annotations) -> str:
+    return fingerprint({"images": pack.images, "masks": pack.masks})
+
+
+def create_state(settings: Settings, start: Segmenter) -> State:
+    """The state before the first step."""
+    params = start.params["params"]
+    optimizer = _optimizer(settings).init(params)
+    seed = jnp.asarray(settings.seed, jnp.int32)
+    return runs.placed(State(params, start.params["batch_stats"], optimizer, jnp.zeros((), jnp.int32), seed))
+
+
+def result(start: Segmenter, state: State) -> Segmenter:
+    """The network of a state."""
+    return start.replace(params={"params": state.params, "batch_stats": state.batch_stats})
+
+
+def _optimizer(settings: Settings) -> optax.GradientTransformation:
+    steps = max(settings.steps - settings.warmup_steps, 1)
+    decay = optax.polynomial_schedule(settings.learning_rate, 0.0, _POWER, steps)
+    rise = optax.linear_schedule(0.0, settings.learning_rate, settings.warmup_steps)
+    rate = optax.join_schedules([rise, decay], [settings.warmup_steps]) if settings.warmup_steps else decay
+
+    def kernels(params: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+    if settings.optimizer == "adamw":
+        return optax.adamw(rate, weight_decay=settings.weight_decay, mask=kernels)
+    return optax.chain(optax.add_decayed_weights(settings.weight_decay, kernels), optax.sgd(rate, momentum=0.9))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def train_step(
+    settings: Settings, config: SegmenterConfig, state: State, batch: Batch
+) -> tuple[State, dict[str, jax.Array]]:
+    """One step on a batch, augmented by the step's own key; returns the state and the metrics before it.
+
+    settings: compiled for `Settings.of_step`.
+    """
+    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+    of_images, of_dropout = jax.random.split(key)
+    mirrored = jnp.asarray(_mirrored(config.label_map, settings.augmentation.flip))
+
+    def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return augmentation.augment(key, settings.augmentation, image, mask, mirrored=mirrored)
+
+    image = batch.image.astype(jnp.float32) / 127.5 - 1
+    image, mask = jax.vmap(one)(jax.random.split(of_images, len(image)), image, batch.mask)
+
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        made, changed = DeepLab(config.network).apply(
+            variables,
+            segmenters.normalized(config, image),
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": of_dropout},
+        )
+        right, known = jnp.argmax(made, axis=-1) == mask, mask != LabelMap.IGNORE
+        loss = losses.cross_entropy(made, mask)
+        report = {"loss": loss, "accuracy": jnp.sum(right) / jnp.maximum(jnp.sum(known), 1)}
+        return loss, (changed["batch_stats"], report)
+
+    grads, (batch_stats, report) = jax.grad(loss_of, has_aux=True)(state.params)
+    updates, optimizer = _optimizer(settings).update(grads, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return State(params, batch_stats, optimizer, state.step + 1, state.seed), report
+
+
+def _mirrored(label_map: LabelMap | None, flip: float) -> np.ndarray:
+    return label_map.mirrored if label_map and flip else np.arange(256, dtype=np.uint8)
+
+
+def _score(segmenter: Segmenter, tests: dict[str, Annotations]) -> dict[str, float]:
+    """The mIoU and accuracy of some views of the first pack, under its name."""
+    name, pack = next(iter(tests.items()))
+    found = scores.score(segmenter, pack, at_most=SCORED)
+    print(f"{name}, {found['views']} views: mIoU {found['miou']:.4f}  accuracy {found['accuracy']:.4f}", flush=True)
+    return {f"{name}_miou": found["miou"], f"{name}_accuracy": found["accuracy"]}

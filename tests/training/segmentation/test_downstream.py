@@ -1,0 +1,150 @@
+"""Training on a dataset: it goes on after a kill with equal results, learns, is scored, and says what it cannot do."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from interruption import kill
+
+from dnerf_jax import cli, downstream
+from dnerf_jax.factory import loading
+from dnerf_jax.io import networks, packs
+from dnerf_jax.models import classifiers, segmenters
+from dnerf_jax.models.classifiers import ClassifierConfig
+from dnerf_jax.models.segmenters import SegmenterConfig
+from dnerf_jax.networks.resnet import ResNetConfig
+from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.training import logs
+from dnerf_jax.training.segmentation import learning, scores
+from dnerf_jax.training.segmentation.plan import Settings
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def settings(shrunk, tiny_assets):
+    made = cli.as_dataclass(shrunk("deeplab_cpu.py"), Settings)
+    real, test = str(tiny_assets / "heads_train"), str(tiny_assets / "heads_test")
+    return dataclasses.replace(made, real=real, real_share=0.25, test=(test,))
+
+
+@pytest.fixture(scope="module")
+def straight(settings, tiny_dataset, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("straight")
+    downstream.main(settings, str(tiny_dataset), str(workdir))
+    return workdir
+
+
+def test_a_network_is_written_and_scored(straight, settings, tiny_assets):
+    segmenter = networks.load(straight / learning.MODEL, "segmenter")
+    pack = packs.load(tiny_assets / "heads_test")
+    assert segmenter.config.label_map == pack.label_map and segmenter.config.network.num_classes == 5
+    masks = segmenters.predict(segmenter, np.zeros((2, 40, 40, 3), np.float32))
+    assert masks.shape == (2, 40, 40) and int(masks.max()) < 5
+    found = json.loads((straight / scores.SCORES).read_text())["heads_test"]
+    assert found["views"] == 3 and np.sum(found["confusion"]) == (pack.masks != 255).sum()
+    assert 0 < found["miou"] < found["accuracy"] <= 1 and set(found["per_class"]) == set(pack.label_map.names)
+    assert (straight / "heads_test.png").is_file()
+    records = {record["step"]: record for record in logs.read_metrics(straight / "metrics.jsonl")}
+    assert set(records) == {3, 4, 6} and "heads_test_miou" in records[3] and "heads_test_miou" not in records[4]
+
+
+def test_a_killed_run_goes_on_with_equal_results(settings, straight, tiny_dataset, tmp_path):
+    kill(lambda: learning.learn(settings, str(tiny_dataset), tmp_path), learning, "train_step", 5)
+    assert not (tmp_path / learning.MODEL).exists()
+    learning.learn(settings, str(tiny_dataset), tmp_path)
+    resumed, expected = (networks.load(folder / learning.MODEL, "segmenter") for folder in (tmp_path, straight))
+    jax.tree.map(np.testing.assert_array_equal, resumed, expected)
+    assert (tmp_path / scores.SCORES).read_text() == (straight / scores.SCORES).read_text()
+
+
+def test_a_finished_run_is_scored_on_the_packs_that_are_named_now(
+    settings, straight, tiny_dataset, tiny_assets, tmp_path, capsys
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(straight, workdir)
+    other = dataclasses.replace(settings, test=(str(tiny_assets / "heads_video"),))
+    learning.learn(other, str(tiny_dataset), workdir)
+    assert "has done its 6 steps already" in capsys.readouterr().out
+    assert set(json.loads((workdir / scores.SCORES).read_text())) == {"heads_video"}
+    with pytest.raises(ValueError, match=r"made with other settings or inputs: learning_rate was 0.01 and is 1.0"):
+        learning.learn(dataclasses.replace(settings, learning_rate=1.0), str(tiny_dataset), workdir)
+
+
+def test_a_few_views_are_learned_by_heart(settings, tiny_dataset):
+    """By gradient descent, without augmentation."""
+    dataset = loading.load(tiny_dataset, split="train", only=("image", "mask"))
+    still = dataclasses.replace(settings.augmentation, flip=0.0, smallest=1.0, largest=1.0, brightness=0.0)
+    settings = dataclasses.replace(learning.fitted(settings, dataset), augmentation=still, steps=60)
+    records = [dataset[i] for i in range(4)]
+    batch = learning.Batch(*(np.stack([record[name] for record in records]) for name in ("image", "mask")))
+    run = dataclasses.replace(settings, optimizer="sgd", learning_rate=0.3, weight_decay=1e-4)
+    start = learning.starting(run, SegmenterConfig(run.network, run.resolution, dataset.label_map))
+    state, found = learning.create_state(run, start), []
+    for _ in range(60):
+        state, report = learning.train_step(run.of_step, start.config, state, batch)
+        found.append(float(report["loss"]))
+    assert found[-1] < 0.6 * found[0]
+
+
+def test_a_backbone_is_taken_and_another_refused(settings, tiny_dataset, random_arrays, tmp_path):
+    dataset = loading.load(tiny_dataset, split="train")
+    given = classifiers.abstract(ClassifierConfig(ResNetConfig((1, 1, 1, 1), width=4), 7))
+    given = given.replace(params=random_arrays(given.params, 9))
+    networks.save(tmp_path / "resnet", given, info={})
+    settings = learning.fitted(dataclasses.replace(settings, initial=str(tmp_path / "resnet")), dataset)
+    config = SegmenterConfig(settings.network, 16, dataset.label_map)
+    made = learning.starting(settings, config)
+    for part in ("params", "batch_stats"):
+        jax.tree.map(np.testing.assert_array_equal, made.params[part]["backbone"], given.params[part]["backbone"])
+    networks.save(tmp_path / "deeplab", made, info={})
+    again = learning.starting(dataclasses.replace(settings, initial=str(tmp_path / "deeplab"), seed=4), config)
+    jax.tree.map(np.testing.assert_array_equal, again.params, made.params)
+    wide = dataclasses.replace(settings.network, backbone=dataclasses.replace(settings.network.backbone, width=6))
+    with pytest.raises(ValueError, match=r"resnet is another network than config.network: .*width=4.*width=6"):
+        learning.starting(settings, dataclasses.replace(config, network=wide))
+
+
+def renamed(pack):
+    """A pack with the same ids and other names."""
+    return dataclasses.replace(pack, label_map=LabelMap(("sky", "a", "b", "c", "d"), pack.label_map.colors))
+
+
+def test_what_does_not_fit_is_refused_before_any_step(settings, tiny_dataset, tiny_pack, tmp_path):
+    packs.save(tmp_path / "other", renamed(tiny_pack))
+    for change, message in (
+        ({"test": (str(tmp_path / "other"),)}, r"has the classes background, .*the pack 'tiny' sky, .*relabel"),
+        ({"real": str(tmp_path / "other"), "test": ()}, "the pack 'tiny' sky"),
+        ({"real_share": 1.0}, "real_share is 1.0, which leaves none of the 4 views"),
+        ({"network": dataclasses.replace(settings.network, num_classes=9)}, "has 5 classes, .*num_classes is 9"),
+        ({"split": "validation"}, "validation"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learning.learn(dataclasses.replace(settings, **change), str(tiny_dataset), tmp_path / "run")
+    copy = tmp_path / "data"
+    shutil.copytree(tiny_dataset, copy)
+    next(copy.glob("data/*train*.tar")).unlink()
+    with pytest.raises(ValueError, match=r"is not finished, or has lost shards: data/train"):
+        learning.learn(settings, str(copy), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_shard_that_is_damaged_stops_the_run_and_its_checkpoint_stays(settings, tiny_dataset, straight, tmp_path):
+    """It can be read until its turn has come; restored, the run ends as if nothing had been."""
+    data, workdir = tmp_path / tiny_dataset.name, tmp_path / "run"
+    shutil.copytree(tiny_dataset, data)
+    kill(lambda: learning.learn(settings, str(data), workdir), learning, "train_step", 4)
+    tar = next(data.glob("data/*train*.tar"))
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:700])
+    with pytest.raises(ValueError, match=rf"{tar.name} ends before .*goes on from its last checkpoint"):
+        learning.learn(settings, str(data), workdir)
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4"]
+    tar.write_bytes(whole)
+    learning.learn(settings, str(data), workdir)
+    made, expected = (networks.load(folder / learning.MODEL, "segmenter") for folder in (workdir, straight))
+    jax.tree.map(np.testing.assert_array_equal, made, expected)
