@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dnerf_jax.io import encoding, files, ply, png
@@ -27,6 +26,8 @@ from dnerf_jax.models.scenes import Scene, View
 from dnerf_jax.ops import images, meshes, points
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.clouds import PointCloud
+from dnerf_jax.training.inversion import subject as subjects
+from dnerf_jax.training.inversion.subject import Subject
 from dnerf_jax.viz import pictures
 
 YAWS = tuple(float(yaw) for yaw in range(-40, 41, 10))  # degrees
@@ -78,7 +79,8 @@ def look(model: Model, scene: Scene, yaws: Sequence[float], pitch: float = 0.0) 
     """
     if scene.batch_shape:
         raise ValueError(f"the scene is a batch of shape {scene.batch_shape}, expected one: index it, scene[0]")
-    camera = scenes.default_camera(model, jnp.radians(jnp.asarray(yaws, jnp.float32)), float(np.radians(pitch)))
+    angles = (np.radians(np.asarray(x, np.float32)) for x in (yaws, pitch))
+    camera = subjects.camera_of(Subject(None, None, subjects.default_orbit(model, *angles)))
     views = [jax.tree.map(np.asarray, _look(model, scene, one)) for one in camera]
     return jax.tree.map(lambda *parts: np.stack(parts), *views)
 

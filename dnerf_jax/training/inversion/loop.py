@@ -78,14 +78,17 @@ def invert(
     while done < steps and not _stalled(np.asarray(state.losses)[:done], patience):
         count = min(steps_at_once, steps - done)
         state = _steps(loss, optimizer, count, model, target, key, state)
-        recent = float(jnp.mean(jax.lax.dynamic_slice_in_dim(state.losses, done, count)))
+        recent = float(np.mean(np.asarray(state.losses)[done : done + count]))
         done += count
-        logs.require_finite({"loss": recent, "norm of the parameters": optax.tree.norm(state.params)}, done)
+        logs.require_finite({"loss": recent, "norm of the parameters": _norm(state.params)}, done)
         if tell:
             tell(done, recent)
         if saved:
             saved.save(done, state, force=True)
     return Found(state.params, np.asarray(state.losses)[:done])
+
+
+_norm = jax.jit(optax.tree.norm)
 
 
 def _stalled(losses: np.ndarray, patience: int | None) -> bool:

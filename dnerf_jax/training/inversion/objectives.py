@@ -66,6 +66,15 @@ def prepare(
 
     network: the perceptual distance's, where a stage asks for it.
     """
+    image, labels, weights, chance = _reduced(config, target, classes)
+    return Seen(target, image, labels, weights, chance, subject, network)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _reduced(
+    config: GeneratorConfig, target: Target, classes: int
+) -> tuple[jax.Array | None, jax.Array | None, jax.Array, jax.Array]:
+    """Image, labels, weights and chance of `Seen`."""
     size = config.neural_rendering_resolution
     weights = resize(target.weights[..., None], size, antialias=True)[..., 0]
     image = labels = None
@@ -85,7 +94,7 @@ def prepare(
         seen = weights * jnp.where(empty, EMPTY, 1.0)
         image = small.reshape(-1, 3)
     chance = seen.reshape(-1) + 1e-6
-    return Seen(target, image, labels, weights.reshape(-1), chance / jnp.sum(chance), subject, network)
+    return image, labels, weights.reshape(-1), chance / jnp.sum(chance)
 
 
 def residuals(count: int, model: Model, seen: Seen, params: Any, key: jax.Array) -> jax.Array:

@@ -220,8 +220,7 @@ def scores(model: Model, subject: Subject, target: Target) -> dict[str, float]:
     counts: Any = 0
     for v, view in enumerate(subjects.views_of(model, subject)):
         if target.image is not None:
-            image, true = (jnp.clip(x, -1, 1) for x in (view.image, target.image[v]))
-            found.setdefault("psnr", []).append(float(metrics.psnr(image, true, mask=target.weights[v] > 0.5)))
+            found.setdefault("psnr", []).append(float(_psnr(view.image, target.image[v], target.weights[v])))
         if target.mask is not None and view.mask is not None and model.semantic is not None:
             classes = model.semantic.config.num_classes
             counts = counts + np.asarray(metrics.confusion(target.mask[v], view.mask, classes), np.int64)
@@ -230,3 +229,9 @@ def scores(model: Model, subject: Subject, target: Target) -> dict[str, float]:
         names = [str(i) for i in range(len(counts))]
         means |= {name: metrics.scores(counts, names)[name] for name in ("miou", "accuracy")}
     return means
+
+
+@jax.jit
+def _psnr(image: jax.Array, true: jax.Array, weights: jax.Array) -> jax.Array:
+    """In dB, of what counts."""
+    return metrics.psnr(jnp.clip(image, -1, 1), jnp.clip(true, -1, 1), mask=weights > 0.5)

@@ -95,7 +95,7 @@ def _guessed(
     if number:
         moved, size = jnp.array([0.0, right, down, zoom]), image.shape[-2]
         background = 1.0 if model.generator.config.rendering.white_back else -1.0
-        image = jnp.stack([disturbances.move(x, moved, size, background=background) for x in image])
+        image = _moved(image, moved, size, background)
     guess = encoders.guess(encoder, image)
     back = {name: (getattr(guess, name) - by) / math.exp(zoom) for name, by in (("right", right), ("down", down))}
     guess = guess.replace(zoom=guess.zoom - zoom, **back)
@@ -103,6 +103,12 @@ def _guessed(
     return Subject(jnp.mean(guess.z, axis=0), None, orbit)
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _moved(image: jax.Array, moved: jax.Array, size: int, background: float) -> jax.Array:
+    return jnp.stack([disturbances.move(x, moved, size, background=background) for x in image])
+
+
+@jax.jit
 def orbit_of(model: Model, guess: encoders.Guess) -> Orbit:
     """The orbits (V,) of guessed poses: what is off the middle is another point that the camera looks at."""
     level = subjects.default_orbit(model, guess.yaw, guess.pitch)
@@ -123,10 +129,14 @@ def orbit_of(model: Model, guess: encoders.Guess) -> Orbit:
 
 def _with_known(settings: Settings, model: Model, orbit: Orbit, known: Orbit | None) -> Orbit:
     """The orbit with what is known; without cameras, what is not free is as the generator's own cameras have it."""
-    if known is not None:
-        return known
-    standard = subjects.default_orbit(model, orbit.yaw, orbit.pitch)
-    fixed = {name: getattr(standard, name) for name in ("roll", "pivot", "focal") if name not in settings.free}
     limits = np.radians([settings.yaw, settings.pitch]).astype(np.float32)
+    return _limited(tuple(settings.free), model, orbit, limits) if known is None else known
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _limited(free: tuple[str, ...], model: Model, orbit: Orbit, limits: jax.Array) -> Orbit:
+    """The orbit with yaw and pitch within limits (2,) in radians, and what is not free as the model's cameras have."""
+    standard = subjects.default_orbit(model, orbit.yaw, orbit.pitch)
+    fixed = {name: getattr(standard, name) for name in ("roll", "pivot", "focal") if name not in free}
     yaw, pitch = (jnp.clip(getattr(orbit, n), -m, m) for n, m in zip(("yaw", "pitch"), limits, strict=True))
     return orbit.replace(yaw=yaw, pitch=pitch, **fixed)

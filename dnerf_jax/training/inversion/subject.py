@@ -51,18 +51,18 @@ def ws_of(model: Model, subject: Subject) -> jax.Array:
     """The intermediate latents (num_ws, w_dim)."""
     config = model.generator.config
     if subject.z is not None:
-        return scenes.to_ws(model.generator, subject.z)
+        return _to_ws(model.generator, subject.z)
     return jnp.broadcast_to(jnp.asarray(subject.ws), (config.num_ws, config.w_dim))
 
 
 def synthesize(model: Model, subject: Subject) -> Scene:
     """The scene of a subject."""
-    return scenes.synthesize(model_of(model, subject), ws=ws_of(model, subject))
+    return _synthesize(model_of(model, subject), ws_of(model, subject))
 
 
 def camera_of(subject: Subject) -> Camera:
     """The cameras (V,) that see it."""
-    return orbiting.camera(subject.orbit)
+    return _camera(subject.orbit)
 
 
 def views_of(model: Model, subject: Subject) -> list[View]:
@@ -70,6 +70,11 @@ def views_of(model: Model, subject: Subject) -> list[View]:
     tuned, camera = model_of(model, subject), camera_of(subject)
     scene = _synthesize(tuned, ws_of(model, subject))
     return [_render(tuned, scene, one) for one in camera]
+
+
+# One program each: done piece by piece, a first scene alone compiles five hundred.
+_to_ws = jax.jit(scenes.to_ws)
+_camera = jax.jit(orbiting.camera)
 
 
 @jax.jit

@@ -76,3 +76,11 @@ def test_the_default_orbit_is_the_generators(tiny_model):
     camera = subjects.camera_of(Subject(None, None, subjects.default_orbit(tiny_model, yaw, pitch)))
     expected = scenes.default_camera(tiny_model, yaw, pitch)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), camera, expected)
+
+
+@pytest.mark.parametrize("latent", ["z", "ws"])
+def test_a_first_scene_is_a_handful_of_programs(tiny_model, orbit, z, latent):
+    """What stands outside of `jit` is compiled operation by operation, and a scene has hundreds."""
+    one = Subject(z, None, orbit) if latent == "z" else Subject(None, jnp.ones((1, 16)), orbit)
+    for function in (subjects.synthesize, lambda _, subject: subjects.camera_of(subject)):
+        assert len(jax.make_jaxpr(function)(tiny_model, one).eqns) <= 3
