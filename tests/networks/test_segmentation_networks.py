@@ -47,8 +47,8 @@ def test_an_output_stride_without_dilation_is_refused():
 def test_running_averages_keep_nine_tenths():
     norm = batch_norm(train=True, name="bn")
     x = jnp.asarray(np.random.default_rng(0).normal(3, 2, (4, 5, 6, 2)), jnp.float32)
-    variables = norm.init(jax.random.key(0), x)
-    made, changed = norm.apply(variables, x, mutable=["batch_stats"])
+    variables = jax.jit(norm.init)(jax.random.key(0), x)
+    made, changed = jax.jit(lambda variables: norm.apply(variables, x, mutable=["batch_stats"]))(variables)
     np.testing.assert_allclose(jnp.mean(made, (0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(changed["batch_stats"]["mean"], 0.1 * x.mean((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(changed["batch_stats"]["var"], 0.9 + 0.1 * x.var((0, 1, 2)), rtol=1e-4)

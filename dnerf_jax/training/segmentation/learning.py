@@ -56,7 +56,9 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     dataset = loading.load(data, split=settings.split, only=("image", "mask"))
     label_map = dataset.label_map
     real = packs.load(settings.real) if settings.real else None
-    tests = {Path(name).name: packs.load(name) for name in settings.test}
+    tests = {Path(name).resolve().name: packs.load(name) for name in settings.test}
+    if len(tests) < len(settings.test):
+        raise ValueError(f"config.test names {', '.join(settings.test)}: expected folders of different names")
     for pack in [*tests.values(), *([] if real is None else [real])]:
         scores.require_same_labels(label_map, data, pack)
     settings = fitted(settings, dataset)
@@ -96,7 +98,7 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
 
 
 def fitted(settings: Settings, dataset: Dataset) -> Settings:
-    """The settings with the dataset's number of classes. Raises ValueError: they do not fit it."""
+    """The settings with the dataset's number of classes. Raises ValueError: they, or flips, do not fit it."""
     classes = dataset.label_map.num_classes if dataset.label_map else 0
     if settings.network.num_classes not in (0, classes):
         raise ValueError(
@@ -108,6 +110,7 @@ def fitted(settings: Settings, dataset: Dataset) -> Settings:
             f"config.real_share is {settings.real_share}, which leaves none of the {settings.batch} views of a batch "
             f"to {dataset.path}: take less"
         )
+    _mirrored(dataset.label_map, settings.augmentation.flip)
     return dataclasses.replace(settings, network=dataclasses.replace(settings.network, num_classes=classes))
 
 

@@ -119,6 +119,7 @@ def test_what_does_not_fit_is_refused_before_any_step(settings, tiny_dataset, ti
     for change, message in (
         ({"test": (str(tmp_path / "other"),)}, r"has the classes background, .*the pack 'tiny' sky, .*relabel"),
         ({"real": str(tmp_path / "other"), "test": ()}, "the pack 'tiny' sky"),
+        ({"test": settings.test * 2}, "expected folders of different names"),
         ({"real_share": 1.0}, "real_share is 1.0, which leaves none of the 4 views"),
         ({"network": dataclasses.replace(settings.network, num_classes=9)}, "has 5 classes, .*num_classes is 9"),
         ({"split": "validation"}, "validation"),
