@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
             views=(-25.0, 25.0),
             z=rays | dict(steps=60, learning_rate=1e-1),
             w=rays | dict(steps=60, learning_rate=1e-2),
-            wplus=rays | dict(steps=70, learning_rate=2e-2),
+            wplus=rays | dict(steps=100, learning_rate=2e-2, whole=True),
             tune=rays | dict(steps=30, learning_rate=1e-3),
         )
     )

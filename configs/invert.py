@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
             yaw=45.0,
             pitch=20.0,
             class_balance=0.2,
+            whole_masks=True,
             z=rays | dict(steps=40, learning_rate=5e-2, camera_learning_rate=1e-2, newton=10),
             w=rays | dict(steps=60, learning_rate=2e-2, camera_learning_rate=2e-3),
             wplus=rays | dict(steps=160, learning_rate=1e-2, camera_learning_rate=1e-3, staying=1e-3),

@@ -65,6 +65,8 @@ class Settings(Staged):
       yaw, pitch: poses are looked for within these degrees of frontal.
       z, w, wplus, tune: the stages.
       class_balance: small classes of a mask count more: weights are frequencies to the power of minus this.
+      whole_masks: "w+" compares a mask that comes without a photo as if its `whole` were set: lips and brows are a few
+        pixels thin, and the branch's super-resolution draws them otherwise than its raw labels have them.
     """
 
     seed: Seed
@@ -77,6 +79,7 @@ class Settings(Staged):
     yaw: HalfTurn
     pitch: Angle
     class_balance: NotNegative
+    whole_masks: bool
     z: Stage
     w: Stage
     wplus: Stage

@@ -139,6 +139,8 @@ def _optimized(
     start = subjects.free_part(seen.subject, subjects.LATENTS[name], free)
     key = jax.random.fold_in(jax.random.key(settings.seed), sum(map(ord, name)))
     losses: tuple[float, ...] = ()
+    if name == "w+" and settings.whole_masks and seen.image is None:
+        stage = dataclasses.replace(stage, whole=True)
     loss = tuning_loss(stage) if name == "tune" else objectives.of_stage(name, stage)
     if stage.steps:
         found = loop.invert(

@@ -1,17 +1,20 @@
 """What rays and whole images are compared in: estimates of the error that is meant, blind to what does not count."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnerf_jax import cli
 from dnerf_jax.models import perception, scenes
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.losses import cross_entropy
-from dnerf_jax.training.inversion import objectives
+from dnerf_jax.training.inversion import objectives, stages
 from dnerf_jax.training.inversion import subject as subjects
 from dnerf_jax.training.inversion.objectives import Target
-from dnerf_jax.training.inversion.plan import Stage
+from dnerf_jax.training.inversion.plan import Settings, Stage
 from dnerf_jax.training.inversion.subject import Subject
 
 pytestmark = pytest.mark.slow  # all render
@@ -165,3 +168,21 @@ def test_a_stage_has_one_loss_and_pays_for_leaving_w():
     ws = jnp.broadcast_to(jnp.arange(16.0), (5, 16))
     assert float(objectives.leaving({"ws": ws})) == 0
     assert float(objectives.leaving({"ws": ws.at[0, 0].add(1.0)})) > 0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("given", ["mask", "both"])
+def test_a_mask_alone_is_compared_as_it_is(tiny_semantic_model, subject, target, shrunk, monkeypatch, whole, given):
+    """In W+, where its classes weigh what they weigh in the final mask; photos and z have their own `whole`."""
+    settings = cli.as_dataclass(shrunk("invert.py"), Settings)
+    settings = dataclasses.replace(settings, stages=("w", "w+"), whole_masks=whole)
+    asked = {}
+
+    def of_stage(name, stage):
+        asked[name] = stage.whole
+        return lambda model, seen, params, key: jnp.sum(jnp.square(params["ws"]))
+
+    monkeypatch.setattr(objectives, "of_stage", of_stage)
+    one = target if given == "both" else target.replace(image=None)
+    stages.run(settings, tiny_semantic_model, one, begin=subject)
+    assert asked == {"w": False, "w+": whole and given == "mask"}
