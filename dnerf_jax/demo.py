@@ -1,4 +1,6 @@
-"""The whole way on the embedded heads: python -m dnerf_jax.demo (make demo)"""
+"""The whole way on the embedded heads or bodies: python -m dnerf_jax.demo (make demo)"""
+
+from typing import Literal
 
 from dnerf_jax import cli
 from dnerf_jax.experiments import demo
@@ -8,18 +10,24 @@ from dnerf_jax.ops.ranges import Seed
 from dnerf_jax.training import branch, process
 
 
-def main(workdir: str = "out/demo", seed: Seed = 0) -> None:
-    """Trains on 90 labelled views, evaluates, generates, and writes scores.json and report.html.
+def main(workdir: str = "", seed: Seed = 0, world: Literal["heads", "bodies"] = "heads") -> None:
+    """Trains on the embedded labelled views, evaluates, generates, and writes scores.json and report.html.
 
-    workdir: folder for everything that is made; a demo that was stopped continues
+    workdir: folder for everything that is made, out/demo unless given, of bodies out/demo_bodies; a demo that was
+      stopped continues
     seed: of the training and the dataset
+    world: whose embedded generator and labels are taken: heads, or bodies
     """
-    settings = cli.load_settings("heads", branch.Settings, [f"seed={seed}"])
+    settings = cli.load_settings(world, branch.Settings, [f"seed={seed}"])
     small = ("num_identities=4", "views_per_identity=3", "shard_size=2", "splits=(('train', 1),)")
+    if world == "bodies":
+        small = (*small, "viewpoints.yaw=180.0")
     plan = cli.load_settings("heads_dataset", Plan, [f"seed={seed}", *small])
-    with folders.claimed(workdir, known_by=[demo.TRAINING]) as folder:
+    with folders.claimed(
+        workdir or ("out/demo" if world == "heads" else f"out/demo_{world}"), known_by=[demo.TRAINING]
+    ) as folder:
         process.prepare()
-        demo.run(settings, plan, folder)
+        demo.run(world, settings, plan, folder)
 
 
 if __name__ == "__main__":

@@ -26,19 +26,18 @@ def main(
 ) -> None:
     """Scores a checkpoint with a semantic branch, and measures how consistent its labels are in 3D.
 
-    With --protocol inversion it is scored as the paper's ablations are: views whose latents and poses are known to us
-    alone are inverted, then labelled. What is done of it is kept in --out, and continued from.
+    With --protocol inversion as the paper's ablations are: views whose latents and poses are known to us alone are
+    inverted, then labelled; it is continued from --out.
 
     checkpoint: folder of the model
     out: folder for scores.json and the pictures
-    annotations: a labelled pack of your own; by default the embedded single views and video
+    annotations: a labelled pack of your own; by default the embedded single views and video, or motion of bodies
     scenes: random scenes of the model whose views are compared with one another; 0 leaves this out
     views: random cameras of each of these
     yaw: degrees to either side of frontal, where these cameras are
     truncation_psi: of these scenes' latents; 1 leaves them as they are
     protocol: labels, or inversion
-    cases: how many of each kind are inverted (own views, true renders, video, mask); own ones need nothing else, the
-      others the extra worlds
+    cases: how many of each kind are inverted; all but own views need the extra worlds
     inversion: the configuration of inversions, a file or a name
     """
     if protocol == "inversion":
@@ -48,10 +47,12 @@ def main(
             return evaluation.evaluate(plan, checkpoints.load(checkpoint), counts, folder, checkpoint=checkpoint)
     if protocol != "labels":
         raise ValueError(f"--protocol is {protocol!r}, expected labels or inversion")
-    chosen = {Path(annotations).resolve().name: annotations} if annotations else scoring.EMBEDDED
-    with folders.claimed(out, known_by=["scores.json", *(f"{name}.png" for name in chosen)]) as folder:
+    own = Path(annotations).resolve().name
+    known_by = ["scores.json", *(f"{name}.png" for name in (own, *scoring.EMBEDDED, *scoring.BODIES))]
+    with folders.claimed(out, known_by=known_by) as folder:
         process.prepare()
         model, scores, agreement = checkpoints.load(checkpoint), {}, None
+        chosen = {own: annotations} if annotations else scoring.embedded_packs(model)
         rows = process.rows_at_once(model)
         for name, pack in chosen.items():
             print(f"checking the labelled views {pack}", flush=True)

@@ -66,6 +66,22 @@ BACKBONE = {
     "sheet_every": 100,
 }
 
+# A branch of its labels, likewise.
+BRANCH = {
+    "semantic": {
+        "num_classes": 5,
+        "samples_kept": 6,
+        "hidden": 16,
+        "feature_channels": 8,
+        "superresolution_width": 8,
+    },
+    "steps": 20,
+    "views_per_step": 4,
+    "patch": 6,
+    "coarse_dropout": 0.2,
+    "save_every": 5,
+}
+
 # A segmentation network, and its training, likewise.
 DEEPLAB = {
     "network": {
@@ -85,20 +101,8 @@ DEEPLAB = {
 
 # What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
 TINY = {
-    "heads.py": {
-        "semantic": {
-            "num_classes": 5,
-            "samples_kept": 6,
-            "hidden": 16,
-            "feature_channels": 8,
-            "superresolution_width": 8,
-        },
-        "steps": 20,
-        "views_per_step": 4,
-        "patch": 6,
-        "coarse_dropout": 0.2,
-        "save_every": 5,
-    },
+    "heads.py": BRANCH,
+    "bodies.py": BRANCH,
     "heads_backbone_cpu.py": BACKBONE,
     "bodies_backbone_cpu.py": BACKBONE
     | {
@@ -270,7 +274,8 @@ def tiny_assets(tiny_model: Model, tiny_pack: Annotations, tmp_path_factory: pyt
     """A folder like dnerf_jax/assets with the tiny generator and packs of it: six views to train, three to test."""
     folder = tmp_path_factory.mktemp("assets")
     checkpoints.save(folder / "heads", tiny_model)
-    packs.save(folder / "heads_train", tiny_pack[:6])
+    for world in ("heads", "bodies"):
+        packs.save(folder / f"{world}_train", tiny_pack[:6])
     packs.save(folder / "heads_test", tiny_pack[6:])
     packs.save(folder / "heads_video", tiny_pack[6:])
     return folder

@@ -1,4 +1,4 @@
-"""The whole way on the embedded heads: 90 labelled views, a trained branch, scores, a small dataset, a report."""
+"""The whole way on an embedded world: labelled views, a trained branch, scores, a small dataset, a report."""
 
 import itertools
 import time
@@ -15,7 +15,9 @@ from dnerf_jax.factory.plan import Plan
 from dnerf_jax.factory.runs import engines
 from dnerf_jax.factory.runs.work import Job
 from dnerf_jax.io import checkpoints, packs, png
+from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import scenes
+from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.scenes import View
 from dnerf_jax.ops import images, points
@@ -29,23 +31,24 @@ DATASET = Path("dataset")
 TURNTABLE_YAWS = np.linspace(-30, 30, 7)
 
 
-def run(settings: branch.Settings, plan: Plan, workdir: Path) -> None:
-    """Trains a branch of the embedded heads, scores it on held-out views and a video, makes a small dataset.
+def run(world: str, settings: branch.Settings, plan: Plan, workdir: Path) -> None:
+    """Trains a branch of an embedded generator, scores it on held-out views and a video, makes a small dataset.
 
     Writes scores.json and report.html, and what they are of, into the folder `workdir`; what is there is kept.
     """
-    begun, model = time.monotonic(), checkpoints.load("heads")
+    begun, model = time.monotonic(), checkpoints.load(world)
     print(f"checking the labelled views {settings.annotations}", flush=True)
-    model = branch.train(settings, model, packs.load(settings.annotations, model), workdir / TRAINING)
+    known = packs.load(settings.annotations, model)
+    model = branch.train(settings, model, known, workdir / TRAINING)
     scores = {
         name: scoring.score_pack(model, packs.load(pack, model), picture=workdir / f"{name}.png")
-        for name, pack in scoring.EMBEDDED.items()
+        for name, pack in scoring.embedded_packs(model).items()
     }
     scoring.write(scores, workdir)
     engines.generate(Job(plan, str(workdir / TRAINING / branch.MODEL), str(workdir / DATASET)))
     turntable, clouds = show_scene(model, plan)
     png.save_image(workdir / "turntable.jpg", turntable)
-    write_report(workdir, model, settings, scores, turntable, clouds)
+    write_report(workdir, model, settings, known, scores, turntable, clouds)
     minutes = (time.monotonic() - begun) / 60
     print(f"done in {minutes:.1f} min; open {workdir / 'report.html'}")
 
@@ -54,8 +57,14 @@ def show_scene(model: Model, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """A turntable strip of image, mask, depth and cloud, and the fused cloud from further away, of one new latent."""
     config, label_map = model.generator.config, model.label_map
     z, _ = draws.draw(plan, config, plan.num_identities)
+    pose = None
+    if config.articulation:
+        template = model.generator.variables["template"]
+        pose = Pose(
+            template["poses"][0], template["translations"][0], jnp.ones(()), jnp.zeros(config.articulation.num_shapes)
+        )
     camera = scenes.default_camera(config, jnp.radians(jnp.asarray(TURNTABLE_YAWS)))
-    views = jax.jit(scenes.render)(model, jax.jit(scenes.synthesize)(model, z), camera)
+    views = jax.jit(scenes.render)(model, jax.jit(scenes.synthesize)(model, z, pose=pose), camera)
     views = jax.tree.map(np.asarray, views)
     rows = [list(images.to_uint8(views.image, span=(-1, 1))), list(label_map.colorize(views.mask))]
     rows.append(list(pictures.depth_picture(views.depth_z)))
@@ -94,6 +103,7 @@ def write_report(
     workdir: Path,
     model: Model,
     settings: branch.Settings,
+    known: Annotations,
     scores: dict[str, dict[str, Any]],
     turntable: np.ndarray,
     clouds: np.ndarray,
@@ -102,7 +112,6 @@ def write_report(
     records = [r for r in logs.read_metrics(workdir / "training" / "metrics.jsonl") if "loss" in r]
     steps = [record["step"] for record in records]
     curves = {name: (steps, [record[name] for record in records]) for name in ("loss", "accuracy")}
-    single, video = scores["single"], scores["video"]
     classes = model.label_map.names
 
     def picture(name: str | Path) -> np.ndarray:
@@ -110,35 +119,34 @@ def write_report(
 
     reports.write(
         workdir / "report.html",
-        "DatasetNeRF on the embedded heads",
+        f"DatasetNeRF on the embedded {known.name.split('_')[0]}",
         [
             reports.text(
-                f"A semantic branch was trained on 90 labelled views of 30 heads ({settings.steps} steps, features "
+                f"A semantic branch was trained on {len(known)} labelled views of {len(set(known.latent_id.tolist()))} "
+                f"latents ({settings.steps} steps, features "
                 f"“{settings.semantic.features}”, channels “{settings.semantic.channels}”, seed {settings.seed}) and "
-                "scored on views of heads it has not seen. Labels are exact: they come from the world that the "
+                "scored on views of latents it has not seen. Labels are exact: they come from the world that the "
                 "generator learned."
             ),
             reports.facts(
                 {
-                    "mIoU, single views": single["miou"],
-                    "accuracy, single views": single["accuracy"],
-                    "mIoU, video": video["miou"],
-                    "accuracy, video": video["accuracy"],
+                    f"{name}, {on}": scores[on][key]
+                    for on in scores
+                    for name, key in (("mIoU", "miou"), ("accuracy", "accuracy"))
                 }
             ),
-            reports.heading("A new head from all sides"),
+            reports.heading("A new latent from all sides"),
             reports.figure(turntable, "One latent that no label was made for: image, mask, depth, labelled points."),
             reports.figure(clouds, "Its point cloud, fused from seven views: colours and labels."),
             reports.heading("Per class"),
             reports.table(
-                ["class", "IoU, single", "IoU, video"],
-                [[name, single["per_class"][name], video["per_class"][name]] for name in classes],
+                ["class", *(f"IoU, {on}" for on in scores)],
+                [[name, *(of["per_class"][name] for of in scores.values())] for name in classes],
                 colors=model.label_map.colors,
                 bar=1,
             ),
             reports.heading("Held-out views"),
-            reports.figure(picture("single.png"), "Single views."),
-            reports.figure(picture("video.png"), "Frames of the video."),
+            *(reports.figure(picture(f"{on}.png"), f"Of {on}.") for on in scores),
             reports.heading("Training"),
             reports.figure(pictures.curve_picture({"loss": curves["loss"]}, y_label="cross-entropy", log_y=True)),
             reports.figure(pictures.curve_picture({"accuracy": curves["accuracy"]}, y_label="accuracy on the batch")),

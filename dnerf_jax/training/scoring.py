@@ -21,7 +21,13 @@ from dnerf_jax.viz import pictures
 
 # The embedded packs under the names of the paper's table 1.
 EMBEDDED = {"single": "heads_test", "video": "heads_video"}
+BODIES = {"single": "bodies_test", "motion": "bodies_motion"}
 CONSISTENCY = "consistency in 3D"  # beside the names of packs
+
+
+def embedded_packs(model: Model) -> dict[str, str]:
+    """The embedded packs to score a model of the heads or the bodies world on."""
+    return BODIES if model.generator.config.articulation else EMBEDDED
 
 
 def score_pack(

@@ -34,8 +34,8 @@ class Pack:
     poses: None for cameras drawn at random, `views_each` of a latent.
     first: number of the first latent of the seed's stream.
     world: whose latents these are.
-    posed: of bodies, in which poses: "few", POSES of them in turn, far from each other; "own", each view in one of its
-        own; "motion", each view a frame.
+    posed: of bodies, in which poses: "trained", those of the generator's template in turn; "own", each view in one of
+        its own; "motion", each view a frame.
     """
 
     name: str
@@ -45,10 +45,9 @@ class Pack:
     first: int = 0
     world: str = "heads"
     views_each: int = 1
-    posed: Literal["", "few", "own", "motion"] = ""
+    posed: Literal["", "trained", "own", "motion"] = ""
 
 
-POSES, AMONG = 60, 600  # of the training's labels, and of how many drawn ones they are the farthest from each other
 KEYS = 5  # poses that a motion leads through
 
 PACKS = {
@@ -58,7 +57,7 @@ PACKS = {
         Pack("heads_video", SEEDS["heads_video"], 1, tuple((float(yaw), 0.0) for yaw in np.linspace(-30, 30, 61))),
     ),
     "bodies": (
-        Pack("bodies_train", SEEDS["bodies_train"], 30, None, world="bodies", views_each=5, posed="few"),
+        Pack("bodies_train", SEEDS["bodies_train"], 30, None, world="bodies", views_each=5, posed="trained"),
         Pack("bodies_test", SEEDS["bodies_test"], 90, None, world="bodies", posed="own"),
         Pack("bodies_motion", SEEDS["bodies_motion"], 1, ((20.0, 5.0),) * 61, world="bodies", posed="motion"),
     ),
@@ -66,9 +65,15 @@ PACKS = {
 
 
 def make(pack: Pack, model: Model, resolution: int) -> packs.Annotations:
-    """Renders one pack for `model`; drawn cameras are those that its world is looked at from."""
+    """Renders one pack for `model`; drawn cameras are those that its world is looked at from.
+
+    Raises ValueError: the pack is of the model's own poses, and it has none.
+    """
     world, numbers = views.named(pack.world), range(pack.first, pack.first + pack.latents)
-    found = [_views(pack, world, number, resolution) for number in numbers]
+    trained = np.asarray(model.generator.variables.get("template", {}).get("poses", ()))
+    if pack.posed == "trained" and not len(trained):
+        raise ValueError(f"{pack.name} is of the poses that a generator was trained in, and this one knows of none")
+    found = [_views(pack, world, number, resolution, trained) for number in numbers]
     parts, facts = [made for made, _ in found], [fact for _, each in found for fact in each]
     made = views.concatenate(parts)
     return packs.Annotations(
@@ -98,7 +103,9 @@ def pose_of(facts: Sequence[Mapping[str, np.ndarray]]) -> Pose | None:
     return Pose(rotations, translation, np.ones(len(facts), np.float32), shape)
 
 
-def _views(pack: Pack, world: World, number: int, resolution: int) -> tuple[views.Views, list[dict[str, np.ndarray]]]:
+def _views(
+    pack: Pack, world: World, number: int, resolution: int, trained: np.ndarray
+) -> tuple[views.Views, list[dict[str, np.ndarray]]]:
     """The views of one latent, and what the world knows of each one's scene."""
     rng = streams.stream("packs", pack.seed, number)
     z = rng.standard_normal(world.Z_DIM).astype(np.float32)
@@ -110,23 +117,18 @@ def _views(pack: Pack, world: World, number: int, resolution: int) -> tuple[view
         return views.render(world, z, cameras, resolution), []
     parts, facts = [], []
     for view, camera in enumerate(cameras):
-        scene = world.build(z, _pose(pack, world, rng, number, view))
+        scene = world.build(z, _pose(pack, world, rng, (number - pack.first) * pack.views_each + view, trained))
         parts.append(views.of_scene(world, z, scene, [camera], resolution))
         facts.append(world.facts(scene))
     return views.concatenate(parts), facts
 
 
-def _pose(pack: Pack, world: World, rng: np.random.Generator, number: int, view: int) -> Any:
+def _pose(pack: Pack, world: World, rng: np.random.Generator, view: int, trained: np.ndarray) -> Any:
     if pack.posed == "own":
         return world.sample_pose(rng)
     if pack.posed == "motion":
         return bodies.centred(_motion(pack.seed, len(pack.poses or ()))[view])
-    return bodies.centred(_few(pack.seed)[((number - pack.first) * pack.views_each + view) % POSES])
-
-
-@functools.cache
-def _few(seed: int) -> np.ndarray:
-    return poses.spread(streams.stream("poses", seed), POSES, AMONG)
+    return bodies.centred(trained[view % len(trained)])
 
 
 @functools.cache

@@ -59,7 +59,7 @@ def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, caps
 
 
 @pytest.mark.slow
-def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path):
+def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tiny_pack, tmp_path):
     settings = configurations.as_dataclass(shrunk("heads.py"), branch.Settings)
     log = logs.MetricLog(tmp_path / "training")
     for step in (10, 20):
@@ -76,7 +76,7 @@ def test_the_report_shows_what_it_is_given(shrunk, tiny_semantic_model, tmp_path
         "single": {"miou": 0.6125, "accuracy": 0.9375, "per_class": per_class},
         "video": {"miou": 0.6625, "accuracy": 0.9125, "per_class": per_class},
     }
-    demo.write_report(tmp_path, tiny_semantic_model, settings, scores, grey, grey)
+    demo.write_report(tmp_path, tiny_semantic_model, settings, tiny_pack, scores, grey, grey)
     page = (tmp_path / "report.html").read_text()
     numbers = [scores[name][score] for name in scores for score in ("miou", "accuracy")] + [0.875]
     for text in (*(f"{number:.3f}" for number in numbers), "seed 0", "20 steps", *names):

@@ -59,6 +59,20 @@ def test_a_scene_of_a_latent_has_its_shape_and_another_that_is_added(model):
     np.testing.assert_allclose(np.median(moved), np.median(np.linalg.norm(expected, axis=-1)), rtol=0.5)
 
 
+def test_a_generator_keeps_poses_that_it_was_trained_in_and_labels_are_of_them(model):
+    template = model.generator.variables["template"]
+    assert template["poses"].shape == (2, 38, 3, 3) and model.generator.config.articulation.num_poses == 2
+    assert not np.allclose(template["poses"][0], template["poses"][1], atol=0.1)
+    recipe = dataclasses.replace(labelled.PACKS["bodies"][0], latents=1, views_each=3)
+    made = labelled.make(recipe, model, model.generator.config.image_resolution)
+    for view in range(3):
+        np.testing.assert_allclose(made.pose.rotations[view], template["poses"][view % 2], atol=1e-6)
+        np.testing.assert_allclose(made.pose.translation[view], template["translations"][view % 2], atol=2e-3)
+    bare = model.replace(generator=model.generator.replace(variables={"params": {}, "template": bodies.template()}))
+    with pytest.raises(ValueError, match="this one knows of none"):
+        labelled.make(recipe, bare, 16)
+
+
 def test_packs_of_bodies_keep_their_poses(model, pack, tmp_path):
     packs.save(tmp_path / "pack", pack)
     again = packs.load(tmp_path / "pack", model, check=0)
@@ -72,7 +86,7 @@ def test_packs_of_bodies_keep_their_poses(model, pack, tmp_path):
 
 
 def test_a_branch_learns_bodies_and_is_scored(shrunk, model, pack, tmp_path):
-    config = shrunk("heads.py")
+    config = shrunk("bodies.py")
     config.steps, config.semantic.num_classes = 3, 15
     settings = cli.as_dataclass(config, branch.Settings)
     trained = branch.train(settings, model, pack, tmp_path)

@@ -180,8 +180,10 @@ def test_a_motion_is_smooth_and_spread_poses_are_far_apart():
     made = poses.motion(np.random.default_rng(1), 13, keys=3)
     steps = np.linalg.norm(np.diff(made.reshape(13, -1), axis=0), axis=1)
     assert made.shape == (13, 38, 3, 3) and 0 < steps.max() < 4 * np.median(steps) + 0.2
-    chosen = poses.spread(np.random.default_rng(2), 3, 8)
-    assert chosen.shape == (3, 38, 3, 3) and np.linalg.norm(chosen[0] - chosen[1]) > 1
+    drawn = np.stack([poses.sample(np.random.default_rng(seed)) for seed in range(6)])
+    again = np.concatenate([drawn, drawn])
+    chosen = poses.far_apart(again, 6)
+    assert sorted(chosen % 6) == list(range(6)) and chosen[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from dnerf_jax.training.pretraining import batches, stages
 from dnerf_jax.training.pretraining.plan import Settings
 from dnerf_jax.training.pretraining.stages import State
 from dnerf_jax.worlds import shards, views
+from dnerf_jax.worlds.bodies import poses
 from dnerf_jax.worlds.shards import Shards
 
 SHAPES_TOLD = 4000  # latents whose shapes a linear map of w is fitted to
@@ -50,6 +51,8 @@ def fit(settings: Settings, workdir: Path) -> Model:
     runs.remember(workdir, settings, inputs=inputs, may_change=LENGTHS)
     rendered, shown = render_data(settings, workdir / "data")
     state, fixed = stages.create_state(settings, variables["params"]), stages.fixed_variables(variables)
+    if settings.data.posed:
+        fixed["template"] = fixed["template"] | kept_poses(settings, shown)
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=settings.save_every) as saved:
         start, state = saved.restore_latest(state) or (0, state)
@@ -93,6 +96,14 @@ def render_data(settings: Settings, folder: Path) -> tuple[Shards, Shards]:
     first = data.identities - data.posed
     posed = shards.render_shards(folder, settings.world, settings.seed, data.posed, 1, **kind, first=first, posed=True)
     return rendered, posed
+
+
+def kept_poses(settings: Settings, shown: Shards) -> dict[str, np.ndarray]:
+    """Poses and translations for a generator's template: of those it is trained in, some far from each other."""
+    found = [shown[number] for number in range(len(shown) - settings.data.held_out)]
+    rotations, translations = (np.stack([one[name] for one in found]) for name in ("rotations", "translation"))
+    chosen = poses.far_apart(rotations, settings.architecture.articulation.num_poses)
+    return {"poses": rotations[chosen].astype(np.float32), "translations": translations[chosen].astype(np.float32)}
 
 
 def average(settings: Settings, fixed: Mapping, state: State) -> Generator:

@@ -8,6 +8,8 @@ from dnerf_jax.ops.ranges import Count, Fraction, Natural, NotNegative, Positive
 from dnerf_jax.training.pretraining.supervision import GuidedSampling
 from dnerf_jax.worlds import views
 
+KEPT_POSES = 60  # of those that a generator is trained in, which it keeps: as many as the paper's
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -109,7 +111,10 @@ class Settings:
     @property
     def architecture(self) -> GeneratorConfig:
         """The generator's, with how the world's scenes move."""
-        return dataclasses.replace(self.generator, articulation=views.named(self.world).articulation())
+        moves, trained = views.named(self.world).articulation(), self.data.posed - self.data.held_out
+        if moves is not None:
+            moves = dataclasses.replace(moves, num_poses=min(KEPT_POSES, trained))
+        return dataclasses.replace(self.generator, articulation=moves)
 
     @property
     def guided_sampling(self) -> GuidedSampling:

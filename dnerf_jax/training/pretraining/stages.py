@@ -68,7 +68,9 @@ def initial_variables(settings: Settings) -> dict[str, Any]:
     later = {f"b{2 * settings.plane_resolution(at)}" for at in settings.refine_at}
     silent = {path: 0 * x for path, x in flat.items() if path[1] in later and path[2:] == ("torgb", "weight")}
     made = {**variables, "params": traverse_util.unflatten_dict(flat | styles | silent)}
-    return made | {"template": views.named(settings.world).template()} if "template" in made else made
+    return (
+        made | {"template": made["template"] | views.named(settings.world).template()} if "template" in made else made
+    )
 
 
 def fixed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:

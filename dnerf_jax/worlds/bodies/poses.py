@@ -120,19 +120,18 @@ def sample(rng: np.random.Generator) -> np.ndarray:
     raise RuntimeError(f"none of {_TRIES} poses had less than {ALLOWED:.0%} of a body inside of itself")
 
 
-def spread(rng: np.random.Generator, count: int, among: int) -> np.ndarray:
-    """`count` poses (count, 38, 3, 3) of `among` drawn ones that are far from each other, by where joints are."""
-    drawn = np.stack([sample(rng) for _ in range(among)])
+def far_apart(rotations: np.ndarray, count: int) -> np.ndarray:
+    """Numbers (count,) of those of poses (N, 38, 3, 3) that are far from each other, by where joints are."""
     stored = table.load()
-    moved = np.stack([posing.transforms(stored.joints, table.PARENTS, pose) for pose in drawn])
+    moved = np.stack([posing.transforms(stored.joints, table.PARENTS, pose) for pose in rotations])
     places = np.einsum("nbij,bj->nbi", moved[..., :3], stored.joints) + moved[..., 3]
-    places = places.reshape(among, -1)
+    places = places.reshape(len(rotations), -1)
     chosen = [0]
     nearest = np.linalg.norm(places - places[0], axis=1)
     for _ in range(count - 1):
         chosen.append(int(np.argmax(nearest)))
         nearest = np.minimum(nearest, np.linalg.norm(places - places[chosen[-1]], axis=1))
-    return drawn[chosen]
+    return np.array(chosen)
 
 
 def motion(rng: np.random.Generator, frames: int, keys: int = 5) -> np.ndarray:

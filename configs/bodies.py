@@ -1,0 +1,35 @@
+"""Trains the semantic branch on the 150 labelled views that come with the embedded bodies.
+
+Command: python -m dnerf_jax.train --config bodies --checkpoint bodies --workdir out/bodies
+Hardware: two CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The configuration; dnerf_jax.training.branch.Settings documents its fields."""
+    return ConfigDict(
+        dict(
+            seed=0,
+            annotations="bodies_train",
+            semantic=dict(
+                features="hidden+last",
+                channels="all",
+                aggregation="none",
+                density_prior=True,
+                samples_kept=5,
+                hidden=64,
+                feature_channels=32,
+                superresolution_width=32,
+            ),
+            steps=400,
+            views_per_step=4,
+            patch=64,
+            coarse_dropout=0.5,
+            class_balance=0.2,
+            learning_rate=2e-2,
+            final_learning_rate=2e-4,
+            save_every=100,
+        )
+    )
