@@ -1,16 +1,15 @@
 """The whole way on the embedded heads or bodies: python -m dnerf_jax.demo (make demo)"""
 
-from typing import Literal
-
 from dnerf_jax import cli
 from dnerf_jax.experiments import demo
 from dnerf_jax.factory.plan import Plan
 from dnerf_jax.io import folders
 from dnerf_jax.ops.ranges import Seed
 from dnerf_jax.training import branch, process
+from dnerf_jax.worlds import views
 
 
-def main(workdir: str = "", seed: Seed = 0, world: Literal["heads", "bodies"] = "heads") -> None:
+def main(workdir: str = "", seed: Seed = 0, world: str = "heads") -> None:
     """Trains on the embedded labelled views, evaluates, generates, and writes scores.json and report.html.
 
     workdir: folder for everything that is made, out/demo unless given, of bodies out/demo_bodies; a demo that was
@@ -18,6 +17,7 @@ def main(workdir: str = "", seed: Seed = 0, world: Literal["heads", "bodies"] = 
     seed: of the training and the dataset
     world: whose embedded generator and labels are taken: heads, or bodies
     """
+    views.named(world)
     settings = cli.load_settings(world, branch.Settings, [f"seed={seed}"])
     small = ("num_identities=4", "views_per_identity=3", "shard_size=2", "splits=(('train', 1),)")
     if world == "bodies":

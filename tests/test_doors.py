@@ -62,6 +62,7 @@ def test_what_a_door_takes_is_described(name):
             for field, meaning in itertools.pairwise(described):
                 assert not (field.startswith("  --") and meaning.startswith("  --")), f"{field} is not described"
         else:
+            assert cli._kind(parameter) in cli._DEFINERS, f"{parameter.name}: no flag has such values"
             assert cli._description(main, parameter.name) != f"see {main.__module__}", parameter.name
 
 

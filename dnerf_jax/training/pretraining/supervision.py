@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from dnerf_jax.models import generator, marching
+from dnerf_jax.models import articulated, generator, marching
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.ops import volume
 from dnerf_jax.training.pretraining.batches import RayBatch
@@ -51,7 +51,8 @@ def render(
     """Renders the rays of a batch on planes of that size.
 
     Args:
-      guided: how to sample; None is as the renderer does. Samples where the model has density let the loss see what is
+      guided: how to sample; None is as the renderer does, of bodies within the hull alone. Samples where the model
+        has density let the loss see what is
         left there. Those around the true distance or, on rays that pass a silhouette, around that of the silhouette,
         are spread where there is neither.
     """
@@ -61,9 +62,13 @@ def render(
     ws = generator.map_latents(coarser, batch.z)
     planes = generator.to_planes(coarser.config, generator.synthesize_blocks(coarser, ws))
     if guided is None:
-        samples = jax.vmap(lambda planes, rays, key: marching.march(coarser, planes, rays, key=key))(
-            planes, batch.rays, jax.random.split(key, len(batch.z))
-        )
+        start, end, met = _renderer_limits(made, batch)
+
+        def render_rays(planes, rays, key, *limits):
+            return marching.march(coarser, planes, rays, key=key, limits=limits)
+
+        samples = jax.vmap(render_rays)(planes, batch.rays, jax.random.split(key, len(batch.z)), start, end)
+        samples = samples.replace(opacity=samples.opacity * met, weights=samples.weights * met[..., None])
     else:
         uniforms, around = _guided_places(coarser, batch, key, guided)
 
@@ -74,6 +79,19 @@ def render(
     samples = samples.replace(features=tuple(features[..., :3] for features in samples.features))
     rgb = (marching.feature_image(coarser.config, samples) + 1) / 2
     return RenderedRays(rgb, samples.opacity, samples.weights, samples.depths)
+
+
+def _renderer_limits(made: Generator, batch: RayBatch) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Where rays (B, N) are sampled from and to when they are rendered, and whether they are at all."""
+    moves = made.config.articulation
+    if moves is None:
+        start, end = jax.vmap(lambda rays: marching.ray_limits(made.config.rendering, rays))(batch.rays)
+        return start, end, jnp.ones_like(start)
+    template = made.variables["template"]
+    start, end, met = articulated.ray_limits(
+        articulated.body(moves, template, articulated.still(moves, template)), batch.rays
+    )
+    return start, end, met.astype(start.dtype)
 
 
 def _guided_places(
