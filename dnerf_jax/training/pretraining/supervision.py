@@ -52,9 +52,8 @@ def render(
 
     Args:
       guided: how to sample; None is as the renderer does, of bodies within the hull alone. Samples where the model
-        has density let the loss see what is
-        left there. Those around the true distance or, on rays that pass a silhouette, around that of the silhouette,
-        are spread where there is neither.
+        has density let the loss see what is left there. Those around the true distance or, on rays that pass a
+        silhouette, around that of the silhouette, are spread where there is neither.
     """
     # An articulated generator's planes are learned from its canonical pose, in which nothing is moved.
     config = dataclasses.replace(made.config, plane_resolution=plane_resolution, articulation=None)
