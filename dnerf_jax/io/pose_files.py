@@ -14,19 +14,24 @@ Each bone turns about its joint, against its parent, in the axes of the bind pos
 import dataclasses
 import os
 import pathlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dnerf_jax.io import bvh, files, retargeting
 from dnerf_jax.models import articulated
 from dnerf_jax.models.articulated import ArticulationConfig, Pose
+from dnerf_jax.ops import overlaps
 from dnerf_jax.ops.messages import did_you_mean, some
 
 SUFFIXES = (".json", ".bvh")
 FRAMES = bvh.FRAMES  # at most
+OVERLAP = 0.05  # share of a body that may be inside of itself before that is said
+_LOOKED_AT = 200  # frames, evenly spread
 _FIELDS = ("bones", "rotations", "translation", "scale", "shape", "fps")
 _DIGITS = 8  # after the point
 
@@ -50,8 +55,10 @@ def load(
 ) -> Motion:
     """Reads a motion of this template, by the suffix of its file.
 
+    Warns of frames in which more than OVERLAP of the body is inside of itself: they can be rendered as all others.
+
     Args:
-      template: its arrays, see `articulated.abstract_template`.
+      template: its arrays, see `articulated.abstract_template`; without its faces no frame is looked at.
       joints: of a BVH, which bone a joint moves, or None, where its name does not say: {"Belly": "spine03"}.
       up: "y" or "z", the axis of a BVH's world: lying bodies that should stand have the other one.
       in_place: without the way over the ground: the root stays above where it is in the first frame, and a camera that
@@ -79,6 +86,8 @@ def load(
     if in_place:
         over = np.array([False, True, False])
         pose = dataclasses.replace(pose, translation=np.where(over, pose.translation, pose.translation[:1]))
+    if "faces" in template and (said := _overlapping(config, template, pose)):
+        warnings.warn(f"{path}: {said}", stacklevel=2)
     return Motion(pose, fps)
 
 
@@ -163,6 +172,23 @@ def from_data(content: Mapping[str, Any], config: ArticulationConfig) -> tuple[P
         others.append(np.broadcast_to(given, (frames, *size)))
     fps = _fps(content["fps"]) if content.get("fps") is not None else None
     return Pose(*(x.astype(np.float32) for x in (rotations, *others))), fps
+
+
+def _overlapping(config: ArticulationConfig, template: Mapping[str, Any], pose: Pose) -> str:
+    """Says in which frames the body is inside of itself, or nothing."""
+    frames = len(pose.translation)
+    looked_at = np.unique(np.linspace(0, frames - 1, min(frames, _LOOKED_AT)).round().astype(int))
+    # Operation by operation: as one program, dozens of bones take longer to compile than to move.
+    body = articulated.body(config, template, jax.tree.map(lambda x: x[looked_at], pose))
+    share = np.array([overlaps.share_inside(*one) for one in zip(body.posed, body.faces, strict=True)])
+    found = looked_at[share > OVERLAP]
+    if not len(found):
+        return ""
+    of = f" of {len(looked_at)} that were looked at" if len(looked_at) < frames else ""
+    return (
+        f"over {OVERLAP:.0%} of the body is inside of itself in frames {some(found.tolist(), 12)}{of}, at most"
+        f" {share.max():.0%} in {looked_at[share.argmax()]}"
+    )
 
 
 def _require_frames(frames: int) -> None:

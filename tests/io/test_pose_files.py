@@ -1,6 +1,7 @@
 """Motions in files: there and back, by their suffix, and every mistake is named."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -166,6 +167,23 @@ def test_what_only_recordings_have(tmp_path):
     for options in ({"joints": {"hip": "arm"}}, {"up": "z"}):
         with pytest.raises(ValueError, match="motion.json is no BVH: `joints` and `up` are for those"):
             load(tmp_path / "motion.json", MOTION, **options)
+
+
+def test_a_body_inside_of_itself_is_read_and_said(tmp_path, monkeypatch):
+    """Forearms that are bent back through the upper arms, in two of five frames."""
+    config, path = bodies.articulation(), tmp_path / "motion.json"
+    turns = np.zeros((5, 2, 3))
+    turns[[1, 3], :, 1] = np.radians(170) * np.array([1, -1])
+    written = {"bones": ["upperarm01.L", "upperarm01.R"], "rotations": turns.tolist()}
+    write(path, written)
+    with pytest.warns(UserWarning, match=r"motion.json: over 5% of the body is inside of itself in frames 1, 3, at"):
+        found = pose_files.load(path, config, bodies.template())
+    assert found.pose.batch_shape == (5,) and not np.allclose(found.pose.rotations[1], found.pose.rotations[0])
+    monkeypatch.setattr(pose_files, "_LOOKED_AT", 2)  # the first and the last
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pose_files.load(path, config, bodies.template())
+        pose_files.load(path, config, {})
 
 
 def test_what_is_not_saved(tmp_path, monkeypatch):
