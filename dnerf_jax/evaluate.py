@@ -18,7 +18,7 @@ def main(
     annotations: str = "",
     scenes: Natural = 12,
     views: Annotated[int, Range(least=2)] = 6,
-    yaw: HalfTurn = 30.0,
+    yaw: HalfTurn | None = None,
     truncation_psi: Truncation = 1.0,
     protocol: str = "labels",
     cases: str = "own=10,true=5,video=1,mask=5",
@@ -34,7 +34,7 @@ def main(
     annotations: a labelled pack of your own; by default the embedded single views and video, or motion of bodies
     scenes: random scenes of the model whose views are compared with one another; 0 leaves this out
     views: random cameras of each of these
-    yaw: degrees to either side of frontal, where these cameras are
+    yaw: degrees to either side of frontal, where these cameras are; 30, of bodies 180, all around
     truncation_psi: of these scenes' latents; 1 leaves them as they are
     protocol: labels, or inversion
     cases: how many of each kind are inverted; all but own views need the extra worlds
@@ -60,7 +60,7 @@ def main(
             scores[name] = scoring.score_pack(model, of_pack, picture=picture, rows_at_once=rows)
         if scenes:
             print(f"comparing {views} views of each of {scenes} scenes", flush=True)
-            agreement = scoring.measure_consistency(
+            agreement = scoring.measure_agreement(
                 model, scenes_seen=scenes, views=views, yaw=yaw, truncation_psi=truncation_psi, rows_at_once=rows
             )
         scoring.write(scores, folder, agreement=agreement)

@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 
 from dnerf_jax.ops import articulation, checks, skinning
 from dnerf_jax.ops.articulation import Rule
 from dnerf_jax.ops.batched import Batched
 from dnerf_jax.ops.cameras import Rays
-from dnerf_jax.ops.messages import some
+from dnerf_jax.ops.messages import did_you_mean, some
 from dnerf_jax.ops.precision import einsum
 from dnerf_jax.ops.ranges import Count, Natural, NotNegative, Positive
 from dnerf_jax.ops.skinning import Skeleton
@@ -45,7 +46,8 @@ class ArticulationConfig:
       hull: world units by which the posed mesh is grown, within which rays are sampled.
       shell: world units from the posed mesh beyond which there is nothing, 0 for no such limit, as GNARF has it.
       num_poses: that the template has with it: those that the generator was trained in.
-      shape_of_w: whether the generator tells a latent's shape from its w; a pose's own shape is added to that.
+      shape_hidden: hidden units by which the generator tells a latent's shape from its w; a pose's own shape is added.
+        0 where shapes are those of poses alone.
     """
 
     bones: tuple[str, ...]
@@ -57,7 +59,7 @@ class ArticulationConfig:
     rule: Rule = "blend"
     hull: Positive = 0.05
     shell: NotNegative = 0.05
-    shape_of_w: bool = False
+    shape_hidden: Natural = 0
     num_poses: Natural = 0
 
     def __post_init__(self) -> None:
@@ -141,6 +143,39 @@ def abstract_template(config: ArticulationConfig) -> dict[str, jax.Array]:
 def still(config: ArticulationConfig, template: Mapping[str, jax.Array]) -> Pose:
     """The canonical pose itself."""
     return Pose(template["canonical"], jnp.zeros(3), jnp.ones(()), jnp.zeros(config.num_shapes))
+
+
+def known(config: ArticulationConfig, template: Mapping[str, jax.Array], number: ArrayLike) -> Pose:
+    """The poses (...) of these numbers (...) among those that the template has: its generator was trained in them.
+
+    Raises ValueError: the template has none, or none of such a number.
+    """
+    chosen = checks.known(jnp.asarray(number))
+    if not config.num_poses or (chosen is not None and not ((chosen >= 0) & (chosen < config.num_poses)).all()):
+        raise ValueError(f"the template has {config.num_poses} poses, counted from 0, and no number {number!r:.100}")
+    rotations, translation = template["poses"][number], template["translations"][number]
+    still = jnp.shape(number)
+    return Pose(rotations, translation, jnp.ones(still), jnp.zeros((*still, config.num_shapes)))
+
+
+def turned(config: ArticulationConfig, turns: Mapping[str, ArrayLike]) -> Pose:
+    """A pose (...) by hand: bones by name, and for each an axis times an angle in radians, (..., 3).
+
+    Bones turn as those of `Pose` do; others are as in the bind pose. {"upperarm01.L": (0, 0, 1.0)} lifts the left arm.
+    Raises ValueError: there is no such bone, or not three numbers of each.
+    """
+    unknown = [f"{bone!r:.80}{did_you_mean(bone, config.bones)}" for bone in turns if bone not in config.bones]
+    if unknown:
+        raise ValueError(f"the template has no bones {some(unknown)}")
+    vectors = {bone: jnp.asarray(vector, jnp.float32) for bone, vector in turns.items()}
+    wrong = [f"{bone}: {vector.shape}" for bone, vector in vectors.items() if vector.shape[-1:] != (3,)]
+    if wrong:
+        raise ValueError(f"bones are turned by three numbers each, an axis times an angle, not {some(wrong)}")
+    batch = jnp.broadcast_shapes(*(vector.shape[:-1] for vector in vectors.values()), ())
+    rotations = jnp.broadcast_to(jnp.eye(3), (*batch, len(config.bones), 3, 3))
+    for bone, vector in vectors.items():
+        rotations = rotations.at[..., config.bones.index(bone), :, :].set(skinning.rotation(vector))
+    return Pose(rotations, jnp.zeros((*batch, 3)), jnp.ones(batch), jnp.zeros((*batch, config.num_shapes)))
 
 
 def check(config: ArticulationConfig, pose: Any) -> Pose:

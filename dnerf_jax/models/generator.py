@@ -19,10 +19,9 @@ from flax import struct
 from dnerf_jax.models import articulated
 from dnerf_jax.models.articulated import ArticulationConfig
 from dnerf_jax.networks import stylegan2
-from dnerf_jax.networks.decoders import Decoder
+from dnerf_jax.networks.decoders import Decoder, ShapeDecoder
 from dnerf_jax.networks.superresolution import Superresolution, SuperresolutionConfig
 from dnerf_jax.ops import cameras, checks, keys, triplane
-from dnerf_jax.ops.precision import einsum
 from dnerf_jax.ops.ranges import Count, Layers, Natural, Positive
 
 
@@ -171,10 +170,10 @@ def init(config: GeneratorConfig, key: jax.Array) -> Generator:
     made = {"params": variables["params"], "buffers": variables["buffers"]}
     if config.articulation is not None:
         made["template"] = articulated.abstract_template(config.articulation)
-        if config.articulation.shape_of_w:
-            shapes = config.articulation.num_shapes
-            told = {"weight": jnp.zeros((config.w_dim, shapes), jnp.float32), "bias": jnp.zeros(shapes, jnp.float32)}
-            made["params"] = {**made["params"], "shape": told}
+        if config.articulation.shape_hidden:
+            of_shape = jax.random.fold_in(key, 1)
+            told = shape_decoder(config.articulation).init(of_shape, jnp.zeros((1, config.w_dim), jnp.float32))
+            made["params"] = {**made["params"], "shape": told["params"]}
     return Generator(config, made)
 
 
@@ -228,15 +227,20 @@ def map_latents(
 
 
 def body_shape(generator: Generator, ws: jax.Array) -> jax.Array | None:
-    """What ws (..., num_ws, w_dim) say of the template's shape (..., S): linear in their mean; None if nothing.
+    """What the mean of ws (..., num_ws, w_dim) says of the template's shape (..., S); None if nothing.
 
     Truncation, which moves w towards its average, moves the shape towards the mean one.
     """
     articulation = generator.config.articulation
-    if articulation is None or not articulation.shape_of_w:
+    if articulation is None or not articulation.shape_hidden:
         return None
-    told = generator.variables["params"]["shape"]
-    return einsum("...w,ws->...s", jnp.mean(ws, axis=-2), told["weight"]) + told["bias"]
+    told: Any = {"params": generator.variables["params"]["shape"]}
+    return jnp.asarray(shape_decoder(articulation).apply(told, jnp.mean(ws, axis=-2)))
+
+
+def shape_decoder(articulation: ArticulationConfig) -> ShapeDecoder:
+    """What tells a latent's shape from its w."""
+    return ShapeDecoder(articulation.num_shapes, articulation.shape_hidden)
 
 
 def synthesize_blocks(

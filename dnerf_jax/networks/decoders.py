@@ -27,6 +27,17 @@ def _softplus_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tupl
     return y, -jnp.expm1(-y) * tangents[0]  # the sigmoid, from the value alone: nothing else need be kept
 
 
+class ShapeDecoder(nn.Module):
+    """What a w (..., W) says of a template's shape (..., S)."""
+
+    shapes: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, w: jax.Array) -> jax.Array:
+        return FullyConnected(self.shapes, name="fc1")(softplus(FullyConnected(self.hidden, name="fc0")(w)))
+
+
 class Decoder(nn.Module):
     """EG3D's decoder: mean features of the planes (..., N, C) -> raw density (..., N) and features (..., N, F).
 

@@ -6,6 +6,9 @@ every ray, a pixel of one view can be found in another, and what the two say abo
 empty (0 is taken for empty too, as files have it). A line texture (paper, figure S10) stacks the same row of every
 frame: whatever is fixed in 3D draws smooth curves, what flickers is ragged.
 
+Of what moves, the surface points themselves are followed from view to view: `sightings`, and `recalled` what their
+labels come to.
+
 The nearest pixel lies up to half a pixel beside the point, so at the borders of classes even exact labels disagree.
 """
 
@@ -21,6 +24,7 @@ from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.messages import some
 
 ANGLES = (10, 20, 40, 60)  # degrees, the bounds between ranges
+REACH = 2.0  # pixels' widths, at its depth, within which a pixel shows a point that moves
 
 
 def confusion(
@@ -94,20 +98,82 @@ def shares(counts: np.ndarray, names: Sequence[str], *, angles: Sequence[float] 
 
 
 def describe(found: dict[str, Any], *, worst: int = 3) -> str:
-    """A line for people about what `shares` found: over all, of the worst classes, and by angle.
+    """A line for people about what `shares` found: over all, of the worst classes, and by angle where that is there.
 
     Without class 0, the background: surface is called that at outlines only, by few pixels.
     """
     if found["agreement"] is None:
         return "no point is seen by two views"
     classes = sorted((share, name) for name, share in list(found["per_class"].items())[1:] if share is not None)
-    angles = [(of["from"], of["to"], of["agreement"]) for of in found["by_angle"] if of["pixels"]]
+    angles = [(of["from"], of["to"], of["agreement"]) for of in found.get("by_angle", []) if of["pixels"]]
     parts = [
         f"two views agree on the labels of {found['agreement']:.4f} of {found['pixels']:,} common points",
         "least on " + ", ".join(f"{name} {share:.3f}" for share, name in classes[:worst]),
-        "at " + ", ".join(f"{low:g}-{high:g} degrees {share:.4f}" for low, high, share in angles),
     ]
+    if angles:
+        parts.append("at " + ", ".join(f"{low:g}-{high:g} degrees {share:.4f}" for low, high, share in angles))
     return "; ".join(parts)
+
+
+def sightings(
+    points: ArrayLike,
+    canonical: ArrayLike,
+    masks: ArrayLike,
+    distance: ArrayLike,
+    shown: ArrayLike,
+    camera: cameras.Camera,
+) -> np.ndarray:
+    """What V views of something that moves between them call N of its surface points: uint8 (N, V), 255 where unseen.
+
+    A view sees a point where the nearest pixel has its depth, by `warping.TOLERANCE`, and shows what is within REACH of
+    it in the canonical world, which has the same scale: another limb that is as far away is not the point.
+
+    Args:
+      points: (V, N, 3) where they are in the world of each view, NaN where they have no place in it.
+      canonical: (N, 3) where they are in the canonical one.
+      masks: (V, H, W) class ids, 255 where unknown.
+      distance: (V, H, W) along the ray, in world units; infinite or 0 where empty.
+      shown: (V, H, W, 3) the canonical points of the pixels, NaN where there is none.
+      camera: the V cameras.
+    """
+    matrices = warping.matrices(camera)
+    masks, shown, canonical, points = (np.asarray(x) for x in (masks, shown, canonical, points))
+    depth = warping.depth_along_axis(np.asarray(distance), matrices)
+    found = np.full((len(canonical), len(masks)), LabelMap.IGNORE, np.uint8)
+    for view, pose in enumerate(zip(*matrices, strict=True)):
+        index, pixel, z = warping.find(points[view].astype(np.float64), pose, masks.shape[1:])
+        apart = np.linalg.norm(shown[view].reshape(-1, 3)[pixel] - canonical[index], axis=-1)
+        width = z / (pose[1][0, 0] * masks.shape[2])
+        seen = warping.same_depth(depth[view].ravel()[pixel], z) & (apart < REACH * width)
+        found[index[seen], view] = masks[view].ravel()[pixel[seen]]
+    return found
+
+
+def recalled(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts what each two views call the points that both see, of `sightings` (N, V): int64 (1, C, C), for `shares`.
+
+    Both ways round, as `confusion` counts; with `angles=()`.
+    """
+    seen = _per_point(labels, num_classes)
+    return (seen.T @ seen - np.diag(seen.sum(axis=0)))[None]
+
+
+def usual(labels: np.ndarray, num_classes: int) -> float | None:
+    """Of `sightings` (N, V), the share of those that have the label of most of their point's; None of none.
+
+    Of points that are seen twice at least.
+    """
+    seen = _per_point(labels, num_classes)
+    seen = seen[seen.sum(axis=1) > 1]
+    return int(seen.max(axis=1).sum()) / int(seen.sum()) if len(seen) else None
+
+
+def _per_point(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """How often each point (N,) is seen as each class: (N, C)."""
+    ids = np.where(labels == LabelMap.IGNORE, num_classes, labels).astype(np.int64)
+    of_point = ids + (num_classes + 1) * np.arange(len(ids))[:, None]
+    counted = np.bincount(of_point.ravel(), minlength=len(ids) * (num_classes + 1))
+    return counted.reshape(-1, num_classes + 1)[:, :-1]
 
 
 def warped_agreement(masks: ArrayLike, distance: ArrayLike, camera: cameras.Camera) -> tuple[float, int]:

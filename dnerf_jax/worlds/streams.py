@@ -21,6 +21,7 @@ NUMBERS = {
     "pool": 3,  # pretraining: views whose feature images the super-resolution learns from; no index
     "pool_batches": 4,  # pretraining: which of them a step takes; index: the step
     "poses": 5,  # the poses of a pack of bodies; no index
+    "shapes": 6,  # pretraining: latents whose known shapes are told from w; no index
 }
 # Of the stream "packs": every set of labelled views has latents of its own.
 SEEDS = {

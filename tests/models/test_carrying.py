@@ -18,7 +18,7 @@ from dnerf_jax.worlds import bodies
 def model(tiny_semantic_model):
     """The tiny generator in the bodies world's template."""
     made = tiny_semantic_model.generator
-    articulation = dataclasses.replace(bodies.articulation(), shape_of_w=False)
+    articulation = dataclasses.replace(bodies.articulation(), shape_hidden=0)
     rendering = dataclasses.replace(made.config.rendering, box_warp=1.0)
     config = dataclasses.replace(made.config, articulation=articulation, rendering=rendering)
     template = jax.tree.map(jnp.asarray, bodies.template())

@@ -144,3 +144,42 @@ def test_a_line_texture_is_one_row_of_every_frame():
     assert texture.shape == (5, 9, 3)
     for t in range(5):
         np.testing.assert_array_equal(texture[t], frames[t, 3])
+
+
+def follow(views, known, **changed):
+    """Sightings of points `known` (N, 3) of the ball, whose world is the canonical one."""
+    shown = np.where(np.isfinite(views.distance)[..., None], views.points, np.nan)
+    given = {"points": np.stack([known] * len(views)), "shown": shown, "camera": views.camera} | changed
+    return consistency.sightings(canonical=known, masks=views.mask, distance=views.distance, **given)
+
+
+@pytest.mark.slow
+def test_points_are_followed_through_what_moves():
+    views = ball([-20.0, 0.0, 20.0])
+    points = np.asarray(views.points[1])[np.isfinite(views.distance[1])]
+    found = follow(views, points)
+    right = 1 + (points[:, :1] > 0)
+    assert (found[:, 1] != LabelMap.IGNORE).all() and (found[:, 1:2] == right).all()
+    seen = found != LabelMap.IGNORE
+    assert 0.8 < seen.mean() < 1 and np.mean(found[seen] == np.broadcast_to(right, found.shape)[seen]) > 0.97
+    # The ball goes elsewhere in the first view, and the camera with it: the same is seen.
+    moved = np.eye(4, dtype=np.float32)
+    moved[:3, 3] = 0.3, -0.2, 0.5
+    follows = views.camera.replace(cam2world=np.stack([moved @ views.camera.cam2world[0], *views.camera.cam2world[1:]]))
+    there = np.stack([points + moved[:3, 3], points, points])
+    assert np.mean(follow(views, points, points=there, camera=follows) == found) > 0.99
+    # What is as far away and something else is not the point; what has no place in a view is not seen by it.
+    assert (follow(views, points, shown=np.asarray(views.points) + 1) == LabelMap.IGNORE).all()
+    assert (follow(views, points, points=np.stack([points * np.nan, points, points]))[:, 0] == LabelMap.IGNORE).all()
+
+
+def test_sightings_of_a_point_are_compared_with_each_other():
+    unseen = LabelMap.IGNORE
+    labels = np.uint8([[1, 1, 2, unseen], [2, unseen, unseen, unseen], [unseen, 0, 0, unseen]])
+    counts = consistency.recalled(labels, 3)
+    np.testing.assert_array_equal(counts, [[[2, 0, 0], [0, 2, 2], [0, 2, 0]]])
+    shares = consistency.shares(counts, LABELS, angles=())
+    assert shares["agreement"] == 0.5 and shares["pixels"] == 8
+    assert consistency.usual(labels, 3) == 4 / 5 and consistency.usual(labels[1:2], 3) is None
+    del shares["by_angle"]
+    assert consistency.describe(shares).endswith("8 common points; least on right 0.000, left 0.500")

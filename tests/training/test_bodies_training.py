@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from dnerf_jax import cli
 from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import features, generator, scenes
 from dnerf_jax.models.articulated import Pose
 from dnerf_jax.training import branch, frozen, logs, scoring
-from dnerf_jax.training.pretraining import fitting
+from dnerf_jax.training.pretraining import fitting, shapes
 from dnerf_jax.worlds import bodies, labelled
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,10 @@ pytestmark = pytest.mark.slow
 def model(shrunk, tmp_path_factory):
     """A generator that was fitted to the bodies world in three steps, read from its checkpoint."""
     workdir = tmp_path_factory.mktemp("bodies")
-    fitting.fit(cli.as_dataclass(shrunk("bodies_backbone_cpu.py"), fitting.Settings), workdir)
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(shapes, "LATENTS", 2000)
+        few.setattr(shapes, "STEPS", 500)
+        fitting.fit(cli.as_dataclass(shrunk("bodies_backbone_cpu.py"), fitting.Settings), workdir)
     records = logs.read_metrics(workdir / "metrics.jsonl")
     assert any("shape" in record for record in records) and any("opacity_iou" in record for record in records)
     return checkpoints.load(workdir / "model")
@@ -40,11 +44,11 @@ def test_a_fitted_generator_has_the_worlds_template_and_tells_shapes_from_w(mode
     for name, array in bodies.template().items():
         found = np.asarray(model.generator.variables["template"][name])
         np.testing.assert_allclose(found, array, atol=2e-3, err_msg=name)
-    z = np.random.default_rng(0).standard_normal((64, bodies.Z_DIM)).astype(np.float32)
+    z = np.random.default_rng(0).standard_normal((256, bodies.Z_DIM)).astype(np.float32)
     told = generator.body_shape(model.generator, generator.map_latents(model.generator, z))
     known = np.stack([bodies.shape(one) for one in z])
-    # Of a w that has learned nothing: better than no guess, the standard deviation being 1.
-    assert np.mean((np.asarray(told) - known) ** 2) < 0.9 * np.mean(known**2)
+    # Of a w of eight numbers that has learned nothing: better than no guess.
+    assert np.mean((np.asarray(told) - known) ** 2) < 0.96 * np.mean(known**2)
 
 
 def test_a_scene_of_a_latent_has_its_shape_and_another_that_is_added(model):
@@ -85,13 +89,36 @@ def test_packs_of_bodies_keep_their_poses(model, pack, tmp_path):
         packs.verify(dataclasses.replace(pack, pose=turned), model, check=0)
 
 
-def test_a_branch_learns_bodies_and_is_scored(shrunk, model, pack, tmp_path):
+@pytest.fixture(scope="module")
+def trained(shrunk, model, pack, tmp_path_factory):
+    """That generator with a branch of three steps."""
     config = shrunk("bodies.py")
     config.steps, config.semantic.num_classes = 3, 15
     settings = cli.as_dataclass(config, branch.Settings)
-    trained = branch.train(settings, model, pack, tmp_path)
+    return branch.train(settings, model, pack, tmp_path_factory.mktemp("branch"))
+
+
+def test_a_branch_learns_bodies_and_is_scored(trained, pack):
     scores = scoring.score_pack(trained, pack)
     assert scores["views"] == 4 and len(scores["per_class"]) == 15 and 0 <= scores["miou"] <= 1
+
+
+def test_labels_are_compared_between_views_and_between_poses(trained, model, tmp_path, capsys):
+    params = traverse_util.flatten_dict(trained.generator.variables["params"])
+    params["decoder", "fc1", "bias"] = params["decoder", "fc1", "bias"].at[0].add(30.0)  # solid, wherever a body is
+    variables = trained.generator.variables | {"params": traverse_util.unflatten_dict(params)}
+    solid = trained.replace(generator=trained.generator.replace(variables=variables))
+    found = scoring.measure_agreement(solid, scenes_seen=1, views=2, yaw=10.0)
+    assert list(found) == ["consistency in 3D", "consistency over poses"]
+    for name, poses in zip(found, (1, 2), strict=True):
+        one = found[name]
+        assert (one["latents"], one["poses"], one["views"], one["yaw"], one["points"]) == (1, poses, 2, 10.0, 400)
+        assert one["pixels"] > 0 and 0 <= one["agreement"] <= one["usual"] <= 1 and "by_angle" not in one
+    assert found["consistency in 3D"]["pixels"] > 400  # most are seen by both
+    scoring.write({}, tmp_path, agreement=found)
+    assert "consistency over poses: two views agree on the labels of" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no semantic branch"):
+        scoring.measure_followed(model)
 
 
 def test_what_is_frozen_is_what_is_rendered(shrunk, model, pack):

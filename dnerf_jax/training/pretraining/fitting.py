@@ -23,14 +23,12 @@ from dnerf_jax.models import generator
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.models.model import Model
 from dnerf_jax.training import heldout, logs, runs
-from dnerf_jax.training.pretraining import batches, stages
+from dnerf_jax.training.pretraining import batches, shapes, stages
 from dnerf_jax.training.pretraining.plan import Settings
 from dnerf_jax.training.pretraining.stages import State
 from dnerf_jax.worlds import shards, views
-from dnerf_jax.worlds.bodies import poses
 from dnerf_jax.worlds.shards import Shards
 
-SHAPES_TOLD = 4000  # latents whose shapes a linear map of w is fitted to
 LENGTHS = ("steps", "finish_steps", "superresolution_steps", "save_every", "sheet_every")  # may change when continued
 
 
@@ -52,7 +50,7 @@ def fit(settings: Settings, workdir: Path) -> Model:
     rendered, shown = render_data(settings, workdir / "data")
     state, fixed = stages.create_state(settings, variables["params"]), stages.fixed_variables(variables)
     if settings.data.posed:
-        fixed["template"] = fixed["template"] | kept_poses(settings, shown)
+        fixed["template"] = fixed["template"] | shapes.kept_poses(settings, shown)
     print(f"{parameter_overview.count_parameters(state.params):,.0f} parameters", flush=True)
     with runs.Checkpoints(workdir / "checkpoints", every=settings.save_every) as saved:
         start, state = saved.restore_latest(state) or (0, state)
@@ -98,14 +96,6 @@ def render_data(settings: Settings, folder: Path) -> tuple[Shards, Shards]:
     return rendered, posed
 
 
-def kept_poses(settings: Settings, shown: Shards) -> dict[str, np.ndarray]:
-    """Poses and translations for a generator's template: of those it is trained in, some far from each other."""
-    found = [shown[number] for number in range(len(shown) - settings.data.held_out)]
-    rotations, translations = (np.stack([one[name] for one in found]) for name in ("rotations", "translation"))
-    chosen = poses.far_apart(rotations, settings.architecture.articulation.num_poses)
-    return {"poses": rotations[chosen].astype(np.float32), "translations": translations[chosen].astype(np.float32)}
-
-
 def average(settings: Settings, fixed: Mapping, state: State) -> Generator:
     """The generator of the moving average, which is what is kept."""
     return Generator(settings.architecture, {"params": state.ema, **fixed})
@@ -131,12 +121,8 @@ def finish(settings: Settings, made: Generator, steps: int, start_from: str | No
     w_avg = jnp.mean(ws[:, 0], axis=0)
     variables = {**made.variables, "buffers": {**made.variables["buffers"], "mapping": {"w_avg": w_avg}}}
     world = views.named(settings.world)
-    if generator.body_shape(made, ws[:1]) is not None:
-        # What a linear map of w can tell of shapes at best, for this mapping.
-        known = np.stack([world.shape(one) for one in np.asarray(z[:SHAPES_TOLD])])
-        within = np.concatenate([np.asarray(ws[:SHAPES_TOLD, 0]), np.ones((SHAPES_TOLD, 1))], axis=1)
-        told = np.linalg.lstsq(within, known, rcond=None)[0].astype(np.float32)
-        variables["params"] = {**variables["params"], "shape": {"weight": told[:-1], "bias": told[-1]}}
+    if settings.architecture.articulation:
+        variables["params"] = {**variables["params"], "shape": shapes.fitted(made.replace(variables=variables), world)}
     origin = f"dnerf_jax.pretrain, {steps} steps, seed {settings.seed}"
     if start_from:
         origin += f", from {start_from}"

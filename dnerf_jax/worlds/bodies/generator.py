@@ -23,7 +23,7 @@ def articulation() -> ArticulationConfig:
         num_shapes=len(stored.template_shapes),
         hull=HULL,
         shell=SHELL,
-        shape_of_w=True,
+        shape_hidden=256,
     )
 
 
