@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dnerf_jax.io.checkpoints import load, save
     from dnerf_jax.io.scene_folders import load_scene
+    from dnerf_jax.models.articulated import Pose
     from dnerf_jax.models.model import Model
     from dnerf_jax.models.scenes import Scene, View, default_camera, render, synthesize
     from dnerf_jax.models.shapes import extract_mesh
@@ -24,6 +25,7 @@ _NAMES = {
     "save": "io.checkpoints",
     "load_scene": "io.scene_folders",
     "Model": "models.model",
+    "Pose": "models.articulated",
     "Scene": "models.scenes",
     "View": "models.scenes",
     "default_camera": "models.scenes",
@@ -38,8 +40,8 @@ _MODULES = {
         ("cameras", "triplane", "volume", "labels", "images", "losses", "metrics", "points", "meshes", "consistency"),
         "ops",
     ),
-    **dict.fromkeys(("generator", "marching", "semantic", "scenes"), "models"),
-    **dict.fromkeys(("checkpoints", "packs", "png", "ply", "mesh_files"), "io"),
+    **dict.fromkeys(("articulated", "generator", "marching", "semantic", "scenes"), "models"),
+    **dict.fromkeys(("checkpoints", "packs", "png", "ply", "mesh_files", "pose_files"), "io"),
     **dict.fromkeys(("pictures", "reports"), "viz"),
 }
 # As they were called before the house had floors.
@@ -55,6 +57,7 @@ _FORMER = {
 __all__ = [
     "Camera",
     "Model",
+    "Pose",
     "Rays",
     "Scene",
     "View",

@@ -20,9 +20,7 @@ def main(workdir: str = "", seed: Seed = 0, world: str = "heads") -> None:
     views.named(world)
     settings = cli.load_settings(world, branch.Settings, [f"seed={seed}"])
     small = ("num_identities=4", "views_per_identity=3", "shard_size=2", "splits=(('train', 1),)")
-    if world == "bodies":
-        small = (*small, "viewpoints.yaw=180.0")
-    plan = cli.load_settings("heads_dataset", Plan, [f"seed={seed}", *small])
+    plan = cli.load_settings(f"{world}_dataset", Plan, [f"seed={seed}", *small])
     with folders.claimed(
         workdir or ("out/demo" if world == "heads" else f"out/demo_{world}"), known_by=[demo.TRAINING]
     ) as folder:

@@ -82,6 +82,14 @@ BRANCH = {
     "save_every": 5,
 }
 
+# A small dataset.
+DATASET = {
+    "num_identities": 3,
+    "views_per_identity": 2,
+    "shard_size": 2,
+    "cloud": {"num_points": 0, "voxel_size": 0.01},
+}
+
 # A segmentation network, and its training, likewise.
 DEEPLAB = {
     "network": {
@@ -122,12 +130,8 @@ TINY = {
         "save_every": 4,
         "score_every": 3,
     },
-    "heads_dataset.py": {
-        "num_identities": 3,
-        "views_per_identity": 2,
-        "shard_size": 2,
-        "cloud": {"num_points": 0, "voxel_size": 0.01},
-    },
+    "heads_dataset.py": DATASET,
+    "bodies_dataset.py": DATASET,
     "deeplab_cpu.py": DEEPLAB,
     "deeplab.py": DEEPLAB | {"optimizer": "sgd", "learning_rate": 1e-1},
     "invert.py": {

@@ -16,8 +16,7 @@ from dnerf_jax.factory.runs import engines
 from dnerf_jax.factory.runs.work import Job
 from dnerf_jax.io import checkpoints, packs, png
 from dnerf_jax.io.packs import Annotations
-from dnerf_jax.models import scenes
-from dnerf_jax.models.articulated import Pose
+from dnerf_jax.models import articulated, scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.scenes import View
 from dnerf_jax.ops import images, points
@@ -29,6 +28,7 @@ from dnerf_jax.viz import pictures, reports
 TRAINING = "training"  # the folder of the training run, beside what the demo writes
 DATASET = Path("dataset")
 TURNTABLE_YAWS = np.linspace(-30, 30, 7)
+AROUND_YAWS = np.linspace(-180, 180, 7, endpoint=False)  # of bodies, which have a back
 
 
 def run(world: str, settings: branch.Settings, plan: Plan, workdir: Path) -> None:
@@ -58,12 +58,11 @@ def show_scene(model: Model, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     config, label_map = model.generator.config, model.label_map
     z, _ = draws.draw(plan, config, plan.num_identities)
     pose = None
+    turns = TURNTABLE_YAWS
     if config.articulation:
-        template = model.generator.variables["template"]
-        pose = Pose(
-            template["poses"][0], template["translations"][0], jnp.ones(()), jnp.zeros(config.articulation.num_shapes)
-        )
-    camera = scenes.default_camera(config, jnp.radians(jnp.asarray(TURNTABLE_YAWS)))
+        pose = articulated.known(config.articulation, model.generator.variables["template"], 0)
+        turns = AROUND_YAWS
+    camera = scenes.default_camera(config, jnp.radians(jnp.asarray(turns)))
     views = jax.jit(scenes.render)(model, jax.jit(scenes.synthesize)(model, z, pose=pose), camera)
     views = jax.tree.map(np.asarray, views)
     rows = [list(images.to_uint8(views.image, span=(-1, 1))), list(label_map.colorize(views.mask))]

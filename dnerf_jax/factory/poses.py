@@ -79,8 +79,7 @@ def chosen(plan: Plan, model: Model) -> Frames | None:
     if not count:
         return None
     if not wanted.source:
-        shape = np.zeros((count, config.num_shapes), np.float32)
-        pose = Pose(*map(np.asarray, (template["poses"], template["translations"], np.ones(count), shape)))
+        pose = jax.tree.map(np.asarray, articulated.known(config, template, np.arange(count)))
     try:
         text = files.to_json(pose_files.to_data(config, pose, fps), indent=None)
     except ValueError as error:

@@ -22,6 +22,16 @@ class Skeleton:
     parents: tuple[int, ...] = struct.field(pytree_node=False)
 
 
+def rotation(vectors: jax.Array) -> jax.Array:
+    """Rotations (..., 3, 3) about axes by angles in radians, their products (..., 3); differentiable at 0 too."""
+    angle = jnp.sqrt(jnp.sum(vectors * vectors, axis=-1) + 1e-14)[..., None, None]
+    x, y, z = (vectors[..., i] for i in range(3))
+    none = jnp.zeros_like(x)
+    cross = jnp.stack([none, -z, y, z, none, -x, -y, x, none], axis=-1).reshape(*vectors.shape, 3)
+    straight, bent = jnp.sinc(angle / jnp.pi), 0.5 * jnp.sinc(0.5 * angle / jnp.pi) ** 2
+    return jnp.eye(3) + straight * cross + bent * einsum("...ij,...jk->...ik", cross, cross)
+
+
 def transforms(skeleton: Skeleton, rotations: jax.Array) -> jax.Array:
     """What each bone does to what is bound to it: (B, 4, 4), from the bind pose to the posed world.
 

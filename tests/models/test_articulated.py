@@ -13,8 +13,9 @@ import pytest
 from bending_box import pose, turn
 
 from dnerf_jax.io import checkpoints
-from dnerf_jax.models import pixels, scenes
+from dnerf_jax.models import articulated, pixels, scenes
 from dnerf_jax.models.articulated import Pose
+from dnerf_jax.ops import skinning
 from dnerf_jax.ops.cameras import Camera
 
 
@@ -98,7 +99,7 @@ def test_gradients_reach_the_pose(model, scene):
     @jax.jit
     @jax.value_and_grad
     def loss(at):
-        bent = Pose(jnp.stack([jnp.eye(3), _exp(at[:3])]), at[3:], jnp.ones(()), jnp.zeros(0))
+        bent = Pose(jnp.stack([jnp.eye(3), skinning.rotation(at[:3])]), at[3:], jnp.ones(()), jnp.zeros(0))
         chosen = pixels.sample(model, scenes.repose(model, scene, bent), camera, jnp.arange(20, 44))
         return jnp.mean(jnp.square(chosen.features[:, :3]))
 
@@ -109,11 +110,31 @@ def test_gradients_reach_the_pose(model, scene):
     assert loss(at - 0.01 * way)[0] < middle < loss(at + 0.01 * way)[0]
 
 
-def _exp(vector):
-    """The rotation by the vector's length about it (Rodrigues)."""
-    x, y, z = vector
-    across, angle = jnp.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]), jnp.linalg.norm(vector)
-    return jnp.eye(3) + jnp.sin(angle) / angle * across + (1 - jnp.cos(angle)) / angle**2 * across @ across
+def test_a_pose_by_hand_names_its_bones():
+    made = articulated.turned(bending_box.BONES, {"upper": (0.0, 0.5, 0.0)})
+    np.testing.assert_allclose(made.rotations, [np.eye(3), turn(0.5)], atol=1e-6)
+    several = articulated.turned(bending_box.BONES, {"upper": np.zeros((4, 3)), "root": (0, 0.2, 0)})
+    assert several.batch_shape == (4,) and articulated.check(bending_box.BONES, several)
+    np.testing.assert_allclose(several.rotations[:, 0], [turn(0.2)] * 4, atol=1e-6)
+    with pytest.raises(ValueError, match="no bones 'uper'; did you mean 'upper'"):
+        articulated.turned(bending_box.BONES, {"uper": (0, 0, 0)})
+    with pytest.raises(ValueError, match=r"three numbers each, .* not upper: \(2,\)"):
+        articulated.turned(bending_box.BONES, {"upper": (0, 0)})
+
+
+def test_a_templates_own_poses_are_had_by_number():
+    config = dataclasses.replace(bending_box.BONES, num_poses=3)
+    own = {
+        "poses": jnp.stack([pose(jnp.eye(3), turn(0.1 * n)).rotations for n in range(3)]),
+        "translations": jnp.eye(3),
+    }
+    np.testing.assert_array_equal(articulated.known(config, own, 2).translation, [0, 0, 1])
+    two = articulated.known(config, own, np.array([1, 0]))
+    np.testing.assert_array_equal(two.rotations, own["poses"][jnp.array([1, 0])])
+    assert two.batch_shape == (2,) and articulated.check(config, two)
+    for number in (3, -1):
+        with pytest.raises(ValueError, match=f"has 3 poses, counted from 0, and no number {number}"):
+            articulated.known(config, own, number)
 
 
 def test_a_body_is_saved_with_its_model(model, tmp_path):

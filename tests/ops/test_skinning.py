@@ -1,9 +1,22 @@
 """Bones carry each other, and what is bound to them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from dnerf_jax.ops import skinning
+
+
+def test_a_rotation_is_about_its_axis_by_its_length():
+    vectors = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    vectors[0, 0] = 0, 0, np.pi
+    expected = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(2, 5, 3, 3)
+    np.testing.assert_allclose(skinning.rotation(vectors), expected, atol=2e-6)
+    np.testing.assert_array_equal(skinning.rotation(jnp.zeros(3)), np.eye(3))
+    # Where nothing is turned, what a small turn would do is known.
+    slope = jax.jacfwd(skinning.rotation)(jnp.zeros(3))
+    np.testing.assert_allclose(slope[:, :, 2], [[0, -1, 0], [1, 0, 0], [0, 0, 0]], atol=1e-6)
 
 
 def test_bones_carry_what_is_bound_to_them():
