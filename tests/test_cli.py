@@ -184,7 +184,7 @@ def test_a_packaged_configuration_is_found_by_name(run):
         ([WORKDIR], "--config is missing: a file with get_config(), or the name of one that comes with dnerf_jax; kn"),
         (
             [WORKDIR],
-            "heads_dataset, heads_encoder, invert, configs/little.py",
+            "heads_backbone_gpu, heads_dataset, heads_encoder, invert, ",
         ),
         ([WORKDIR, "--config", "head"], "there is no file 'head', and no configuration of that name comes with dner"),
         ([LITTLE, WORKDIR, "steps=3"], "unexpected argument 'steps=3'"),

@@ -6,6 +6,7 @@ float32; functions are of one pose, more of them are `vmap`'s business, and diff
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from dnerf_jax.ops.precision import einsum
@@ -37,13 +38,17 @@ def transforms(skeleton: Skeleton, rotations: jax.Array) -> jax.Array:
 
     rotations: (B, 3, 3) of each bone about its joint, against its parent, in the axes of the bind pose's world.
     """
-    made: list[jax.Array] = []
-    for bone, parent in enumerate(skeleton.parents):
-        joint = skeleton.joints[bone]
-        moved = joint - einsum("ij,j->i", rotations[bone], joint)
-        own = jnp.eye(4).at[:3, :3].set(rotations[bone]).at[:3, 3].set(moved)
-        made.append(own if parent < 0 else einsum("ij,jk->ik", made[parent], own))
-    return jnp.stack(made)
+    joints = skeleton.joints
+    own = jnp.tile(jnp.eye(4), (len(joints), 1, 1)).at[:, :3, :3].set(rotations)
+    own = own.at[:, :3, 3].set(joints - einsum("bij,bj->bi", rotations, joints))
+    # Bones that are as far from the root are carried at once.
+    generation = [[0]]
+    made = [own[:1]]
+    while later := [bone for bone, parent in enumerate(skeleton.parents) if parent in generation[-1]]:
+        before = np.array([generation[-1].index(skeleton.parents[bone]) for bone in later])
+        made.append(einsum("bij,bjk->bik", made[-1][before], own[np.array(later)]))
+        generation.append(later)
+    return jnp.concatenate(made)[np.argsort(np.concatenate(generation))]
 
 
 def skin(vertices: jax.Array, weights: jax.Array, moved: jax.Array) -> tuple[jax.Array, jax.Array]:
