@@ -21,9 +21,21 @@ from dnerf_jax.factory.checks import verification
 from dnerf_jax.factory.plan import Cloud, Plan, Shard
 from dnerf_jax.factory.plan import shards as shards_of
 from dnerf_jax.factory.render import Rendered
-from dnerf_jax.io import arrays, camera_files, checkpoints, edit_files, files, packs, photos, ply, png, scene_folders
+from dnerf_jax.io import (
+    arrays,
+    camera_files,
+    checkpoints,
+    edit_files,
+    files,
+    packs,
+    photos,
+    ply,
+    png,
+    pose_files,
+    scene_folders,
+)
 from dnerf_jax.io import encoders as encoder_files
-from dnerf_jax.models import encoders, semantic
+from dnerf_jax.models import articulated, encoders, semantic
 from dnerf_jax.models import generator as eg3d
 from dnerf_jax.models.model import Model
 from dnerf_jax.models.scenes import View
@@ -35,6 +47,7 @@ from dnerf_jax.ops.mask_edits import Ellipse, Grow, Move, Polygon, Scale, Swap
 from dnerf_jax.ops.meshes import Mesh
 from dnerf_jax.ops.points import PointCloud
 from dnerf_jax.training import logs, runs
+from dnerf_jax.worlds import bodies
 from dnerf_jax.worlds.heads import table
 from tests.fuzz import mutations
 
@@ -299,6 +312,25 @@ def _make_encoder(folder):
     encoder_files.save(folder / "encoder", encoder, dtype="float16")
 
 
+def _make_motions(folder):
+    config, draws = bodies.articulation(), np.random.default_rng(10)
+    bones = {"upperarm01.L": 0.3 * draws.standard_normal((3, 3)), "head": (0, 0.2, 0)}
+    pose_files.save(folder / "nod.json", config, articulated.turned(config, bones), 30)
+    joints, text = ("Hips", "Spine", "LeftArm", "LeftForeArm", "LeftHand"), "HIERARCHY\n"
+    for number, joint in enumerate(joints):
+        kind = "JOINT" if number else "ROOT"
+        channels = "3 Zrotation Xrotation Yrotation" if number else "4 Xposition Zrotation Xrotation Yrotation"
+        text += f"{kind} {joint}\n{{ OFFSET 1 {number} 0\nCHANNELS {channels}\n"
+    text += "End Site\n{ OFFSET 1 0 0 }\n" + "}\n" * len(joints) + "MOTION\nFrames: 2\nFrame Time: 0.04\n"
+    lines = (" ".join(map(str, row)) for row in draws.integers(-40, 40, (2, 1 + 3 * len(joints))))
+    (folder / "wave.bvh").write_text(text + "\n".join(lines) + "\n")
+
+
+def _read_motion(path):
+    template = {name: array for name, array in bodies.template().items() if name != "faces"}
+    pose_files.load(path, bodies.articulation(), template)
+
+
 def _load_pack(path):
     packs.load(path.parent if path.parent.name not in ("images", "masks") else path.parent.parent)
 
@@ -329,6 +361,7 @@ KINDS = {
     "cameras": Kind(_make_cameras, "*.json", functools.partial(camera_files.read_cameras, crop="centre")),
     "edits": Kind(_make_edits, "edits.json", functools.partial(edit_files.read_edits, label_map=LABELS)),
     "scene": Kind(_make_scene, "scene/*", lambda path: scene_folders.load_scene(path.parent)),
+    "motion": Kind(_make_motions, "*", _read_motion),
     "encoder": Kind(_make_encoder, "encoder/*", lambda path: encoder_files.load(path.parent)),
     "config": Kind(_make_checkpoint, "config.json", _load_checkpoint),
     "checkpoint": Kind(_make_checkpoint, "*/**/*", _load_checkpoint),
