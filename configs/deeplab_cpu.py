@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
                 dropout=0.1,
             ),
             initial="",
+            trained="all",
             resolution=128,
             split="train",
             real="",

@@ -13,7 +13,8 @@ tensors and their shapes. Nothing in the file is executed and PyTorch is not nee
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from flax import traverse_util
@@ -39,7 +40,8 @@ NAMES = {
     ((3, 4, 23, 3), True): "ResNet-101",
     ((3, 8, 36, 3), True): "ResNet-152",
 }
-_PARTS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+# Kinds of parameters, and torch's names of them.
+PARTS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _HEAD = {"pool": "classifier.0.convs.4.", "project": "classifier.0.project.", "head": "classifier."}
 _FIRST = {"pool": 1, "head": 1}  # what the convolution is in its list; batch norm follows it
 _COUNTS = ".num_batches_tracked"  # that torch keeps and nothing reads
@@ -66,12 +68,24 @@ def convert(state: Mapping[str, np.ndarray], network: ResNetConfig | None = None
     else:
         made = classifiers.abstract(ClassifierConfig(network, num_classes=len(last)))
     wanted = traverse_util.flatten_dict(made.params, sep="/")
+    params = filled_network(wanted, state, lambda path: torch_name(path, prefix), unused=("aux_classifier.",))
+    return made.replace(params=traverse_util.unflatten_dict(params, sep="/"))
+
+
+def filled_network(
+    wanted: Mapping[str, Any],
+    state: Mapping[str, np.ndarray],
+    torch_name: Callable[[str], str],
+    *,
+    unused: Sequence[str] = (),
+) -> dict[str, np.ndarray]:
+    """`states.filled` of a network with batch norm: its counts of batches are left out, its variances checked."""
     tensors = {name: tensor for name, tensor in state.items() if not str(name).endswith(_COUNTS)}
-    params = filled(wanted, tensors, lambda path: torch_name(path, prefix), unused=("aux_classifier.",))
-    negative = [torch_name(path, prefix) for path, value in params.items() if path.endswith("var") and value.min() < 0]
+    params = filled(wanted, tensors, torch_name, unused=unused)
+    negative = [torch_name(path) for path, value in params.items() if path.endswith("var") and value.min() < 0]
     if negative:
         raise ValueError(f"variances are negative: {some(negative)}. Is the file damaged?")
-    return made.replace(params=traverse_util.unflatten_dict(params, sep="/"))
+    return params
 
 
 def _segmenter(state: Mapping[str, np.ndarray], network: ResNetConfig, classes: int) -> Segmenter:
@@ -105,7 +119,7 @@ def recognized(state: Mapping[str, np.ndarray], prefix: str) -> ResNetConfig:
 def torch_name(path: str, prefix: str) -> str:
     """torchvision's name of a parameter such as "params/backbone/layer1_0/bn1/scale"."""
     _, *modules, part = path.split("/")
-    kind = _PARTS[part]
+    kind = PARTS[part]
     if modules[0] == "backbone":
         layer = [name.replace("_", ".") if name.startswith("layer") else name for name in modules[1:]]
         name = ".".join(layer).replace("downsample_conv", "downsample.0").replace("downsample_bn", "downsample.1")

@@ -134,6 +134,21 @@ TINY = {
     "bodies_dataset.py": DATASET,
     "deeplab_cpu.py": DEEPLAB,
     "deeplab.py": DEEPLAB | {"optimizer": "sgd", "learning_rate": 1e-1},
+    "transfer.py": DEEPLAB
+    | {
+        "network": {
+            "backbone": {
+                "repeats": (1, 1, 1, 1, 1, 1, 1),
+                "widths": (2, 2, 4, 4, 4, 6, 6),
+                "stem": 2,
+                "head": 8,
+                "expansion": 2,
+                "output_stride": 8,
+            },
+            "width": 0,
+            "dropout": 0.1,
+        }
+    },
     "invert.py": {
         "candidates": 2,
         "trial_steps": 2,

@@ -11,7 +11,7 @@ The fingerprint is of what is read, so that damage is noticed. Nothing in a fold
     kind          what it is                                          made by
     perception    how different two images look (`loss_networks`)     converters
     identity      whether two faces are the same (`loss_networks`)    converters
-    classifier    a ResNet that names objects                         converters.torchvision
+    classifier    a ResNet or EfficientNet that names objects         converters.torchvision, converters.efficientnet
     segmenter     a DeepLabV3 that labels pixels                      converters.torchvision, dnerf_jax.downstream
 """
 

@@ -1,4 +1,4 @@
-"""Networks that were trained to name objects: ResNets with a classifier, whose features others start from."""
+"""Networks that were trained to name objects: backbones with a classifier, whose features others start from."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from dnerf_jax.networks.resnet import ResNet, ResNetConfig
+from dnerf_jax.networks.backbones import Backbone, backbone
 from dnerf_jax.ops.ranges import Count, Positive
 
 # Of red, green and blue in [-1, 1], what torchvision's networks were trained with on ImageNet.
@@ -22,12 +22,12 @@ class ClassifierConfig:
     """The network, and how it wants its images.
 
     Attributes:
-      network: its ResNet.
+      network: its ResNet or EfficientNet.
       num_classes: of its classifier.
       mean, deviation: of red, green and blue in [-1, 1]: the network sees (x - mean) / deviation.
     """
 
-    network: ResNetConfig
+    network: Backbone
     num_classes: Count = 1000
     mean: tuple[float, float, float] = MEAN
     deviation: tuple[Positive, Positive, Positive] = DEVIATION
@@ -45,13 +45,13 @@ class Classifier:
 
 
 class _Module(nn.Module):
-    """A ResNet, the mean over places, and a dense layer."""
+    """A backbone, the mean over places, and a dense layer."""
 
     config: ClassifierConfig
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        features = ResNet(self.config.network, name="backbone")(images)
+        features = backbone(self.config.network)(images)
         return nn.Dense(self.config.num_classes, name="fc")(jnp.mean(features, axis=(1, 2)))
 
 

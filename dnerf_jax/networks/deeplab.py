@@ -1,11 +1,12 @@
-"""DeepLabV3 (Chen et al. 2017) as torchvision has it: ResNet features, seen at several scales, to classes.
+"""DeepLabV3 (Chen et al. 2017) as torchvision has it: a backbone's features, seen at several scales, to classes.
 
-    backbone                                                 features at 1/16 or 1/8 of the side
+    backbone                                                 features at 1/16 or 1/8 of the side (`backbones`)
     aspp0 1x1 | aspp1..3 3x3, dilated | pool: image mean     five views of them, concatenated
     project 1x1 -> dropout -> head 3x3 -> classifier 1x1     logits, resized to the image
 
 The dilations are 6, 12, 18 at an output stride of 16, and twice that at 8. Every convolution but the last is followed
-by batch norm and a ReLU.
+by batch norm and a ReLU. Of width 0 all between the features and the dropout is left out, and the head too: classes
+are then linear in the backbone's features.
 """
 
 import dataclasses
@@ -14,8 +15,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dnerf_jax.networks.resnet import ResNet, ResNetConfig, batch_norm, convolution
-from dnerf_jax.ops.ranges import Classes, Count, Fraction
+from dnerf_jax.networks.backbones import Backbone, backbone
+from dnerf_jax.networks.resnet import batch_norm, convolution
+from dnerf_jax.ops.ranges import Classes, Fraction, Natural
+
+LAST = "classifier"  # the layer that transfer learning trains
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,15 +27,15 @@ class DeepLabConfig:
     """A DeepLabV3.
 
     Attributes:
-      backbone: its ResNet, with an output stride of 16 or 8.
+      backbone: a ResNet or an EfficientNet, with an output stride of 16 or 8.
       num_classes: logits of a pixel; for a training 0 leaves it to the labels.
-      width: channels of each of the five views, and of the head.
-      dropout: share of the head's channels that a training step leaves out.
+      width: channels of each of the five views, and of the head; 0 has neither.
+      dropout: share of the channels before the last layers that a training step leaves out.
     """
 
-    backbone: ResNetConfig
+    backbone: Backbone
     num_classes: Classes = 0
-    width: Count = 256
+    width: Natural = 256
     dropout: Fraction = 0.5
 
     def __post_init__(self) -> None:
@@ -57,19 +61,21 @@ class DeepLab(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         config = self.config
-        x = ResNet(config.backbone, name="backbone")(images, train=train)
+        x = backbone(config.backbone)(images, train=train)
 
         def view(x: jax.Array, name: str, size: int = 1, dilation: int = 1) -> jax.Array:
             x = convolution(config.width, size, dilation=dilation, name=f"{name}_conv")(x)
             return nn.relu(batch_norm(train=train, name=f"{name}_bn")(x))
 
-        views = [view(x, "aspp0")]
-        views += [view(x, f"aspp{i}", 3, dilation) for i, dilation in enumerate(config.dilations, start=1)]
-        pooled = view(jnp.mean(x, axis=(1, 2), keepdims=True), "pool")
-        views.append(jnp.broadcast_to(pooled, views[0].shape))
-        x = view(jnp.concatenate(views, axis=-1), "project")
+        if config.width:
+            views = [view(x, "aspp0")]
+            views += [view(x, f"aspp{i}", 3, dilation) for i, dilation in enumerate(config.dilations, start=1)]
+            pooled = view(jnp.mean(x, axis=(1, 2), keepdims=True), "pool")
+            views.append(jnp.broadcast_to(pooled, views[0].shape))
+            x = view(jnp.concatenate(views, axis=-1), "project")
         x = nn.Dropout(config.dropout, deterministic=not train)(x)
-        x = nn.Conv(config.num_classes, (1, 1), name="classifier")(view(x, "head", 3))
+        x = view(x, "head", 3) if config.width else x
+        x = nn.Conv(config.num_classes, (1, 1), name=LAST)(x)
         shape = (*images.shape[:3], config.num_classes)
         # Between pixel centres, edges repeated; sharpened edges would move with less precise products.
         return jax.image.resize(x, shape, "linear", antialias=False, precision=jax.lax.Precision.HIGHEST)

@@ -63,6 +63,11 @@ def of_dataset(dataset: Dataset, of_step: int) -> Source:
     return Source(len(dataset), read, of_step)
 
 
+def of(views: Dataset | Annotations, of_step: int) -> Source:
+    """The views of a dataset or of a labelled pack."""
+    return of_pack(views, of_step) if isinstance(views, Annotations) else of_dataset(views, of_step)
+
+
 def of_pack(pack: Annotations, of_step: int) -> Source:
     """The views of a labelled pack."""
     return Source(len(pack), lambda number: (pack.images[number], pack.masks[number]), of_step)

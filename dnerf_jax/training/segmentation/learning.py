@@ -1,4 +1,4 @@
-"""Training a segmentation network on a dataset that the factory made, alone or mixed with real labelled views."""
+"""Training a segmentation network on a dataset that the factory made, on labelled views alone, or on both."""
 
 import dataclasses
 import functools
@@ -15,15 +15,16 @@ from flax import struct, traverse_util
 
 from dnerf_jax.factory import loading
 from dnerf_jax.factory.loading import Dataset
-from dnerf_jax.io import files, networks, packs
+from dnerf_jax.io import files, label_folders, networks, packs
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import segmenters
 from dnerf_jax.models.classifiers import Classifier
 from dnerf_jax.models.model import fingerprint
 from dnerf_jax.models.segmenters import Segmenter, SegmenterConfig
-from dnerf_jax.networks.deeplab import DeepLab
+from dnerf_jax.networks.deeplab import LAST, DeepLab
 from dnerf_jax.ops import losses
 from dnerf_jax.ops.labels import LabelMap
+from dnerf_jax.ops.messages import some
 from dnerf_jax.training import logs, runs
 from dnerf_jax.training.segmentation import augmentation, batches, scores
 from dnerf_jax.training.segmentation.batches import Batch
@@ -46,30 +47,31 @@ class State:
 
 
 def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
-    """Trains a network on a dataset, writes it to workdir/model, scores it, and returns it.
+    """Trains a network on a dataset or a labelled pack, writes it to workdir/model, scores it, and returns it.
 
     A run that is there is continued, and one that is finished only scored, on the packs that are named now.
 
     Raises ValueError: dataset, packs and settings do not fit each other, workdir holds another run, or a shard turns
     out to be damaged when its turn has come.
     """
-    dataset = loading.load(data, split=settings.split, only=("image", "mask"))
-    label_map = dataset.label_map
+    views = opened(data, settings.split)
+    label_map = views.label_map
     real = packs.load(settings.real) if settings.real else None
     tests = {Path(name).resolve().name: packs.load(name) for name in settings.test}
     if len(tests) < len(settings.test):
         raise ValueError(f"config.test names {', '.join(settings.test)}: expected folders of different names")
     for pack in [*tests.values(), *([] if real is None else [real])]:
         scores.require_same_labels(label_map, data, pack)
-    settings = fitted(settings, dataset)
+    settings = fitted(settings, label_map, data)
     start_from = starting(settings, SegmenterConfig(settings.network, settings.resolution, label_map))
-    inputs = {"data": content(dataset), "real": "" if real is None else _labels(real)}
+    inputs = {"data": content(views), "real": "" if real is None else content(real)}
     inputs["initial"] = fingerprint(start_from.params) if settings.initial else ""
     runs.remember(workdir, settings, inputs=inputs, may_change=("save_every", "score_every", "test"))
     state = create_state(settings, start_from)
-    print(f"{len(dataset):,} views; {parameter_overview.count_parameters(state.params):,} parameters to train")
-    sources = [batches.of_dataset(dataset, settings.batch - settings.real_views)]
-    sources += [] if real is None else [batches.of_pack(real, settings.real_views)]
+    learned = state.params if settings.trained == "all" else state.params[LAST]
+    print(f"{len(views):,} views; {parameter_overview.count_parameters(learned):,} parameters to train")
+    sources = [batches.of(views, settings.batch - settings.real_views)]
+    sources += [] if real is None else [batches.of(real, settings.real_views)]
     with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=settings.save_every) as saved:
         start, state = saved.restore_latest(state) or (0, state)
         if start == settings.steps:
@@ -97,20 +99,29 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     return segmenter
 
 
-def fitted(settings: Settings, dataset: Dataset) -> Settings:
-    """The settings with the dataset's number of classes. Raises ValueError: they, or flips, do not fit it."""
-    classes = dataset.label_map.num_classes if dataset.label_map else 0
+def opened(data: str, split: str) -> Dataset | Annotations:
+    """The images and masks of a dataset's split, or a labelled pack: a folder, or the name of an embedded one."""
+    if (files.located(data, label_folders.NAME) / label_folders.NAME).is_file():
+        return packs.load(data)
+    return loading.load(data, split=split, only=("image", "mask"))
+
+
+def fitted(settings: Settings, label_map: LabelMap | None, data: str) -> Settings:
+    """The settings with the number of classes of the data. Raises ValueError: they, or flips, do not fit it."""
+    classes = label_map.num_classes if label_map else 0
+    if settings.trained == "last" and not settings.initial:
+        raise ValueError("config.trained is 'last' and config.initial is empty: name the network whose layers stay")
     if settings.network.num_classes not in (0, classes):
         raise ValueError(
-            f"{dataset.path} has {classes} classes, config.network.num_classes is {settings.network.num_classes}: "
+            f"{data} has {classes} classes, config.network.num_classes is {settings.network.num_classes}: "
             "leave it out, or 0"
         )
     if settings.real_views >= settings.batch:
         raise ValueError(
             f"config.real_share is {settings.real_share}, which leaves none of the {settings.batch} views of a batch "
-            f"to {dataset.path}: take less"
+            f"to {data}: take less"
         )
-    _mirrored(dataset.label_map, settings.augmentation.flip)
+    _mirrored(label_map, settings.augmentation.flip)
     return dataclasses.replace(settings, network=dataclasses.replace(settings.network, num_classes=classes))
 
 
@@ -134,20 +145,24 @@ def starting(settings: Settings, config: SegmenterConfig) -> Segmenter:
     flat, new = (traverse_util.flatten_dict(network.params, sep="/") for network in (made, given))
     part = "/backbone/" if isinstance(given, Classifier) else "/"
     taken = {path: new[path] for path, leaf in flat.items() if part in path and new[path].shape == leaf.shape}
+    random = [path for path in flat if path not in taken and f"/{LAST}/" not in path]
+    if settings.trained == "last" and random:
+        raise ValueError(
+            f"{settings.initial} has no weights for {some(random)}, which config.trained of 'last' leaves as they are: "
+            "expected a segmentation network, or config.network.width of 0"
+        )
     params = traverse_util.unflatten_dict(flat | taken, sep="/")
     own = dataclasses.replace(config, mean=given.config.mean, deviation=given.config.deviation)
     return Segmenter(own, params)
 
 
-def content(dataset: Dataset) -> str:
-    """16 hexadecimal digits of what a dataset is: its plan, its checkpoint, its label map, its split."""
-    label_map = dataset.label_map.to_json() if dataset.label_map else ""
-    text = files.to_json(dict(dataset.description.content)) + label_map
+def content(views: Dataset | Annotations) -> str:
+    """16 hexadecimal digits of a dataset's plan, checkpoint, label map and split, or of a pack's images and masks."""
+    if isinstance(views, Annotations):
+        return fingerprint({"images": views.images, "masks": views.masks})
+    label_map = views.label_map.to_json() if views.label_map else ""
+    text = files.to_json(dict(views.description.content)) + label_map
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _labels(pack: Annotations) -> str:
-    return fingerprint({"images": pack.images, "masks": pack.masks})
 
 
 def create_state(settings: Settings, start: Segmenter) -> State:
@@ -170,7 +185,8 @@ def _optimizer(settings: Settings) -> optax.GradientTransformation:
     rate = optax.join_schedules([rise, decay], [settings.warmup_steps]) if settings.warmup_steps else decay
 
     def kernels(params: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+        whole = settings.trained == "all"
+        return traverse_util.path_aware_map(lambda path, leaf: leaf.ndim > 1 and (whole or path[0] == LAST), params)
 
     if settings.optimizer == "adamw":
         return optax.adamw(rate, weight_decay=settings.weight_decay, mask=kernels)
@@ -183,8 +199,11 @@ def train_step(
 ) -> tuple[State, dict[str, jax.Array]]:
     """One step on a batch, augmented by the step's own key; returns the state and the metrics before it.
 
+    Where the last layer alone learns, all before it is as at evaluation: nothing is dropped, and averages stay.
+
     settings: compiled for `Settings.of_step`.
     """
+    whole = settings.trained == "all"
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     of_images, of_dropout = jax.random.split(key)
     mirrored = jnp.asarray(_mirrored(config.label_map, settings.augmentation.flip))
@@ -196,11 +215,12 @@ def train_step(
     image, mask = jax.vmap(one)(jax.random.split(of_images, len(image)), image, batch.mask)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+        params = {name: x if whole or name == LAST else jax.lax.stop_gradient(x) for name, x in params.items()}
         variables = {"params": params, "batch_stats": state.batch_stats}
         made, changed = DeepLab(config.network).apply(
             variables,
             segmenters.normalized(config, image),
-            train=True,
+            train=whole,
             mutable=["batch_stats"],
             rngs={"dropout": of_dropout},
         )

@@ -39,9 +39,11 @@ class Settings:
     Attributes:
       seed: of what is drawn at random: first weights, the order of the views, augmentation, dropout.
       network: its architecture; num_classes may be left to the dataset.
-      initial: folder of a network that it starts from, as converters.torchvision writes it; "" is from scratch.
+      initial: folder of a network that it starts from, as converters.torchvision or converters.efficientnet writes
+        it; "" is from scratch.
+      trained: all layers, or the last alone, the others being those of `initial`.
       resolution: side in pixels of the images that the network sees; those of another size are resized.
-      split: of the dataset, which part to learn from.
+      split: of the dataset, which part to learn from; a labelled pack has none.
       real: a labelled pack to learn from too, a folder or the name of an embedded one; "" is none.
       real_share: share of every batch that comes from it.
       test: packs of exact labels that the network is scored on, the first of them during the training too.
@@ -57,6 +59,7 @@ class Settings:
     seed: Seed
     network: DeepLabConfig
     initial: str
+    trained: Literal["all", "last"]
     resolution: Count
     split: str
     real: str

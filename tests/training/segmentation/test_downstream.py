@@ -15,6 +15,7 @@ from dnerf_jax.io import networks, packs
 from dnerf_jax.models import classifiers, segmenters
 from dnerf_jax.models.classifiers import ClassifierConfig
 from dnerf_jax.models.segmenters import SegmenterConfig
+from dnerf_jax.networks.deeplab import LAST
 from dnerf_jax.networks.resnet import ResNetConfig
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.training import logs
@@ -79,7 +80,8 @@ def test_a_few_views_are_learned_by_heart(settings, tiny_dataset):
     """By gradient descent, without augmentation."""
     dataset = loading.load(tiny_dataset, split="train", only=("image", "mask"))
     still = dataclasses.replace(settings.augmentation, flip=0.0, smallest=1.0, largest=1.0, brightness=0.0)
-    settings = dataclasses.replace(learning.fitted(settings, dataset), augmentation=still, steps=60)
+    fitted = learning.fitted(settings, dataset.label_map, "")
+    settings = dataclasses.replace(fitted, augmentation=still, steps=60)
     records = [dataset[i] for i in range(4)]
     batch = learning.Batch(*(np.stack([record[name] for record in records]) for name in ("image", "mask")))
     run = dataclasses.replace(settings, optimizer="sgd", learning_rate=0.3, weight_decay=1e-4)
@@ -96,7 +98,8 @@ def test_a_backbone_is_taken_and_another_refused(settings, tiny_dataset, random_
     given = classifiers.abstract(ClassifierConfig(ResNetConfig((1, 1, 1, 1), width=4), 7))
     given = given.replace(params=random_arrays(given.params, 9))
     networks.save(tmp_path / "resnet", given, info={})
-    settings = learning.fitted(dataclasses.replace(settings, initial=str(tmp_path / "resnet")), dataset)
+    settings = dataclasses.replace(settings, initial=str(tmp_path / "resnet"))
+    settings = learning.fitted(settings, dataset.label_map, "")
     config = SegmenterConfig(settings.network, 16, dataset.label_map)
     made = learning.starting(settings, config)
     for part in ("params", "batch_stats"):
@@ -107,6 +110,30 @@ def test_a_backbone_is_taken_and_another_refused(settings, tiny_dataset, random_
     wide = dataclasses.replace(settings.network, backbone=dataclasses.replace(settings.network.backbone, width=6))
     with pytest.raises(ValueError, match=r"resnet is another network than config.network: .*width=4.*width=6"):
         learning.starting(settings, dataclasses.replace(config, network=wide))
+    last = dataclasses.replace(settings, trained="last")
+    with pytest.raises(ValueError, match=r"resnet has no weights for .*aspp0_bn.*width of 0"):
+        learning.starting(last, config)
+    assert learning.starting(dataclasses.replace(last, initial=str(tmp_path / "deeplab")), config).config == config
+
+
+def test_the_last_layer_learns_alone_from_a_pack(shrunk, tiny_assets, tmp_path, capsys):
+    """What transfer learning is: all before it stays to the last bit, averages too."""
+    settings = cli.as_dataclass(shrunk("transfer.py"), Settings)
+    given = ClassifierConfig(settings.network.backbone, 7, mean=(0.1,) * 3)
+    given = jax.jit(classifiers.init, static_argnums=0)(given, jax.random.key(9))
+    networks.save(tmp_path / "given", given, info={})
+    settings = dataclasses.replace(settings, initial=str(tmp_path / "given"), trained="last")
+    config = SegmenterConfig(settings.network, 16, packs.load(tiny_assets / "heads_train").label_map)
+    made = learning.learn(settings, str(tiny_assets / "heads_train"), tmp_path / "run")
+    assert "6 views; 45 parameters to train" in capsys.readouterr().out
+    start = learning.starting(settings, dataclasses.replace(config, network=made.config.network))
+    assert made.config.mean == (0.1,) * 3
+    for part in ("params", "batch_stats"):
+        jax.tree.map(np.testing.assert_array_equal, made.params[part]["backbone"], start.params[part]["backbone"])
+    moved = np.abs(made.params["params"][LAST]["kernel"] - start.params["params"][LAST]["kernel"])
+    assert moved.max() > 0
+    with pytest.raises(ValueError, match="other settings or inputs: trained was 'last' and is 'all'"):
+        learning.learn(dataclasses.replace(settings, trained="all"), str(tiny_assets / "heads_train"), tmp_path / "run")
 
 
 def renamed(pack):
@@ -123,6 +150,7 @@ def test_what_does_not_fit_is_refused_before_any_step(settings, tiny_dataset, ti
         ({"real_share": 1.0}, "real_share is 1.0, which leaves none of the 4 views"),
         ({"network": dataclasses.replace(settings.network, num_classes=9)}, "has 5 classes, .*num_classes is 9"),
         ({"split": "validation"}, "validation"),
+        ({"trained": "last"}, "trained is 'last' and config.initial is empty"),
     ):
         with pytest.raises(ValueError, match=message):
             learning.learn(dataclasses.replace(settings, **change), str(tiny_dataset), tmp_path / "run")
