@@ -144,8 +144,15 @@ def _backward(stride: int, dilation: int, seen: tuple, cotangent: jax.Array) -> 
     spread = jax.lax.pad(cotangent, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
     of_x = sum(kernel[-1 - i, -1 - j, 0] * part for i, j, part in _parts(spread, size, sides, 1, dilation))
     padded = jnp.pad(x, ((0, 0), *(pads for _, pads in spans), (0, 0)))
-    parts = _parts(padded, size, [count for count, _ in spans], stride, dilation)
-    of_kernel = jnp.stack([jnp.sum(part * cotangent, axis=(0, 1, 2)) for _, _, part in parts])
+
+    def add(sums: list[jax.Array], image: tuple[jax.Array, jax.Array]) -> tuple[list[jax.Array], None]:
+        parts = _parts(image[0][None], size, [count for count, _ in spans], stride, dilation)
+        return [total + part[0] * image[1] for total, (_, _, part) in zip(sums, parts, strict=True)], None
+
+    # One image after the other: to sum over all places at once took XLA three times as long.
+    nothing = [jnp.zeros_like(cotangent[0])] * size**2
+    sums, _ = jax.lax.scan(add, nothing, (padded, cotangent))
+    of_kernel = jnp.stack([jnp.sum(total, axis=(0, 1)) for total in sums])
     return of_x, of_kernel.reshape(kernel.shape)  # type: ignore[return-value]
 
 
