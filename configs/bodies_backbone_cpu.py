@@ -1,8 +1,8 @@
 """Fits a bodies backbone: a small articulated EG3D, from z ~ N(0, I) to the renders of the bodies world.
 
 Command: python -m dnerf_jax.pretrain --config bodies_backbone_cpu --workdir out/bodies_backbone
-Hardware: two CPU cores. Run in small only (by the tests): how long it takes and how good it gets is not known yet, and
-no weights of it come with the package.
+Hardware: two CPU cores, some three hours beside other work: 70 minutes for the first stage, 25 for the second, half an
+hour for the third, and the renders (5.5 GB) before. `docs/bodies.md` has the scores and what was done otherwise.
 
 The planes are those of the mean body in the canonical pose, so the rays' stages see every latent's clothes, hair and
 colours on it, from all sides, and nothing has to be deformed; how a latent's own body is shaped is told from w. The

@@ -5,15 +5,15 @@ from dnerf_jax.io import checkpoints, folders, label_folders, packs
 from dnerf_jax.training import branch, process, runs
 
 
-def main(config: branch.Settings, workdir: str, checkpoint: str = "heads") -> None:
+def main(config: branch.Settings, workdir: str, checkpoint: str = "") -> None:
     """Trains a semantic branch on labelled views and writes workdir/model.
 
     workdir: folder of the run; a run that is there is continued
-    checkpoint: the generator, a folder or an embedded name
+    checkpoint: the generator, a folder or an embedded name; by default the embedded one that the labelled views are of
     """
     with folders.claimed(workdir, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
-        model = checkpoints.load(checkpoint)
+        model = checkpoints.load(checkpoint or checkpoints.embedded_of(config.annotations))
         print(f"checking the labelled views {config.annotations}", flush=True)
         pack = packs.load(config.annotations, model)
         done = label_folders.labelled(pack)

@@ -85,6 +85,20 @@ def load(path: str | os.PathLike) -> Model:
     return model
 
 
+def embedded_of(pack: str | os.PathLike) -> str:
+    """The name of the embedded checkpoint whose latents those of a pack are, by the fingerprint in its pack.json.
+
+    Raises ValueError: they are another generator's, or there is no such pack.
+    """
+    wanted = files.read_json(files.located(pack, "pack.json") / "pack.json", "a pack's description")
+    names = files.embedded_names("config.json")
+    for name in names:
+        described = files.read_json(files.ASSETS / name / "config.json", "a checkpoint's configuration")
+        if isinstance(wanted, dict) and described["fingerprints"]["generator"] == wanted.get("fingerprint"):
+            return name
+    raise ValueError(f"the labelled views {pack} are of none of the embedded generators {names}: pass --checkpoint")
+
+
 def _stored(x: Any, dtype: str) -> np.ndarray:
     array = np.asarray(x)
     return array if array.dtype.kind in "iu" else array.astype(dtype)

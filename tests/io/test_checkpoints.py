@@ -326,3 +326,10 @@ def test_embedded_checkpoints_are_found_by_name(saved, tmp_path, monkeypatch):
     assert checkpoints.load("mine").label_map is not None
     with pytest.raises(ValueError, match=r"embedded are .*mine"):
         checkpoints.load("yours")
+
+
+def test_the_embedded_generator_that_a_pack_is_of(tmp_path):
+    assert [checkpoints.embedded_of(f"{world}_test") for world in ("heads", "bodies")] == ["heads", "bodies"]
+    files.write_json(tmp_path / "pack.json", {"fingerprint": "0" * 16})
+    with pytest.raises(ValueError, match=r"are of none of the embedded generators \['bodies', 'heads'\]: pass --check"):
+        checkpoints.embedded_of(tmp_path)
