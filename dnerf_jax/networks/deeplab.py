@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dnerf_jax.networks.backbones import Backbone, backbone
+from dnerf_jax.networks.efficientnet import EfficientNetConfig, centred
 from dnerf_jax.networks.resnet import batch_norm, convolution
 from dnerf_jax.ops.ranges import Classes, Fraction, Natural
 
@@ -61,7 +62,10 @@ class DeepLab(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         config = self.config
-        x = backbone(config.backbone)(images, train=train)
+        x = images
+        if isinstance(config.backbone, EfficientNetConfig):
+            x = centred(images, config.backbone.output_stride)
+        x = backbone(config.backbone)(x, train=train)
 
         def view(x: jax.Array, name: str, size: int = 1, dilation: int = 1) -> jax.Array:
             x = convolution(config.width, size, dilation=dilation, name=f"{name}_conv")(x)

@@ -73,6 +73,7 @@ class EfficientNet(nn.Module):
                     size=_KERNELS[stage],
                     stride=1 if index else stride,
                     dilation=dilation if index else before,
+                    shortcut=bool(index) or _STRIDES[stage] == 1,
                     name=f"block{number}",
                 )
                 x, number = block(x, train=train), number + 1
@@ -80,14 +81,25 @@ class EfficientNet(nn.Module):
         return nn.relu6(_norm(train, "head_bn")(x))
 
 
+def centred(images: jax.Array, output_stride: int) -> jax.Array:
+    """Images (N, H, W, 3) moved right and down by half a stride, edges repeated, what leaves them cut off.
+
+    Of sides that the stride divides, TensorFlow's padding puts each feature at the last of its pixels: of the moved
+    image that is about the middle of those that it has to label.
+    """
+    half = output_stride // 2
+    return jnp.pad(images, ((0, 0), (half, 0), (half, 0), (0, 0)), mode="edge")[:, :-half, :-half]
+
+
 class Block(nn.Module):
-    """An inverted bottleneck."""
+    """An inverted bottleneck. shortcut: whether what came in is added, where it has as many channels."""
 
     width: int
     expansion: int
     size: int
     stride: int
     dilation: int
+    shortcut: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -99,7 +111,7 @@ class Block(nn.Module):
         y = nn.relu6(_norm(train, "depthwise_bn")(y))
         y = nn.Conv(self.width, (1, 1), use_bias=False, name="project_conv")(y)
         y = _norm(train, "project_bn")(y)
-        return x + y if x.shape == y.shape else y
+        return x + y if self.shortcut and x.shape[-1] == self.width else y
 
 
 class Depthwise(nn.Module):

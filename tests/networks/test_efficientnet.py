@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnerf_jax.networks.deeplab import LAST, DeepLab, DeepLabConfig
-from dnerf_jax.networks.efficientnet import EfficientNet, EfficientNetConfig, depthwise
+from dnerf_jax.networks.efficientnet import EfficientNet, EfficientNetConfig, centred, depthwise
 
 NARROW = {"repeats": (1, 1, 1, 1, 1, 2, 1), "widths": (2, 2, 4, 4, 4, 6, 6), "stem": 2, "head": 8, "expansion": 2}
 
@@ -44,6 +44,28 @@ def test_features_have_the_output_stride_and_the_same_weights(output_stride):
     assert found.shape == (1, 64 // output_stride, -(-100 // output_stride), 8)
     plain = jax.eval_shape(EfficientNet(EfficientNetConfig(**NARROW)).init, jax.random.key(0), image)
     assert jax.tree.map(jnp.shape, plain) == jax.tree.map(jnp.shape, variables)
+
+
+@pytest.mark.slow
+def test_dilation_sees_what_stride_would_see():
+    """At places of the coarse grid, whose cells TensorFlow's padding centres on their last pixels but one."""
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 640, 640, 3)), jnp.float32)
+    strided, dilated = (EfficientNet(EfficientNetConfig(**NARROW, output_stride=stride)) for stride in (32, 8))
+    variables = jax.jit(strided.init)(jax.random.key(0), image[:, :64, :64])
+    coarse, fine = jax.jit(strided.apply)(variables, image), jax.jit(dilated.apply)(variables, image)
+    assert coarse.shape[1:3] == (20, 20) and fine.shape[1:3] == (80, 80)
+    np.testing.assert_allclose(fine[:, 3::4, 3::4][:, 9:11, 9:11], coarse[:, 9:11, 9:11], atol=1e-5)
+    assert float(jnp.abs(coarse).max()) > 0.01
+
+
+def test_a_feature_is_in_the_middle_of_its_pixels():
+    """A step in the middle of a moved image is halfway between features, whose places are their last pixels."""
+    step = jnp.broadcast_to((jnp.arange(64) >= 32).astype(jnp.float32)[None, None, :, None], (1, 64, 64, 3))
+    moved = centred(step, 8)
+    assert moved.shape == step.shape
+    places = np.arange(8) * 8 + 7
+    np.testing.assert_array_equal(moved[0, 0, places, 0], np.arange(8) * 8 + 3.5 > 32)
+    np.testing.assert_array_equal(moved[0, 0, :4, 0], 0)
 
 
 def test_without_a_head_classes_are_linear_in_the_features():
