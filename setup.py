@@ -24,8 +24,11 @@ REQUIRES = [
 WORLDS = ["embreex>=4.4"]
 # Marching cubes, and meshes in other formats than PLY.
 MESHES = ["scikit-image>=0.25", "trimesh>=4.5"]
+# The page that labels are painted on.
+LABEL = ["starlette>=1.0", "uvicorn>=0.40"]
 NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
-TEST = ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", *WORLDS, *MESHES, *NOTEBOOKS]
+TEST = ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", "httpx>=0.28"]
+TEST += [*WORLDS, *MESHES, *LABEL, *NOTEBOOKS]
 
 # What datasets are read by and exported to.
 EXPORT = ["pycocotools>=2.0.8", "trimesh>=4.5"]
@@ -42,6 +45,7 @@ EXTRAS = {
     "worlds": WORLDS,
     "worlds-export": [*WORLDS, "anny>=0.6", "torch>=2.6"],
     "convert": [],  # converters/ reads PyTorch's files without PyTorch
+    "label": LABEL,
     "notebooks": NOTEBOOKS,
     "meshes": MESHES,
     "export": EXPORT,
@@ -61,6 +65,7 @@ EXTRAS = {
         *HF,
         *RAY,
         *SLURM,
+        "playwright>=1.50",
         "webdataset>=1.0",
         "pycolmap>=4.0",
         "mlcroissant>=1.1",
@@ -78,7 +83,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["dnerf_jax", "dnerf_jax.*"]), *MOVED],
     package_dir=MOVED,
-    package_data={"dnerf_jax": ["assets/**", "py.typed"]},
+    package_data={"dnerf_jax": ["assets/**", "labelling/page/*", "py.typed"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

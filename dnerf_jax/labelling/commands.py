@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
-from dnerf_jax.io import checkpoints, files, folders, label_folders, label_maps
-from dnerf_jax.labelling import proposing, tools
-from dnerf_jax.ops.ranges import Angle, Count, Seed, Truncation
-from dnerf_jax.training import process
+from dnerf_jax.io import checkpoints, configurations, files, folders, label_folders, label_maps
+from dnerf_jax.labelling import proposing, server, tools
+from dnerf_jax.labelling.seeing import Eye
+from dnerf_jax.labelling.session import Session
+from dnerf_jax.labelling.teaching import Teacher
+from dnerf_jax.labelling.workspace import Workspace
+from dnerf_jax.ops.ranges import Angle, Count, Port, Seed, Truncation
+from dnerf_jax.training import branch, process
 
 
 def propose(
@@ -44,6 +48,31 @@ def propose(
         pack = proposing.propose(model, label_map, request, folder)
         done = int(label_folders.has_labels(pack).sum())
         print(f"{folder}: {num * views} views by {how}, {len(pack)} in all, of which {done} are labelled")
+
+
+def serve(labels: str, /, checkpoint: str = "", port: Port = 8765, workdir: str = "", training: str = "heads") -> None:
+    """Opens a page on this machine to paint labels in a browser, until Ctrl-C; every stroke is saved at once.
+
+    labels: folder of the pack, as propose makes it
+    checkpoint: the generator that it is of, a folder or an embedded name; by default the embedded one. A branch of the
+      same classes predicts
+    port: of this machine's own address 127.0.0.1, which no other machine reaches; 0 is any
+    workdir: folder of the branches that "train now" trains, 000 and so on; by default beside the labels, LABELS_branch
+    training: configuration of these trainings, a file or a packaged name
+    """
+    with folders.claimed(labels, known_by=[label_folders.NAME]) as folder:
+        process.prepare()
+        settings = configurations.load_settings(training, branch.Settings)
+        checkpoint = checkpoint or checkpoints.embedded_of(folder)
+        space = Workspace(folder)
+        model = checkpoints.load(checkpoint)
+        Eye.require(model, space.pack)
+        runs = Path(workdir or f"{folder.resolve()}_branch")
+        session = Session(space, Eye(model), Teacher(checkpoint, settings, runs))
+        try:
+            server.serve(session, port)
+        finally:
+            session.close()
 
 
 def export(labels: str, to: str, out: str) -> None:

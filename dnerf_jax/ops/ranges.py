@@ -41,6 +41,7 @@ Natural = Annotated[int, Range(least=0)]
 Count = Annotated[int, Range(least=1)]
 Layers = Annotated[int, Range(least=1, most=64)]  # of a network: what more would take is time only
 Classes = Annotated[int, Range(least=0, most=255)]  # the id 255 means ignore
+Port = Annotated[int, Range(least=0, most=65535)]  # of a server; 0 is any that is free
 Seed = Annotated[int, Range(least=0, most=2**31 - 1)]
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(least=0)]

@@ -1,0 +1,104 @@
+"""What the generator and its branch say of views that are being labelled: pictures, depth, predictions, doubts.
+
+One program for all views. What was rendered last stays in memory, since the page asks for one view's picture, edges and
+prediction one after the other.
+"""
+
+import dataclasses
+import threading
+from collections import OrderedDict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dnerf_jax.io import pack_checks
+from dnerf_jax.io.packs import Annotations
+from dnerf_jax.models import scenes
+from dnerf_jax.models.articulated import Pose
+from dnerf_jax.models.model import Model
+from dnerf_jax.ops.cameras import Camera
+from dnerf_jax.ops.images import to_uint8
+
+KEPT = 64  # views: at 512 x 512 some 7 MB each
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A view of R x R pixels: image uint8 (R, R, 3), depth_z (R, R) infinite where empty, its camera.
+
+    mask: uint8 (R, R), and doubt: uint8 (R, R), 255 where any class is as likely as any other; None without a branch.
+    """
+
+    image: np.ndarray
+    depth_z: np.ndarray
+    camera: Camera
+    mask: np.ndarray | None
+    doubt: np.ndarray | None
+
+
+class Eye:
+    """Looks at the scenes of a pack with a model, which can be replaced by one with another branch."""
+
+    def __init__(self, model: Model):
+        self._model, self._lock = model, threading.Lock()
+        self._kept: OrderedDict[tuple, Seen] = OrderedDict()
+
+    @staticmethod
+    def require(model: Model, pack: Annotations) -> None:
+        """Raises ValueError: the pack is of another generator."""
+        problems = pack_checks.model_problems(vars(pack), model)
+        if problems:
+            raise ValueError(pack_checks.listed(f"the pack {pack.name!r}", problems))
+
+    @property
+    def model(self) -> Model:
+        """The model that looks."""
+        return self._model
+
+    def replace(self, model: Model) -> None:
+        """Looks with another model from now on, and forgets what the old one saw."""
+        with self._lock:
+            self._model = model
+            self._kept.clear()
+
+    def view(self, pack: Annotations, index: int) -> Seen:
+        """A view of the pack as the generator renders it; the picture in the pack may be another source's."""
+        return self._look(pack, index, pack.cam2world[index], pack.intrinsics[index])
+
+    def turned(self, pack: Annotations, index: int, yaw: float, pitch: float) -> Seen:
+        """The scene of a view from another place on the generator's orbit, radians from frontal.
+
+        Raises ValueError as `scenes.default_camera`.
+        """
+        camera = scenes.default_camera(self._model, np.float32(yaw), np.float32(pitch))
+        return self._look(pack, index, np.asarray(camera.cam2world), np.asarray(camera.intrinsics))
+
+    def _look(self, pack: Annotations, index: int, cam2world: np.ndarray, intrinsics: np.ndarray) -> Seen:
+        pose = None if pack.pose is None else pack.pose[index]
+        parts = [np.asarray(x).tobytes() for x in (pack.z[index], cam2world, intrinsics, *jax.tree.leaves(pose))]
+        name = (*parts, pack.truncation_psi)
+        with self._lock:  # one at a time: two at once would take twice the memory, and no less time
+            if name not in self._kept:
+                camera = Camera(jnp.asarray(cam2world), jnp.asarray(intrinsics))
+                psi = jnp.float32(pack.truncation_psi)
+                found = _see(self._model, jnp.asarray(pack.z[index]), psi, camera, pose)
+                image, depth_z, mask, doubt = jax.tree.map(np.asarray, found)
+                pixels = to_uint8(image, span=(-1, 1))
+                self._kept[name] = Seen(pixels, depth_z, Camera(cam2world, intrinsics), mask, doubt)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(name)
+            return self._kept[name]
+
+
+@jax.jit
+def _see(
+    model: Model, z: jax.Array, psi: jax.Array, camera: Camera, pose: Pose | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
+    view = scenes.render(model, scenes.synthesize(model, z, truncation_psi=psi, pose=pose), camera)
+    if view.logits is None:
+        return view.image, view.depth_z, None, None
+    logp = jax.nn.log_softmax(view.logits, axis=-1)
+    entropy = -jnp.sum(jnp.exp(logp) * logp, axis=-1) / np.log(logp.shape[-1])
+    return view.image, view.depth_z, view.mask, jnp.round(255 * entropy).astype(jnp.uint8)
