@@ -20,15 +20,18 @@ from dnerf_jax.labelling.workspace import ConflictError, version
 HOST = "127.0.0.1"
 BODY = 4 << 20  # bytes of a request at most; a mask of 512 x 512 without any order takes 0.8 MB
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+_HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
 
 
 def page() -> dict[str, tuple[bytes, str]]:
@@ -75,7 +78,7 @@ class Guard:
         reason = refusal(dict(pairs), scope["path"], self.port, self.token)
         if reason:
             status = 413 if "MiB" in reason else 403
-            head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+            head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), *_HEADERS]
             await send({"type": "http.response.start", "status": status, "headers": head})
             await send({"type": "http.response.body", "body": f"refused: {reason}\n".encode()})
             return
@@ -91,10 +94,7 @@ class Guard:
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    *((name.encode(), value.encode()) for name, value in _HEADERS.items()),
-                ]
+                message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
         await self.app(scope, limited, with_headers)

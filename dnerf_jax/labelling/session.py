@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dnerf_jax.labelling import carrying, workspace
+from dnerf_jax.labelling import carrying, naming, workspace
 from dnerf_jax.labelling.seeing import Eye, Seen
 from dnerf_jax.labelling.teaching import Teacher
 from dnerf_jax.labelling.workspace import Workspace
@@ -35,8 +35,13 @@ class Session:
             "ignore": LabelMap.IGNORE,
             "ignore_color": list(IGNORE_COLOR),
             "views": [
-                {"latent": int(latent), "labelled": share, "version": workspace.version(mask)}
-                for latent, share, mask in zip(pack.latent_id, shares, pack.masks, strict=True)
+                {
+                    "key": naming.key(pack, index),
+                    "latent": int(pack.latent_id[index]),
+                    "labelled": share,
+                    "version": workspace.version(pack.masks[index]),
+                }
+                for index, share in enumerate(shares)
             ],
             "training": self.training(),
         }

@@ -35,7 +35,7 @@ class Teacher:
             raise ValueError("nothing is labelled yet: paint at least one view")
         done.label_map.require_classes(done.masks, "the labelled views")
         self.workdir.mkdir(parents=True, exist_ok=True)
-        number = sum(entry.is_dir() for entry in self.workdir.iterdir())
+        number = 1 + max((int(entry.name) for entry in self.workdir.iterdir() if entry.name.isdecimal()), default=-1)
         self._folder = self.workdir / f"{number:03}"
         self._folder.mkdir()
         # Spawned, not forked: JAX has threads.

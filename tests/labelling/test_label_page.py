@@ -40,7 +40,7 @@ def server(labels, tiny_assets):
 
 @pytest.fixture
 def browser():
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright; its tabs share their storage."""
     path = shutil.which(CHROMIUM)
     if "DNERF_JAX_BROWSER" in os.environ:
         assert path, f"{CHROMIUM} is to be there, and is not"
@@ -52,7 +52,7 @@ def browser():
     with sync_api.sync_playwright() as playwright:
         # CI runs as root in a container, where Chromium has no sandbox of its own.
         made = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield made
+        yield made.new_context(viewport={"width": 1366, "height": 768})
         made.close()
 
 
@@ -60,7 +60,7 @@ class Tab:
     """A tab, and where the pixels of the picture are in it."""
 
     def __init__(self, browser, address):
-        self.page = browser.new_page(viewport={"width": 1366, "height": 768})
+        self.page = browser.new_page()
         self.page.set_default_timeout(120_000)  # a busy machine compiles for a while
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -192,6 +192,19 @@ def test_what_is_drawn_is_saved_pixel_for_pixel(browser, server, labels):
     other.saved()
     np.testing.assert_array_equal(mask_of(labels), expected)
 
+    # The server is not reached, and the tab is closed: what it drew lies in the browser, and is saved by the next.
+    other.page.route("**/mask", lambda route: route.abort())
+    other.drag((13, 1))
+    other.saved("not saved: the server does not answer")
+    np.testing.assert_array_equal(mask_of(labels), expected)
+    other.page.close()
+    expected[1, 13] = 2
+    other = Tab(browser, address)
+    other.saved()
+    np.testing.assert_array_equal(mask_of(labels), expected)
+    other.size(1)
+    other.keys("2")
+
     # The server dies in the middle of a stroke: what was drawn before is there.
     other.drag((0, 0), (4, 0))
     expected[0, :5] = 2
@@ -202,5 +215,5 @@ def test_what_is_drawn_is_saved_pixel_for_pixel(browser, server, labels):
     np.testing.assert_array_equal(mask_of(labels), expected)
     other.page.mouse.up()
     other.saved("not saved: the server does not answer")
-    assert "labelling:tiny:0" in other.page.evaluate("Object.keys(localStorage)")
+    assert "labelling:0000_" in other.page.evaluate("Object.keys(localStorage).join()")
     assert not tab.errors and not other.errors

@@ -34,7 +34,7 @@ export class Saver {
   }
 
   name(index) {
-    return `labelling:${this.pack.name}:${index}`;
+    return `labelling:${this.pack.views[index].key}`; // of its latent and camera: other packs have others
   }
 
   // The mask and version of a view: from the server, or what it has not got yet of what was painted on that.
