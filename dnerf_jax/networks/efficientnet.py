@@ -5,10 +5,11 @@
     stage 5 5x5 | 6 5x5 /2 | 7 3x3 | head 1x1            1/16, 1/32
 
 A block widens by 1 x 1, looks around channel by channel, and narrows by 1 x 1 without a nonlinearity; where sizes stay,
-what came in is added. Lite means: ReLU6 everywhere, no squeeze and excitation. Each convolution is followed by batch
-norm of epsilon 1e-3, whose running averages keep 0.9 of themselves, not 0.99 as at their authors': trainings here are of
-some hundred steps, and of ImageNet's averages too much was left after them. Images are padded as TensorFlow does it, at a
-stride of 2 and an even side at the right and at the bottom only.
+what came in is added. Lite means: ReLU6 everywhere, no squeeze and excitation. Images are padded as TensorFlow does it,
+at a stride of 2 and an even side at the right and at the bottom only.
+
+Each convolution is followed by batch norm of epsilon 1e-3, whose running averages keep 0.9 of themselves. Its authors
+have 0.99, but trainings here are of some hundred steps: too much was left of ImageNet's averages after them.
 
 An output stride of 16 or 8 replaces strides by dilation, as in `resnet`.
 """
