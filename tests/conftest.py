@@ -1,6 +1,7 @@
 """Tests run on the CPU, split into 4 simulated devices; both must be said before JAX is imported."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,11 @@ FLAGS = (
     "--xla_llvm_disable_expensive_passes=true",
 )
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", "")))
+# What takes long is compiled once for all workers, kernels and commands of a run, which inherit this folder.
+CACHE = None if "JAX_COMPILATION_CACHE_DIR" in os.environ else tempfile.TemporaryDirectory(prefix="dnerf_jax_tests_")
+if CACHE is not None:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
