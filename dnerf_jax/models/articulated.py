@@ -11,6 +11,7 @@ World units and axes are the generator's; see `ops.articulation` and `ops.skinni
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -226,15 +227,39 @@ def body(config: ArticulationConfig, template: Mapping[str, jax.Array], pose: Po
     return one(pose)
 
 
+def joints(config: ArticulationConfig, template: Mapping[str, jax.Array], pose: Pose) -> jax.Array:
+    """Where the joints (..., B, 3) of the template in poses (...) are: of each bone the point that it turns about.
+
+    A latent's own shape counts where it was added to the pose's. Raises ValueError as `check`.
+    """
+    pose = check(config, pose)
+
+    def one(pose: Pose) -> jax.Array:
+        _, at, moved = _moved(config, template, pose.rotations, pose.shape)
+        at = einsum("bij,bj->bi", moved[:, :3, :3], at) + moved[:, :3, 3]
+        return at * pose.scale + pose.translation
+
+    for _ in pose.batch_shape:
+        one = jax.vmap(one)
+    return one(pose)
+
+
+def _moved(
+    config: ArticulationConfig, template: Mapping[str, jax.Array], rotations: jax.Array, shape: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Vertices (V, 3) and joints (B, 3) of a shape in the bind pose, and what each bone does to them (B, 4, 4)."""
+    vertices, at = template["vertices"], template["joints"]
+    if config.num_shapes:
+        vertices = vertices + einsum("s,svi->vi", shape, template["vertex_shapes"])
+        at = at + einsum("s,sbi->bi", shape, template["joint_shapes"])
+    return vertices, at, skinning.transforms(Skeleton(at, config.parents), rotations)
+
+
 def _skinned(
     config: ArticulationConfig, template: Mapping[str, jax.Array], rotations: jax.Array, shape: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Vertices (V, 3) in a pose, and their rotations."""
-    vertices, joints = template["vertices"], template["joints"]
-    if config.num_shapes:
-        vertices = vertices + einsum("s,svi->vi", shape, template["vertex_shapes"])
-        joints = joints + einsum("s,sbi->bi", shape, template["joint_shapes"])
-    moved = skinning.transforms(Skeleton(joints, config.parents), rotations)
+    vertices, _, moved = _moved(config, template, rotations, shape)
     return skinning.skin(vertices, template["weights"], moved)
 
 
@@ -276,16 +301,16 @@ def over_hits(one: Callable[[Any], Any], empty: Any, body: Body, rays: Rays, oth
       empty: such a pytree of N = 1.
       others: a pytree of arrays (h, w, ...), what goes with rays.
     """
-    shape = rays.batch_shape
-    flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), (rays, others))
+    shape, count = rays.batch_shape, math.prod(rays.batch_shape)
+    flat = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), (rays, others))
     start, end, hit = ray_limits(body, flat[0])
     order = jnp.argsort(~hit, stable=True)
     every = (*flat, (start, end)), hit
-    parts = jax.tree.map(lambda x: x[order].reshape((-1, rays_at_once, *x.shape[1:])), every)
+    parts = jax.tree.map(lambda x: x[order].reshape((count // rays_at_once, rays_at_once, *x.shape[1:])), every)
 
     def nothing(_: Any) -> Any:
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (rays_at_once, *x.shape[1:])), empty)
 
     found = jax.lax.map(lambda part: jax.lax.cond(jnp.any(part[1]), jax.checkpoint(one), nothing, part[0]), parts)
     back = jnp.argsort(order)
-    return jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:]))[back].reshape((*shape, *x.shape[2:])), found)
+    return jax.tree.map(lambda x: x.reshape((count, *x.shape[2:]))[back].reshape((*shape, *x.shape[2:])), found)

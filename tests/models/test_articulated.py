@@ -179,3 +179,12 @@ def test_templates_that_are_none_are_refused():
     ):
         with pytest.raises(ValueError, match=words):
             dataclasses.replace(bending_box.BONES, **change)
+
+
+def test_joints_go_where_the_body_goes():
+    config = dataclasses.replace(bending_box.BONES)
+    own = {"joints": jnp.float32([[0, 0, 0], [0, 0.2, 0]]), "vertices": jnp.zeros((8, 3))}
+    bent = dataclasses.replace(
+        pose(turn(np.pi / 2, 2), jnp.eye(3)), translation=jnp.float32([1, 0, 0]), scale=jnp.float32(2)
+    )
+    np.testing.assert_allclose(articulated.joints(config, own, bent), [[1, 0, 0], [0.6, 0, 0]], atol=1e-6)
