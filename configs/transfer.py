@@ -7,7 +7,7 @@ Commands, for the paper's last layer alone, and for all layers:
         --config.initial=out/efficientnet --config.trained=last
     python -m dnerf_jax.downstream --config transfer --data heads_train --workdir out/finetuned \\
         --config.initial=out/efficientnet
-Hardware: two CPU cores; 88 to 114 CPU seconds for 150 steps of the last layer, 367 for 100 steps of all layers. What
+Hardware: two CPU cores; 88 to 114 CPU seconds for 150 steps of the last layer, 348 for 100 steps of all layers. What
 came of them is in docs/downstream.md.
 """
 
