@@ -151,28 +151,32 @@ def known(config: ArticulationConfig, template: Mapping[str, jax.Array], number:
 
     Raises ValueError: the template has none, or none of such a number.
     """
-    chosen = checks.known(jnp.asarray(number))
-    if not config.num_poses or (chosen is not None and not ((chosen >= 0) & (chosen < config.num_poses)).all()):
+    chosen = jnp.asarray(number)
+    given = checks.known(chosen) if jnp.issubdtype(chosen.dtype, jnp.integer) else np.array(-1)
+    if not config.num_poses or (given is not None and not ((given >= 0) & (given < config.num_poses)).all()):
         raise ValueError(f"the template has {config.num_poses} poses, counted from 0, and no number {number!r:.100}")
-    rotations, translation = template["poses"][number], template["translations"][number]
-    still = jnp.shape(number)
-    return Pose(rotations, translation, jnp.ones(still), jnp.zeros((*still, config.num_shapes)))
+    rotations, translation = template["poses"][chosen], template["translations"][chosen]
+    return Pose(rotations, translation, jnp.ones(chosen.shape), jnp.zeros((*chosen.shape, config.num_shapes)))
 
 
 def turned(config: ArticulationConfig, turns: Mapping[str, ArrayLike]) -> Pose:
     """A pose (...) by hand: bones by name, and for each an axis times an angle in radians, (..., 3).
 
     Bones turn as those of `Pose` do; others are as in the bind pose. {"upperarm01.L": (0, 0, 1.0)} lifts the left arm.
-    Raises ValueError: there is no such bone, or not three numbers of each.
+    Raises ValueError, naming the bone: there is none of its name, or it has not three finite numbers.
     """
     unknown = [f"{bone!r:.80}{did_you_mean(bone, config.bones)}" for bone in turns if bone not in config.bones]
     if unknown:
         raise ValueError(f"the template has no bones {some(unknown)}")
-    vectors = {bone: jnp.asarray(vector, jnp.float32) for bone, vector in turns.items()}
-    wrong = [f"{bone}: {vector.shape}" for bone, vector in vectors.items() if vector.shape[-1:] != (3,)]
-    if wrong:
-        raise ValueError(f"bones are turned by three numbers each, an axis times an angle, not {some(wrong)}")
-    batch = jnp.broadcast_shapes(*(vector.shape[:-1] for vector in vectors.values()), ())
+    vectors, batch = dict[str, jax.Array](), jnp.shape(0)
+    for bone, given in turns.items():
+        try:
+            vectors[bone] = vector = jnp.asarray(given, jnp.float32)
+            checks.shape("it", vector, 3)
+            checks.finite("it", vector)
+            batch = jnp.broadcast_shapes(batch, vector.shape[:-1])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{bone} is turned by an axis times an angle, three numbers: {error}") from None
     rotations = jnp.broadcast_to(jnp.eye(3), (*batch, len(config.bones), 3, 3))
     for bone, vector in vectors.items():
         rotations = rotations.at[..., config.bones.index(bone), :, :].set(skinning.rotation(vector))

@@ -98,15 +98,18 @@ def repose(model: Model, scene: Scene, pose: Pose | None = None) -> Scene:
 def to_canonical(model: Model, scene: Scene, points: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Where points (N, 3) of the world of one scene's pose lie in the canonical one, and whether a body is there (N,).
 
-    Clouds and visible points of all poses meet there. Raises ValueError: the scene is a batch, or has no body.
+    Clouds and visible points of all poses meet there. Raises ValueError: the scene is a batch, or has no body; points
+    have another shape.
     """
     config, body = _one_body(model, scene)
+    checks.shape("points", points, 3)
     return articulated.to_canonical(config, body, jnp.asarray(points, jnp.float32))
 
 
 def to_posed(model: Model, scene: Scene, points: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Where canonical points (N, 3) lie in the world of one scene's pose; raises as `to_canonical`, its inverse."""
     config, body = _one_body(model, scene)
+    checks.shape("points", points, 3)
     return articulated.to_posed(config, body, jnp.asarray(points, jnp.float32))
 
 

@@ -21,5 +21,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     # In a nested configuration the last part of a path is what people remember: beta for optimizer.beta.
     near += [entry for entry in known if entry.split(".")[-1] == name.split(".")[-1] and entry not in near]
     if near:
-        return "; did you mean " + " or ".join(repr(entry) for entry in near) + "?"
+        return "; did you mean " + " or ".join(repr(entry) for entry in near[:5]) + "?"
     return "; known are " + ", ".join(known) if known else ""

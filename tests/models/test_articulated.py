@@ -118,8 +118,15 @@ def test_a_pose_by_hand_names_its_bones():
     np.testing.assert_allclose(several.rotations[:, 0], [turn(0.2)] * 4, atol=1e-6)
     with pytest.raises(ValueError, match="no bones 'uper'; did you mean 'upper'"):
         articulated.turned(bending_box.BONES, {"uper": (0, 0, 0)})
-    with pytest.raises(ValueError, match=r"three numbers each, .* not upper: \(2,\)"):
-        articulated.turned(bending_box.BONES, {"upper": (0, 0)})
+    for wrong, words in (
+        ((0, 0), r"it has shape \(2,\), expected \(\.\.\., 3\)"),
+        ((0, 0, np.nan), "not finite"),
+        ("up", "upper is turned by an axis times an angle, three numbers: "),
+    ):
+        with pytest.raises(ValueError, match=words):
+            articulated.turned(bending_box.BONES, {"upper": wrong})
+    with pytest.raises(ValueError, match="root is turned by an axis times an angle, three numbers: Incompatible"):
+        articulated.turned(bending_box.BONES, {"upper": np.zeros((2, 3)), "root": np.zeros((3, 3))})
 
 
 def test_a_templates_own_poses_are_had_by_number():
@@ -129,10 +136,10 @@ def test_a_templates_own_poses_are_had_by_number():
         "translations": jnp.eye(3),
     }
     np.testing.assert_array_equal(articulated.known(config, own, 2).translation, [0, 0, 1])
-    two = articulated.known(config, own, np.array([1, 0]))
+    two = articulated.known(config, own, [1, 0])
     np.testing.assert_array_equal(two.rotations, own["poses"][jnp.array([1, 0])])
     assert two.batch_shape == (2,) and articulated.check(config, two)
-    for number in (3, -1):
+    for number in (3, -1, True, 1.5):
         with pytest.raises(ValueError, match=f"has 3 poses, counted from 0, and no number {number}"):
             articulated.known(config, own, number)
 
