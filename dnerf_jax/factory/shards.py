@@ -71,6 +71,10 @@ def is_done(plan: Plan, shard: Shard, out: pathlib.Path) -> bool:
 def read_sidecar(out: pathlib.Path, name: str, folder: str = VIEWS) -> dict[str, Any]:
     """The sidecar of a shard. Raises ValueError: it is missing, damaged, or another shard's."""
     path = sidecar_path(out, name, folder)
+    if not path.exists():
+        raise ValueError(
+            f"{path} is missing: the dataset is not finished, or has lost it; give the command that made it again"
+        )
     return _checked(files.read_json(path, "the sidecar of a shard"), path, name, _SIDECAR)
 
 

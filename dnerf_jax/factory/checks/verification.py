@@ -28,6 +28,7 @@ from dnerf_jax.ops.messages import some
 _LISTED, _OF_A_FILE = 100, 4  # findings that are kept
 _MOST = 1 << 40  # views of a dataset
 _ANEW = "copy the shard's files again, or delete them and give the command that made the dataset again"
+_GO_ON = "the dataset is not finished, or has lost it: give the command that made it again, or copy the file again"
 _RESTORE = "restore it from where the dataset came from"
 _DROP = ("identity", "attempt", "view", "rule", "value")
 
@@ -118,7 +119,7 @@ def _there(out: Path, made: Plan, folder: str, findings: Findings) -> Iterator[t
         for number in range(-(-size // made.shard_size)):
             names = [plan.shard_name(split, number) + suffix for suffix in (".tar", ".json")]
             for lost in (name for name in names if name not in there):
-                findings.add(out / folder / lost, "it is missing")
+                findings.add(out / folder / lost, "it is missing", remedy=_GO_ON)
                 missing += 1
             if there.issuperset(names):
                 yield split, number
