@@ -29,7 +29,7 @@ def test_the_streams_that_shards_and_packs_were_made_from_are_unchanged(seed, in
 
 
 def test_numbers_are_never_changed():
-    numbers = {"identities": 0, "packs": 1, "rays": 2, "pool": 3, "pool_batches": 4, "poses": 5}
+    numbers = {"identities": 0, "packs": 1, "rays": 2, "pool": 3, "pool_batches": 4, "poses": 5, "shapes": 6}
     assert numbers == streams.NUMBERS
 
 
