@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.converters.torch_losses import pictures, random_state
+from tests.converters.torch_losses import pictures, random_state_normed
 
 RECORDED = Path(__file__).parent / "data" / "torch_efficientnet.npz"
 CLASSES, STEM, HEAD, EXPANSION = 5, 4, 10, 2
@@ -44,11 +44,7 @@ def state() -> dict[str, np.ndarray]:
         add(f"{name}._depthwise_conv", f"{name}._bn1", (inner, 1, kernel, kernel))
         add(f"{name}._project_conv", f"{name}._bn2", (width, inner, 1, 1))
     add("_conv_head", "_bn1", (HEAD, WIDTHS[-1], 1, 1))
-    made = random_state(shapes | {"_fc.weight": (CLASSES, HEAD), "_fc.bias": (CLASSES,)}, 11)
-    for entry, value in made.items():  # of batch norm a weight is a factor about 1
-        if entry.endswith("weight") and value.ndim == 1:
-            made[entry] = 1 + value
-    return made
+    return random_state_normed(shapes | {"_fc.weight": (CLASSES, HEAD), "_fc.bias": (CLASSES,)}, 11)
 
 
 def images() -> np.ndarray:

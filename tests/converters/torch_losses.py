@@ -30,6 +30,12 @@ def random_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.
     return state
 
 
+def random_state_normed(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """The same of a network with batch norm, whose weights are factors about 1."""
+    made = random_state(shapes, seed)
+    return {name: 1 + x if name.endswith("weight") and x.ndim == 1 else x for name, x in made.items()}
+
+
 def vgg_shapes() -> dict[str, tuple[int, ...]]:
     """Tensors of torchvision's VGG, as narrow as VGG_LAYERS, and LPIPS's weights on it."""
     shapes, index, width, ends = {}, 0, 3, []

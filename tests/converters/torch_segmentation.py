@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.converters.torch_losses import pictures, random_state
+from tests.converters.torch_losses import pictures, random_state_normed
 
 RECORDED = Path(__file__).parent / "data" / "torch_segmentation.npz"
 WIDTH, CLASSES, HEAD = 4, 5, 6
@@ -58,11 +58,7 @@ def shapes(blocks, bottleneck: bool, deeplab: bool) -> dict[str, tuple[int, ...]
 def state_of(name: str) -> dict[str, np.ndarray]:
     """The random weights of a case."""
     blocks, bottleneck, _, deeplab = CASES[name]
-    state = random_state(shapes(blocks, bottleneck, deeplab), 7)
-    for entry, value in state.items():  # of batch norm a weight is a factor about 1
-        if entry.endswith("weight") and value.ndim == 1:
-            state[entry] = 1 + value
-    return state
+    return random_state_normed(shapes(blocks, bottleneck, deeplab), 7)
 
 
 def images() -> np.ndarray:
