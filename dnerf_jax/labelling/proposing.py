@@ -5,7 +5,7 @@ More can be proposed into the same folder: what is there stays as it is, and the
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -167,13 +167,11 @@ def _poses(model: Model, count: int, draws: np.random.Generator) -> Pose | None:
     if config is None:
         return None
     template = model.generator.variables["template"]
+    if config.num_poses:
+        own = articulated.known(config, template, draws.integers(config.num_poses, size=count))
+        return jax.tree.map(lambda x: np.asarray(x, np.float32), own)
     still = articulated.still(config, template)
-    pose = jax.tree.map(lambda x: np.repeat(np.asarray(x, np.float32)[None], count, axis=0), still)
-    if not config.num_poses:
-        return pose
-    frames = draws.integers(config.num_poses, size=count)
-    own: Any = {"rotations": template["poses"], "translation": template["translations"]}
-    return pose.replace(**{name: np.asarray(array, np.float32)[frames] for name, array in own.items()})
+    return jax.tree.map(lambda x: np.repeat(np.asarray(x, np.float32)[None], count, axis=0), still)
 
 
 def _render(model: Model, z: np.ndarray, psi: float, camera: Camera, pose: Pose | None) -> np.ndarray:
