@@ -55,6 +55,7 @@ def proposed(bench, painter, tiny_pack, monkeypatch):
     return bench, asked
 
 
+@pytest.mark.slow
 def test_every_arm_chooses_as_it_says_and_what_is_done_is_kept(proposed, tiny_semantic_model, monkeypatch, capsys):
     bench, asked = proposed
     taught: list[tuple[str, str, Annotations]] = []
@@ -104,20 +105,20 @@ def test_what_was_stopped_before_it_was_painted_is_painted(proposed):
     proposing.propose(bench.model, None, proposing.Request(num=2, candidates=2), path)
     assert not label_folders.has_labels(packs.load(path, unlabelled=True)).any()
     assert len(rounds.labelled(bench, "random", 0, 4)) == 4
-    assert label_folders.has_labels(packs.load(path)).all()
+    assert label_folders.has_labels(packs.load(path, unlabelled=True)).all()
 
 
 def test_an_arm_is_better_only_beyond_the_spread():
     def runs(*values):
         return {"10": [{"miou": value, "accuracy": value} for value in values]}
 
-    found = {"active": runs(0.6, 0.62, 0.61), "random": runs(0.5, 0.51, 0.52), "latents": runs(0.5, 0.6, 0.55)}
+    found = {"active": runs(0.6, 0.62, 0.61), "random": runs(0.5, 0.51, 0.52), "latents": runs(0.5, 0.6, 0.45)}
     said = rounds.summary(found)
     words = {claim: by_count["10"]["verdict"] for claim, by_count in said["claims"].items()}
     assert words == {
         "active is better than random": "yes",
         "latents is better than random": "undecided",
-        "active is better than latents": "undecided",
+        "active is better than latents": "yes",
     }
     swapped = {"active": found["random"], "random": found["active"]}
     assert "no, worse" in rounds.markdown(rounds.summary(swapped))
