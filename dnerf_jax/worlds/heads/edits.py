@@ -9,9 +9,9 @@ from dnerf_jax.ops.mask_edits import Grow, Move, Operation, Scale
 _BESIDE = ("background", "neck", "cloth", "ear")
 
 EDITS: dict[str, tuple[Operation, ...]] = {
-    "wider nose": (Scale("nose", 1.5, 1.0, only_over=("skin",)),),
+    "wider nose": (Scale("nose", 1.6, 1.0, only_over=("skin",)),),
     "larger eyes": (Scale("eye", 1.25, 1.7, only_over=("skin", "brow")),),
-    "longer hair": (Grow("hair", 0.02, only_over=_BESIDE), Grow("hair", 0.3, only_over=_BESIDE, towards="down")),
+    "longer hair": (Grow("hair", 0.04, only_over=_BESIDE), Grow("hair", 0.5, only_over=_BESIDE, towards="down")),
     "open mouth": (Move("lower_lip", 0.0, 0.05, only_over=("skin", "mouth"), trail="mouth", bend=True),),
     "thicker brows": (Grow("brow", 0.011, only_over=("skin",)),),
 }
