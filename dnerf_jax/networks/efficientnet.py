@@ -84,13 +84,15 @@ class EfficientNet(nn.Module):
 
 
 def centred(images: jax.Array, output_stride: int) -> jax.Array:
-    """Images (N, H, W, 3) moved right and down by half a stride, edges repeated, what leaves them cut off.
+    """Images (N, H, W, 3) moved left and up by half of what dilation saved, edges repeated, what leaves them cut off.
 
-    Of sides that the stride divides, TensorFlow's padding puts each feature at the last of its pixels: of the moved
-    image that is about the middle of those that it has to label.
+    A feature at the full stride of 32 is about the middle of its 32 pixels: a stride's kernel has learned to weigh what
+    it steps over evenly. Where dilation takes the stride's place, that feature stands last among those that share its
+    pixels (at 8, number 4 k + 3 is number k of 32, to the last digit), so that each shows what lies (32 - output_stride)
+    / 2 pixels before it.
     """
-    half = output_stride // 2
-    return jnp.pad(images, ((0, 0), (half, 0), (half, 0), (0, 0)), mode="edge")[:, :-half, :-half]
+    shift = (32 - output_stride) // 2
+    return jnp.pad(images, ((0, 0), (0, shift), (0, shift), (0, 0)), mode="edge")[:, shift:, shift:]
 
 
 class Block(nn.Module):

@@ -58,14 +58,31 @@ def test_dilation_sees_what_stride_would_see():
     assert float(jnp.abs(coarse).max()) > 0.01
 
 
-def test_a_feature_is_in_the_middle_of_its_pixels():
-    """A step in the middle of a moved image is halfway between features, whose places are their last pixels."""
-    step = jnp.broadcast_to((jnp.arange(64) >= 32).astype(jnp.float32)[None, None, :, None], (1, 64, 64, 3))
-    moved = centred(step, 8)
-    assert moved.shape == step.shape
-    places = np.arange(8) * 8 + 7
-    np.testing.assert_array_equal(moved[0, 0, places, 0], np.arange(8) * 8 + 3.5 > 32)
-    np.testing.assert_array_equal(moved[0, 0, :4, 0], 0)
+@pytest.mark.parametrize("output_stride", [16, 8])
+def test_a_feature_of_a_moved_image_is_in_the_middle_of_its_pixels(output_stride):
+    """Of a network whose strides weigh what they step over evenly, and whose other kernels look at one place alone."""
+    network = EfficientNet(EfficientNetConfig(**NARROW, output_stride=output_stride))
+    image = jnp.zeros((1, 192, 192, 3))
+    strides = {"stem_conv": 0, "block1": 0, "block2": 1, "block3": 0, "block5": 1}  # the first place stepped over
+
+    def even(path, leaf):
+        names = [entry.key for entry in path]
+        if leaf.ndim < 4:  # batch norm that leaves what comes
+            return np.full(leaf.shape, float(names[-1] in ("scale", "var")), np.float32)
+        kernel, size = np.zeros(leaf.shape, np.float32), len(leaf)
+        first = next((strides[name] for name in names if name in strides), None)
+        span = slice(size // 2, size // 2 + 1) if first is None or size == 1 else slice(first, first + 2)
+        kernel[span, span] = 1 / leaf.shape[2] / (span.stop - span.start) ** 2
+        return kernel
+
+    variables = jax.tree_util.tree_map_with_path(even, jax.eval_shape(network.init, jax.random.key(0), image))
+    apply = jax.jit(lambda image: network.apply(variables, centred(image, output_stride))[0, ..., 0])
+    across = jnp.broadcast_to(jnp.arange(192)[:, None] / 1000, image.shape)  # small: nothing is cut off at 6
+    whole = apply(jnp.ones_like(image) / 1000)
+    middle = slice(32 // output_stride, -64 // output_stride)  # away from the edges
+    found = (apply(across) / whole)[middle, middle]
+    cells = (np.arange(192 // output_stride) + 0.5) * output_stride - 0.5
+    np.testing.assert_allclose(found, np.broadcast_to(cells[middle], found.shape), atol=0.01)
 
 
 def test_without_a_head_classes_are_linear_in_the_features():
