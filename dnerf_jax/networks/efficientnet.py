@@ -88,8 +88,8 @@ def centred(images: jax.Array, output_stride: int) -> jax.Array:
 
     A feature at the full stride of 32 is about the middle of its 32 pixels: a stride's kernel has learned to weigh what
     it steps over evenly. Where dilation takes the stride's place, that feature stands last among those that share its
-    pixels (at 8, number 4 k + 3 is number k of 32, to the last digit), so that each shows what lies (32 - output_stride)
-    / 2 pixels before it.
+    pixels (at 8, number 4 k + 3 is number k of 32, to the last digit), so that each shows what lies half of
+    32 - output_stride pixels before it.
     """
     shift = (32 - output_stride) // 2
     return jnp.pad(images, ((0, 0), (0, shift), (0, shift), (0, 0)), mode="edge")[:, shift:, shift:]
