@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from dnerf_jax.io import checkpoints, configurations, files, folders, label_folders, label_maps
-from dnerf_jax.labelling import proposing, server, tools
+from dnerf_jax.labelling import drafts, proposing, server, tools
+from dnerf_jax.labelling.repainting import Editor
+from dnerf_jax.labelling.scene_session import SceneSession
 from dnerf_jax.labelling.seeing import Eye
 from dnerf_jax.labelling.session import Session
 from dnerf_jax.labelling.teaching import Teacher
 from dnerf_jax.labelling.workspace import Workspace
 from dnerf_jax.ops.ranges import Angle, Count, Port, Seed, Truncation
 from dnerf_jax.training import branch, process
+from dnerf_jax.training.editing import plan
 
 
 def propose(
@@ -50,16 +53,43 @@ def propose(
         print(f"{folder}: {num * views} views by {how}, {len(pack)} in all, of which {done} are labelled")
 
 
-def serve(labels: str, /, checkpoint: str = "", port: Port = 8765, workdir: str = "", training: str = "heads") -> None:
+def serve(
+    labels: str = "",
+    /,
+    checkpoint: str = "",
+    port: Port = 8765,
+    workdir: str = "",
+    training: str = "heads",
+    scene: str = "",
+    out: str = "",
+    editing: str = "edit",
+) -> None:
     """Opens a page on this machine to paint labels in a browser, until Ctrl-C; every stroke is saved at once.
 
-    labels: folder of the pack, as propose makes it
+    labels: folder of the pack, as propose makes it; or instead of it --scene
     checkpoint: the generator that it is of, a folder or an embedded name; by default the embedded one. A branch of the
-      same classes predicts
+      same classes predicts. Of a scene: where its model is now, if not where it was
     port: of this machine's own address 127.0.0.1, which no other machine reaches; 0 is any
     workdir: folder of the branches that "train now" trains, 000 and so on; by default beside the labels, LABELS_branch
     training: configuration of these trainings, a file or a packaged name
+    scene: folder of a scene, which invert and edit write: its mask is painted, and the scene edited by it
+    out: folder of what is painted over the scene and of its edits, 000 and so on; by default beside it, SCENE_edits.
+      Named again it goes on
+    editing: configuration of the edits, a file or a packaged name
     """
+    if bool(labels) == bool(scene):
+        raise ValueError("expected either the folder of a pack, serve LABELS, or that of a scene, serve --scene DIR")
+    if labels and out:
+        raise ValueError("--out is of edits, which --scene has; branches that are trained go to --workdir")
+    if scene and workdir:
+        raise ValueError("--workdir is of trainings, which a pack of labels has; edits of a scene go to --out")
+    if scene:
+        _serve_scene(Path(scene), Path(out or f"{Path(scene).resolve()}_edits"), checkpoint, editing, port)
+    else:
+        _serve_labels(labels, checkpoint, training, workdir, port)
+
+
+def _serve_labels(labels: str, checkpoint: str, training: str, workdir: str, port: int) -> None:
     with folders.claimed(labels, known_by=[label_folders.NAME]) as folder:
         process.prepare()
         settings = configurations.load_settings(training, branch.Settings)
@@ -68,11 +98,21 @@ def serve(labels: str, /, checkpoint: str = "", port: Port = 8765, workdir: str 
         model = checkpoints.load(checkpoint)
         Eye.require(model, space.pack)
         runs = Path(workdir or f"{folder.resolve()}_branch")
-        session = Session(space, Eye(model), Teacher(checkpoint, settings, runs))
-        try:
-            server.serve(session, port)
-        finally:
-            session.close()
+        _serve(Session(space, Eye(model), Teacher(checkpoint, settings, runs)), port)
+
+
+def _serve_scene(scene: Path, out: Path, checkpoint: str, editing: str, port: int) -> None:
+    with folders.claimed(out, known_by=[drafts.NAME]) as folder:
+        process.prepare()
+        editor = Editor(configurations.load_settings(editing, plan.Settings), folder, checkpoint or None)
+        _serve(SceneSession(scene, folder, editor), port)
+
+
+def _serve(session: Session | SceneSession, port: int) -> None:
+    try:
+        server.serve(session, port)
+    finally:
+        session.close()
 
 
 def export(labels: str, to: str, out: str) -> None:

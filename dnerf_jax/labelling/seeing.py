@@ -7,6 +7,8 @@ prediction one after the other.
 import dataclasses
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,12 +39,35 @@ class Seen:
     doubt: np.ndarray | None
 
 
+class Kept:
+    """What was seen last, by its name. One look at a time: two would take twice the memory, and no less time."""
+
+    def __init__(self, most: int = KEPT):
+        self._most, self._lock = most, threading.Lock()
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+
+    def __call__(self, name: Any, look: Callable[[], Any]) -> Any:
+        """What `look` found under this name, now or before."""
+        with self._lock:
+            if name not in self._kept:
+                self._kept[name] = look()
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(name)
+            return self._kept[name]
+
+    def forget(self, change: Callable[[], None]) -> None:
+        """Forgets all, and does what makes that necessary, between two looks."""
+        with self._lock:
+            change()
+            self._kept.clear()
+
+
 class Eye:
     """Looks at the scenes of a pack with a model, which can be replaced by one with another branch."""
 
     def __init__(self, model: Model):
-        self._model, self._lock = model, threading.Lock()
-        self._kept: OrderedDict[tuple, Seen] = OrderedDict()
+        self._model, self._kept = model, Kept()
 
     @staticmethod
     def require(model: Model, pack: Annotations) -> None:
@@ -58,9 +83,7 @@ class Eye:
 
     def replace(self, model: Model) -> None:
         """Looks with another model from now on, and forgets what the old one saw."""
-        with self._lock:
-            self._model = model
-            self._kept.clear()
+        self._kept.forget(lambda: setattr(self, "_model", model))
 
     def view(self, pack: Annotations, index: int) -> Seen:
         """A view of the pack as the generator renders it; the picture in the pack may be another source's."""
@@ -77,19 +100,20 @@ class Eye:
     def _look(self, pack: Annotations, index: int, cam2world: np.ndarray, intrinsics: np.ndarray) -> Seen:
         pose = None if pack.pose is None else pack.pose[index]
         parts = [np.asarray(x).tobytes() for x in (pack.z[index], cam2world, intrinsics, *jax.tree.leaves(pose))]
-        name = (*parts, pack.truncation_psi)
-        with self._lock:  # one at a time: two at once would take twice the memory, and no less time
-            if name not in self._kept:
-                camera = Camera(jnp.asarray(cam2world), jnp.asarray(intrinsics))
-                psi = jnp.float32(pack.truncation_psi)
-                found = _see(self._model, jnp.asarray(pack.z[index]), psi, camera, pose)
-                image, depth_z, mask, doubt = jax.tree.map(np.asarray, found)
-                pixels = to_uint8(image, span=(-1, 1))
-                self._kept[name] = Seen(pixels, depth_z, Camera(cam2world, intrinsics), mask, doubt)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(name)
-            return self._kept[name]
+
+        def look() -> Seen:
+            camera, psi = Camera(jnp.asarray(cam2world), jnp.asarray(intrinsics)), jnp.float32(pack.truncation_psi)
+            found = _see(self._model, jnp.asarray(pack.z[index]), psi, camera, pose)
+            return seen(*found, Camera(cam2world, intrinsics))
+
+        return self._kept((*parts, pack.truncation_psi), look)
+
+
+def seen(image: jax.Array, depth_z: jax.Array, mask: jax.Array | None, doubt: jax.Array | None, camera: Camera) -> Seen:
+    """What the page shows of a view; image in [-1, 1], doubt in [0, 1]."""
+    mask, doubt = jax.tree.map(np.asarray, (mask, doubt))
+    doubt = None if doubt is None else np.round(255 * doubt).astype(np.uint8)
+    return Seen(to_uint8(np.asarray(image), span=(-1, 1)), np.asarray(depth_z), camera, mask, doubt)
 
 
 @jax.jit
@@ -99,6 +123,11 @@ def _see(
     view = scenes.render(model, scenes.synthesize(model, z, truncation_psi=psi, pose=pose), camera)
     if view.logits is None:
         return view.image, view.depth_z, None, None
-    logp = jax.nn.log_softmax(view.logits, axis=-1)
-    entropy = -jnp.sum(jnp.exp(logp) * logp, axis=-1) / np.log(logp.shape[-1])
-    return view.image, view.depth_z, view.mask, jnp.round(255 * entropy).astype(jnp.uint8)
+    return view.image, view.depth_z, view.mask, doubts(view.logits)
+
+
+@jax.jit
+def doubts(logits: jax.Array) -> jax.Array:
+    """The entropy (...) of class probabilities, of logits (..., C): 1 where any class is as likely as any other."""
+    logp = jax.nn.log_softmax(logits, axis=-1)
+    return -jnp.sum(jnp.exp(logp) * logp, axis=-1) / np.log(logp.shape[-1])

@@ -1,4 +1,4 @@
-"""The page's server: thin routes over a `Session`, for this machine and this user alone.
+"""The page's server: thin routes over a `Session` or a `SceneSession`, for this machine and this user alone.
 
 It listens on 127.0.0.1. Every request must name that host (no other name that leads here, as in DNS rebinding), come
 from the page itself where a browser says from where, and, for all but the page's own files, carry the token that the
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dnerf_jax.labelling import runs_of_ids
+from dnerf_jax.labelling.scene_session import SceneSession
 from dnerf_jax.labelling.session import Session
 from dnerf_jax.labelling.workspace import ConflictError, version
 
@@ -104,7 +105,7 @@ class _TooLargeError(Exception):
     pass
 
 
-def make_app(session: Session, port: int, token: str) -> Any:
+def make_app(session: Session | SceneSession, port: int, token: str) -> Any:
     """The ASGI application. Raises ImportError, naming the extra, without Starlette."""
     try:
         from starlette.applications import Starlette
@@ -142,9 +143,9 @@ def make_app(session: Session, port: int, token: str) -> Any:
         body, index = await request.body(), request.path_params["index"]
 
         def write() -> str:
-            pack = session.space.pack
-            made = runs_of_ids.decode(body, pack.resolution, pack.label_map)
-            return session.space.save(index, made, request.headers.get("x-version", ""))
+            space = session.space
+            made = runs_of_ids.decode(body, space.resolution, space.label_map)
+            return space.save(index, made, request.headers.get("x-version", ""))
 
         return JSONResponse({"version": await run_in_threadpool(write)})
 
@@ -153,9 +154,6 @@ def make_app(session: Session, port: int, token: str) -> Any:
 
     def prediction(request: Request) -> Response:
         return ids(*session.prediction(request.path_params["index"]))
-
-    def carried(request: Request) -> Response:
-        return ids(session.carried(request.path_params["index"]))
 
     def turned(request: Request) -> Response:
         return ids(*session.turned(request.path_params["index"], *angles(request)))
@@ -172,12 +170,40 @@ def make_app(session: Session, port: int, token: str) -> Any:
             raise ValueError("yaw is beyond 180 degrees or pitch beyond 90")
         return float(yaw), float(pitch)
 
-    def train(request: Request) -> Response:
-        session.train()
-        return JSONResponse(session.training())
+    def job(request: Request) -> Response:
+        return JSONResponse(session.job())
 
-    def training(request: Request) -> Response:
-        return JSONResponse(session.training())
+    def stop(request: Request) -> Response:
+        session.stop()
+        return JSONResponse(session.job())
+
+    def of_labels(session: Session) -> list[Route]:
+        def carried(request: Request) -> Response:
+            return ids(session.carried(request.path_params["index"]))
+
+        def train(request: Request) -> Response:
+            session.train()
+            return JSONResponse(session.job())
+
+        return [Route(f"{view}/carried", carried), Route("/api/job", train, methods=["POST"])]
+
+    def of_a_scene(session: SceneSession) -> list[Route]:
+        def shown(request: Request) -> Response:
+            session.open(request.path_params["index"])
+            return Response(status_code=204)
+
+        def edit(request: Request) -> Response:
+            session.edit(request.path_params["index"], request.headers.get("x-version", ""))
+            return JSONResponse(session.job())
+
+        def comparison(request: Request) -> Response:
+            return Response(session.comparison(request.path_params["index"]), media_type="image/png")
+
+        return [
+            Route(f"{view}/open", shown, methods=["POST"]),
+            Route(f"{view}/job", edit, methods=["POST"]),
+            Route(f"{view}/comparison", comparison),
+        ]
 
     def told(status: int) -> Any:
         return lambda request, error: PlainTextResponse(f"{error}\n", status)
@@ -192,11 +218,11 @@ def make_app(session: Session, port: int, token: str) -> Any:
         Route(f"{view}/mask", save, methods=["PUT"]),
         Route(f"{view}/edges", edges),
         Route(f"{view}/prediction", prediction),
-        Route(f"{view}/carried", carried),
         Route(f"{view}/turned", turned, methods=["GET"]),
         Route(f"{view}/turned", add, methods=["POST"]),
-        Route("/api/train", training, methods=["GET"]),
-        Route("/api/train", train, methods=["POST"]),
+        Route("/api/job", job, methods=["GET"]),
+        Route("/api/job", stop, methods=["DELETE"]),
+        *(of_labels(session) if isinstance(session, Session) else of_a_scene(session)),
     ]
     answers: dict[Any, Any] = {
         ConflictError: told(409),
@@ -207,7 +233,7 @@ def make_app(session: Session, port: int, token: str) -> Any:
     return Guard(Starlette(routes=routes, exception_handlers=answers), port, token)
 
 
-def serve(session: Session, port: int) -> None:
+def serve(session: Session | SceneSession, port: int) -> None:
     """Serves the page until it is interrupted, and says where.
 
     port: 0 is any that is free. Raises ValueError: it is taken. ImportError as `make_app`.

@@ -27,13 +27,9 @@ class Session:
     def overview(self) -> dict[str, Any]:
         """The pack, its classes, the state of its views and of the training, as JSON has it."""
         pack, shares = self.space.pack, self.space.labelled_shares()
-        classes = zip(pack.label_map.names, pack.label_map.colors, strict=True)
-        return {
-            "name": pack.name,
-            "resolution": pack.resolution,
-            "classes": [{"id": i, "name": name, "color": list(color)} for i, (name, color) in enumerate(classes)],
-            "ignore": LabelMap.IGNORE,
-            "ignore_color": list(IGNORE_COLOR),
+        return described(pack.name, pack.resolution, pack.label_map) | {
+            "kind": "labels",
+            "open": 0,
             "views": [
                 {
                     "key": naming.key(pack, index),
@@ -43,13 +39,13 @@ class Session:
                 }
                 for index, share in enumerate(shares)
             ],
-            "training": self.training(),
+            "job": self.job(),
         }
 
     def image(self, index: int) -> bytes:
         """The picture of a view as the pack has it, PNG."""
         self.space.mask(index)
-        return _png(self.space.pack.images[index])
+        return png(self.space.pack.images[index])
 
     def edges(self, index: int) -> np.ndarray:
         """Where depth jumps in a view, uint8 (R, R), see `carrying.jumps`."""
@@ -91,17 +87,21 @@ class Session:
         self.teacher.start(self.space.pack)
         self._shown = False
 
-    def training(self) -> dict[str, Any]:
-        """How far that is; a branch that is done predicts from then on. "branch": whether there is one."""
+    def job(self) -> dict[str, Any]:
+        """How far the training is; a branch that is done predicts from then on. "branch": whether there is one."""
         told = self.teacher.state()
         if told["state"] == "done" and not self._shown:
             self.eye.replace(self.teacher.result())
             self._shown = True
         return told | {"branch": self._has_branch()}
 
+    def stop(self) -> None:
+        """Ends a training that is going on."""
+        self.teacher.runs.stop()
+
     def close(self) -> None:
-        """Ends the training and gives the folder back."""
-        self.teacher.stop()
+        """Ends a training that is going on, and gives the folder back."""
+        self.stop()
         self.space.close()
 
     def _carried(self, sources: list[int], seen: Seen) -> np.ndarray:
@@ -117,7 +117,20 @@ class Session:
         return model.semantic is not None and model.label_map == self.space.pack.label_map
 
 
-def _png(image: np.ndarray) -> bytes:
+def described(name: str, resolution: int, label_map: LabelMap) -> dict[str, Any]:
+    """What the page has to know of what is painted on: its name, the pictures' side, the classes; as JSON has it."""
+    classes = zip(label_map.names, label_map.colors, strict=True)
+    return {
+        "name": name,
+        "resolution": resolution,
+        "classes": [{"id": i, "name": name, "color": list(color)} for i, (name, color) in enumerate(classes)],
+        "ignore": LabelMap.IGNORE,
+        "ignore_color": list(IGNORE_COLOR),
+    }
+
+
+def png(image: np.ndarray) -> bytes:
+    """A picture (R, R, 3) uint8 as PNG."""
     out = io.BytesIO()
     Image.fromarray(image).save(out, format="PNG", compress_level=1)
     return out.getvalue()

@@ -29,6 +29,12 @@ def version(mask: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(mask, np.uint8).tobytes()).hexdigest()[:16]
 
 
+def require_made_from(there: np.ndarray, made_from: str, index: int) -> None:
+    """Raises ConflictError: the mask that is there of a view is another than the one whose version is `made_from`."""
+    if made_from != version(there):
+        raise ConflictError(f"view {index} was changed elsewhere since, in another tab perhaps")
+
+
 class Workspace:
     """The views of a pack's folder, which this process has claimed; its methods may be called by several threads.
 
@@ -47,6 +53,16 @@ class Workspace:
         with self._lock:
             return self._pack
 
+    @property
+    def resolution(self) -> int:
+        """The side of pictures and masks in pixels."""
+        return self._pack.resolution
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes."""
+        return self._pack.label_map
+
     def mask(self, index: int) -> np.ndarray:
         """The mask (R, R) of a view. Raises IndexError: there is no such view."""
         return self.pack.masks[self._known(index)]
@@ -62,8 +78,7 @@ class Workspace:
             there = self.mask(index)
             if (mask == there).all():
                 return version(mask)
-            if made_from != version(there):
-                raise ConflictError(f"view {index} was changed elsewhere since, in another tab perhaps")
+            require_made_from(there, made_from, index)
             label_folders.write_mask(self.path, index, mask, self._pack.label_map)
             masks = self._pack.masks.copy()
             masks[index] = mask

@@ -5,13 +5,25 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
+import stand_ins
 
-from dnerf_jax.io import packs, png
+from dnerf_jax import cli
+from dnerf_jax.io import folders, packs, png
+from dnerf_jax.labelling import server as servers
+from dnerf_jax.labelling.repainting import Editor
+from dnerf_jax.labelling.scene_session import SceneSession
+from dnerf_jax.labelling.seeing import Eye
+from dnerf_jax.labelling.session import Session
+from dnerf_jax.labelling.teaching import Teacher
+from dnerf_jax.labelling.workspace import Workspace
+from dnerf_jax.training import branch
 
 CHROMIUM = os.environ.get("DNERF_JAX_BROWSER") or "chromium"  # which CI sets, where it must be there
 pytestmark = pytest.mark.slow
@@ -36,6 +48,29 @@ def server(labels, tiny_assets):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture
+def hosted():
+    """Serves a session from a thread of this process, so that others can stand for its processes: the address."""
+    uvicorn, running = pytest.importorskip("uvicorn"), []
+
+    def host(session):
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        app = servers.make_app(session, port, "secret")
+        made = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]})
+        thread.start()
+        running.append((session, made, thread, listening))
+        return f"http://127.0.0.1:{port}/#secret"
+
+    yield host
+    for session, made, thread, listening in running:
+        made.should_exit = True
+        thread.join()
+        listening.close()
+        session.close()
 
 
 @pytest.fixture
@@ -217,3 +252,111 @@ def test_what_is_drawn_is_saved_pixel_for_pixel(browser, server, labels):
     other.saved("not saved: the server does not answer")
     assert "labelling:0000_" in other.page.evaluate("Object.keys(localStorage).join()")
     assert not tab.errors and not other.errors
+
+
+def reached(start, walls, may):
+    """Pixels (y, x) that are reached from one through those that may be, walls aside: as the page's tools do."""
+    found, left = {start}, [start]
+    while left:
+        y, x = left.pop()
+        beside = [((y, x + 1), walls[y, x] & 1), ((y + 1, x), walls[y, x] & 2)]
+        beside += [((y, x - 1), walls[y, x - 1] & 1)] if x else []
+        beside += [((y - 1, x), walls[y - 1, x] & 2)] if y else []
+        for (v, u), wall in beside:
+            if v < 16 and u < 16 and not wall and may(v, u) and (v, u) not in found:
+                found.add((v, u))
+                left.append((v, u))
+    return tuple(np.transpose(list(found)))
+
+
+def test_brush_and_fill_stop_at_depth_edges_and_a_training_predicts(
+    browser, hosted, labels, tiny_model, tiny_checkpoint, shrunk
+):
+    settings = cli.as_dataclass(shrunk("heads.py"), branch.Settings)
+    with folders.claimed(labels):
+        teacher = Teacher(str(tiny_checkpoint), settings, labels.parent / "runs")
+        teacher.runs._work = stand_ins.teaches
+        session = Session(Workspace(labels), Eye(tiny_model), teacher)
+        tab, walls = Tab(browser, hosted(session)), session.edges(0)
+        discs = {
+            (y, x): reached((y, x), walls, lambda v, u, y=y, x=x: (v - y) ** 2 + (u - x) ** 2 <= 6.25)
+            for y, x in np.argwhere(walls[2:14, 2:14]) + 2
+        }
+        (y, x), disc = min(discs.items(), key=lambda pair: len(pair[1][0]))
+        assert len(disc[0]) < 21, "a wall is in the way of the brush"
+        tab.keys("l")
+        tab.told("Brush and fill stop")
+        tab.keys("2")
+        tab.size(5)
+        tab.drag((x, y))
+        tab.saved()
+        expected = np.full((16, 16), 255, np.uint8)
+        expected[disc] = 2
+        np.testing.assert_array_equal(mask_of(labels), expected)
+        start = tuple(np.argwhere(expected == 255)[0])
+        tab.keys("f", "3")
+        tab.page.mouse.click(*tab.at(*start[::-1]))
+        tab.saved()
+        expected[reached(start, walls, lambda v, u: expected[v, u] == 255)] = 3
+        np.testing.assert_array_equal(mask_of(labels), expected)
+
+        assert tab.page.locator("#predict").is_disabled() and not tab.page.locator("#apply").is_visible()
+        tab.keys(".")
+        tab.told("View 1")
+        tab.keys("t")
+        tab.told("trained", "job")
+        tab.keys("n")
+        tab.told("predicted")
+        tab.saved()
+        np.testing.assert_array_equal(mask_of(labels, 1), session.prediction(1)[0])
+        assert not tab.errors
+
+
+def test_a_scene_is_painted_edited_and_left_again(browser, hosted, scene, few_steps, tmp_path):
+    out = tmp_path / "edits"
+    with folders.claimed(out):
+        session = SceneSession(scene, out, Editor(few_steps, out))
+        session.editor.runs._work = stand_ins.takes_long
+        address = hosted(session)
+        tab, expected = Tab(browser, address), session.space.mask(0).copy()
+        page = tab.page
+        assert page.locator("#apply").is_visible() and not page.locator("#train").is_visible()
+        tab.keys("Control+Enter")
+        tab.told("nothing is painted", "banner")
+        tab.size(1)
+        tab.keys("2")
+        tab.drag((3, 3), (9, 3))
+        expected[3, 3:10] = 2
+        tab.keys("Control+Enter")  # at once: what is applied is what is saved
+        tab.told("w+: step 3 of 100", "job")
+        tab.keys("1")
+        tab.drag((4, 5), (7, 5))  # painting goes on
+        expected[5, 4:8] = 1
+        page.get_by_role("button", name="Stop", exact=True).click()
+        tab.told("stopped", "job")
+        tab.saved()
+        np.testing.assert_array_equal(session.space.mask(0), expected)
+
+        session.editor.runs._work = stand_ins.edits
+        tab.keys("Control+Enter")
+        page.locator("#result").wait_for(state="visible")
+        assert "0.50 before, 0.75 after" in page.locator("#facts").inner_text()
+        assert page.locator("#facts").inner_text().count("0.2500") == 1
+        assert page.locator("#doubts").inner_text() == "Doubt: it was made up."
+        tab.keys("Escape")
+        tab.told("Edit 1")
+        assert page.locator("#views button").all_inner_texts()[1] == "Edit 1"
+        tab.keys("d")
+        tab.told("Seen from 15 degrees")
+        tab.keys("g")
+        tab.told("Edit 1, from 15, 0")
+        tab.keys(",", "r")
+        tab.told("Start")
+        tab.drag((3, 12))
+        expected[12, 3] = 1
+        tab.saved()
+        page.reload()
+        tab.saved()
+        tab.told("Start")  # what was open last
+        np.testing.assert_array_equal(session.space.mask(0), expected)
+        assert not tab.errors

@@ -164,11 +164,11 @@ def test_a_scene_is_turned_labels_follow_and_a_branch_is_trained(client, session
     assert len(pack) == 5 and pack.latent_id.tolist() == [0, 0, 0, 1, 0]
     with pytest.raises(ValueError, match="in use by another command"), folders.claimed(labels):
         pass
-    assert client.get("/api/train").json()["state"] == "none"
-    assert client.post("/api/train").json()["state"] == "running"
-    assert client.post("/api/train").status_code == 400
-    session.teacher._process.join(120)
-    told = client.get("/api/train").json()
+    assert client.get("/api/job").json()["state"] == "none"
+    assert client.post("/api/job").json()["state"] == "running"
+    assert client.post("/api/job").status_code == 400
+    session.teacher.runs.wait(120)
+    told = client.get("/api/job").json()
     assert told == {"state": "done", "step": 5, "steps": 5, "reason": "", "branch": True}
     predicted = np.frombuffer(client.get("/api/views/3/prediction").content, np.uint8)
     assert predicted.size == 512 and set(predicted[:256]) <= set(range(tiny_pack.label_map.num_classes))

@@ -75,6 +75,14 @@ export class Saver {
     }
   }
 
+  // Waits until the mask of a view is on the server's disk. Throws: it was refused.
+  async settled(index) {
+    while (this.waiting.has(index)) {
+      if (!this.busy) throw new Error("the mask is not saved, so it cannot be applied");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
   async send() {
     if (this.busy) return;
     this.busy = true;
