@@ -26,9 +26,11 @@ WORLDS = ["embreex>=4.4"]
 MESHES = ["scikit-image>=0.25", "trimesh>=4.5"]
 # The page that labels are painted on.
 LABEL = ["starlette>=1.0", "uvicorn>=0.40"]
+# The page that scenes and datasets are turned on.
+VIEW = ["viser>=1.1", "trimesh>=4.5"]
 NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 TEST = ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17", "mypy>=2.0", "httpx>=0.28"]
-TEST += [*WORLDS, *MESHES, *LABEL, *NOTEBOOKS]
+TEST += [*WORLDS, *MESHES, *LABEL, *VIEW, *NOTEBOOKS]
 
 # What datasets are read by and exported to.
 EXPORT = ["pycocotools>=2.0.8", "trimesh>=4.5"]
@@ -46,6 +48,7 @@ EXTRAS = {
     "worlds-export": [*WORLDS, "anny>=0.6", "torch>=2.6"],
     "convert": [],  # converters/ reads PyTorch's files without PyTorch
     "label": LABEL,
+    "view": VIEW,
     "notebooks": NOTEBOOKS,
     "meshes": MESHES,
     "export": EXPORT,
