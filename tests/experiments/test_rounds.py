@@ -71,16 +71,16 @@ def test_every_arm_chooses_as_it_says_and_what_is_done_is_kept(proposed, tiny_se
 
     monkeypatch.setattr(branch, "train", train)
     monkeypatch.setattr(ablations, "measure", measure)
-    result = rounds.make_figure(bench, range(2))
+    result = rounds.make_figure(bench, [1])
     # The first round of two arms is one, and what the active arm's rounds are asked of is the branch of the one before.
-    told = [(where, request.by, request.candidates, request.seed) for where, request, _ in asked if request.seed == 0]
+    told = [(where, request.by, request.candidates, request.seed) for where, request, _ in asked]
     assert sorted(told, key=lambda x: x[0]) == [
-        *[("active_seed0", "uncertainty", None, 0)] * 2,
-        *[("latents_seed0", "latents", None, 0)] * 3,
-        *[("random_seed0", "latents", 2, 0)] * 3,
+        *[("active_seed1", "uncertainty", None, 1)] * 2,
+        *[("latents_seed1", "latents", None, 1)] * 3,
+        *[("random_seed1", "latents", 2, 1)] * 3,
     ]
     assert all((model.semantic is not None) == where.startswith("active") for where, _, model in asked)
-    assert len([one for one in taught if one[0] == "latents_seed1" and one[1] == "2"]) >= 1
+    assert [one for one in taught if one[0] == "latents_seed1" and one[1] == "2"]
     assert not [one for one in taught if one[0] == "active_seed1" and one[1] == "2"]
     active, latents = ({x[1]: x[2] for x in taught if x[0] == f"{arm}_seed1"} for arm in ("active", "latents"))
     np.testing.assert_array_equal(active["4"].z[:2], latents["2"].z)
@@ -95,8 +95,8 @@ def test_every_arm_chooses_as_it_says_and_what_is_done_is_kept(proposed, tiny_se
         assert picture.width > 500
     monkeypatch.setattr(branch, "train", None)
     monkeypatch.setattr(proposing, "propose", None)
-    assert rounds.make_figure(bench, range(2)) == result
-    assert set(rounds.make_figure(bench, range(2), ("active", "random"))["claims"]) == {"active is better than random"}
+    assert rounds.make_figure(bench, [1]) == result
+    assert set(rounds.make_figure(bench, [1], ("active", "random"))["claims"]) == {"active is better than random"}
 
 
 def test_what_was_stopped_before_it_was_painted_is_painted(proposed):
