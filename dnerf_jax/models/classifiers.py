@@ -1,6 +1,7 @@
 """Networks that were trained to name objects: backbones with a classifier, whose features others start from."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,7 @@ class _Module(nn.Module):
         return nn.Dense(self.config.num_classes, name="fc")(jnp.mean(features, axis=(1, 2)))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(config: ClassifierConfig, key: jax.Array) -> Classifier:
     """A classifier with random parameters."""
     return Classifier(config, _Module(config).init(key, jnp.zeros((1, 32, 32, 3))))

@@ -11,6 +11,7 @@ aligned on their eye line and scaled by their height, so that the means of many 
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,6 +80,7 @@ class Identity:
     params: Mapping[str, Any]
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(config: IdentityConfig, key: jax.Array) -> Identity:
     """A network with random parameters."""
     return Identity(config, _module(config).init(key, jnp.zeros((1, config.size, config.size, 3)))["params"])

@@ -11,6 +11,7 @@ published loss each of them stands in for.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,7 @@ class Perception:
     params: Mapping[str, Any]
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(config: PerceptionConfig, key: jax.Array) -> Perception:
     """A network with random parameters, and with weights 1 where it is calibrated."""
     params: dict[str, Any] = {"network": _module(config).init(key, jnp.zeros((1, 32, 32, 3)))["params"]}
