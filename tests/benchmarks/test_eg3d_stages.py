@@ -18,7 +18,7 @@ def small(monkeypatch, tiny_semantic_model):
 
 
 @pytest.mark.slow
-def test_stages_follow_each_other_and_are_written(small, known_machine, tiny_config, tmp_path, capsys):
+def test_stages_follow_each_other_and_are_written(small, known_machine, uncounted, tiny_config, tmp_path, capsys):
     ours = eg3d.our_stages(tiny_config)
     names = ["mapping", "backbone", "rendering", "super-resolution", "image", "labelled view", "4 labelled views"]
     assert list(ours) == names

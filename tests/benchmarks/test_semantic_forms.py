@@ -8,7 +8,7 @@ from benchmarks import semantic
 
 
 @pytest.mark.slow
-def test_both_forms_agree_and_are_compared(known_machine, tiny_config, tmp_path):
+def test_both_forms_agree_and_are_compared(known_machine, uncounted, tiny_config, tmp_path):
     semantic.compare(tiny_config, {}, 6, 5, 1, str(tmp_path / "out.json"))
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
     assert [row["features"] for row in rows] == ["hidden", "skip"]
