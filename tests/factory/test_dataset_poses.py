@@ -62,17 +62,17 @@ def posable(model, num_poses=0):
 
 
 @pytest.fixture(scope="module")
-def model(tiny_semantic_model):
-    """A body with poses of its own."""
-    return posable(tiny_semantic_model, OWN)
+def checkpoint(tiny_semantic_model, tmp_path_factory):
+    """The folder of a body with poses of its own."""
+    folder = tmp_path_factory.mktemp("bodies") / "model"
+    checkpoints.save(folder, posable(tiny_semantic_model, OWN))
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(model, tmp_path_factory):
-    """Its folder."""
-    folder = tmp_path_factory.mktemp("bodies") / "model"
-    checkpoints.save(folder, model)
-    return str(folder)
+def model(checkpoint):
+    """As it is loaded, so that what is compiled for it serves the workers of this process, too."""
+    return checkpoints.load(checkpoint)
 
 
 @pytest.fixture(scope="module")

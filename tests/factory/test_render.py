@@ -16,8 +16,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def plan():
-    """Three identities of two views, in groups of two."""
-    return Plan(num_identities=3, views_per_identity=2, batch=2, modalities=("image", "mask", "depth_z"))
+    """Three identities of two views, in groups of two; with what rules look at, too, so that there is one program."""
+    modalities = ("image", "mask", "depth_z", "confidence")
+    return Plan(num_identities=3, views_per_identity=2, batch=2, modalities=modalities)
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,12 @@ PLAN = Plan(
     modalities=("image", "mask", "depth_z"),
     shard_size=6,
 )
-# Compiled programs are shared by all processes of a test.
-CACHE = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+# Compiled programs are shared by all workers, which have one thread each, of all such tests of a run.
+CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": os.path.join(os.environ["JAX_COMPILATION_CACHE_DIR"], "one_thread"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 
 def content(out):

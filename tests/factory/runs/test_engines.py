@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import pytest
 from making import Maker
+from together import CACHE
 
 from dnerf_jax.factory import loading, shards
 from dnerf_jax.factory.plan import Plan, num_shards
@@ -211,8 +212,8 @@ def plan(tiny_plan):
 @pytest.mark.slow
 def test_kills_and_other_numbers_of_workers_change_no_byte(plan, tiny_checkpoint, tmp_path, monkeypatch, capsys):
     # All workers are alike, so they can share what they compile.
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    for name, value in CACHE.items():
+        monkeypatch.setenv(name, value)
     job = Job(plan, str(tiny_checkpoint), str(tmp_path / "serial"))
     engines.generate(job, workers=1)
     expected = content(tmp_path / "serial")

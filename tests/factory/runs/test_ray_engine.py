@@ -22,13 +22,12 @@ STORE = 80 << 20
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster():
     """A cluster whose head runs actors only that ask for nothing."""
     pytest.importorskip("ray", reason="make test-all installs it")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (CACHE | ray_engine.SETTINGS).items():
             patch.setenv(name, value)
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "memory": 1 << 30}

@@ -19,13 +19,12 @@ pytestmark = [pytest.mark.forms, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
-def _quick(tmp_path_factory, monkeypatch):
+def _quick(monkeypatch):
     """Little is waited for, and programs are compiled once."""
     submitit = pytest.importorskip("submitit", reason="make test-all installs it")
     monkeypatch.setattr(submitit.Job, "_results_timeout_s", 0)
     for name, value in CACHE.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
 
 
 def on_this_machine(job, workers=None, **options):
