@@ -22,19 +22,19 @@ pytestmark = pytest.mark.slow  # all render or train
 
 def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, capsys):
     table = rows.TABLES["4"]
-    monkeypatch.setitem(rows.TABLES, "4", (table[0], table[4]))
-    monkeypatch.setitem(rows.CLAIMS, "4", {"the prior helps": ("last", "no-prior")})
+    monkeypatch.setitem(rows.TABLES, "4", table[:2])
+    monkeypatch.setitem(rows.CLAIMS, "4", {"multiscale features help": ("hidden", "last")})
     reproduce.main(str(tmp_path), table="4", seeds=2)
     text = (tmp_path / "table4.md").read_text()
     assert text in capsys.readouterr().out
     result = json.loads((tmp_path / "table4.json").read_text())
-    assert [row["name"] for row in result["rows"]] == ["last", "no-prior"]
+    assert [row["name"] for row in result["rows"]] == ["last", "hidden"]
     values = [found["single"]["miou"] for found in result["rows"][0]["seeds"]]
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text and "0.401, 0.707" in text
     form = checkpoints.load(tmp_path / "last_30x3_seed1" / "model").semantic.config
     assert (form.features, form.aggregation) == ("last", "sum")
     assert form.density_prior
-    assert not checkpoints.load(tmp_path / "no-prior_30x3_seed0" / "model").semantic.config.density_prior
+    assert checkpoints.load(tmp_path / "hidden_30x3_seed0" / "model").semantic.config.features == "hidden"
     assert not (tmp_path / "last_30x3_seed1" / "checkpoints").exists()
 
     def trained(*_, **__):
@@ -47,7 +47,7 @@ def test_a_table_is_trained_once_and_printed(in_small, tmp_path, monkeypatch, ca
     reproduce.main(str(tmp_path), table="4", seeds=2, rows="last")
     some = json.loads((tmp_path / "table4.json").read_text())
     assert some["rows"] == result["rows"][:1] and some["claims"] == {}
-    with pytest.raises(ValueError, match="--rows names first, lst; there are: last, no-prior"):
+    with pytest.raises(ValueError, match="--rows names first, lst; there are: last, hidden"):
         reproduce.main(str(tmp_path), table="4", rows="lst,first")
 
 

@@ -40,6 +40,7 @@ def test_clouds_without_common_points_have_nothing_to_compare():
 @pytest.mark.slow
 def test_the_whole_way_in_small(shrunk, tiny_assets, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "ASSETS", tiny_assets)
+    monkeypatch.setenv("NPROC", "1")  # one worker: two would compile the same beside each other
     small = {name: shrunk(f"{name}.py") for name in ("heads", "heads_dataset")}
     monkeypatch.setattr(configurations, "load_config", small.__getitem__)
     door.main(str(tmp_path))
