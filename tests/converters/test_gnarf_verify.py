@@ -84,7 +84,9 @@ def test_another_pose_is_another_deformation(deformed):
 
 
 @pytest.mark.slow
-def test_recorded_renderings_are_within_tolerance_and_others_are_not(rendered):
+def test_recorded_renderings_are_within_tolerance_and_others_are_not(rendered, monkeypatch):
+    found, limits = [], gnarf_verify._ray_limits
+    monkeypatch.setattr(gnarf_verify, "_ray_limits", lambda *asked: found.append(limits(*asked)) or found[-1])
     lines = {line.stage: line for line in gnarf_verify.rendering(rendered)}
     assert not failed(lines.values()), comparison.table(list(lines.values()))
     assert len(lines) == 18
@@ -100,9 +102,11 @@ def test_recorded_renderings_are_within_tolerance_and_others_are_not(rendered):
         canonical_far=moved(1e-4, 1),
         canonical_weight_sum=moved(2e-3, at),
     )
+    monkeypatch.setattr(gnarf_verify, "_ray_limits", lambda *_: found.pop(0))  # ours are the same again
     expected = ["depths_all", "weights", "features", "marched_distance", "canonical_far"]
     # The canonical image is marched between the changed limits.
     assert failed(gnarf_verify.rendering(other)) == [*expected, "canonical_features", "canonical_weight_sum"]
+    assert not found
 
 
 def test_few_rays_are_left_out_for_their_ties_and_no_others(rendered, monkeypatch):
