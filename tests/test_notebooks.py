@@ -79,6 +79,7 @@ EACH = [pytest.param(path, marks=[pytest.mark.forms] * (path.stem in READING), i
 @pytest.mark.parametrize("path", EACH)
 def test_a_notebook_runs_and_shows_pictures(path, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # they suit small tests; a reader has none
+    monkeypatch.setenv("NPROC", "1")  # its commands have one worker, where several would compile the same at once
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     assert pictures(execute(path, SHORTER[path.stem])) >= 5
 
