@@ -1,7 +1,7 @@
 """Trains a semantic branch: python -m dnerf_jax.train --config heads --workdir DIR"""
 
 from dnerf_jax import cli
-from dnerf_jax.io import checkpoints, folders, label_folders, packs
+from dnerf_jax.io import checkpoints, files, folders, label_folders, packs
 from dnerf_jax.training import branch, process, runs
 
 
@@ -22,6 +22,8 @@ def main(config: branch.Settings, workdir: str, checkpoint: str = "") -> None:
         branch.train(config, model, done, folder)
         model_folder = folder / branch.MODEL
         print(f"the model is in {model_folder}; score it: python -m dnerf_jax.evaluate --checkpoint {model_folder} ...")
+        if files.located(config.annotations, label_folders.NAME).parent != files.ASSETS:
+            print("with --annotations PACK: views with your labels that this training has not seen")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,10 @@ def from_views(
     every = np.concatenate(points).astype(np.float32)
     voxel = thinning.voxels(every, voxel_size)
     if not len(every):
-        raise ValueError(f"the {len(keep)} views show no surface, so there are no {num_points} points to choose")
+        raise ValueError(
+            f"the {len(keep)} views show no surface, so there are no {num_points} points to choose: leave clouds out "
+            "(of a dataset: points in config.modalities), or name views that show one"
+        )
     chosen = thinning.farthest(thinning.means(voxel, every).astype(np.float32), num_points)
     if len(chosen) < num_points:
         warnings.warn(
