@@ -17,6 +17,8 @@ import numpy as np
 from dnerf_jax.models import scenes
 from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.model import Model
+from dnerf_jax.models.occupancy import Bounds
+from dnerf_jax.models.views import Scene
 from dnerf_jax.ops.cameras import Camera
 
 UNSURE = 0.1  # the share of a picture whose mean entropy is its score: most of every picture is easy
@@ -83,17 +85,23 @@ def doubts(model: Model, z: np.ndarray, psi: float, camera: Camera, pose: Pose |
     """
     if model.semantic is None:
         raise ValueError("this checkpoint has no semantic branch that could be unsure: train one, or choose by latents")
-    shape = camera.batch_shape
-    scores = np.zeros(shape)
-    for done, (i, j) in enumerate(np.ndindex(*shape), 1):
+    scores, done = np.zeros(camera.batch_shape), 0
+    for i in range(len(scores)):
         here = None if pose is None else pose[i]
-        scores[i, j] = _doubt_of(model, jnp.asarray(z[i]), jnp.float32(psi), camera[i, j], here)
-        if tell is not None:
-            tell(done)
+        scene, bounds = _scene(model, jnp.asarray(z[i]), jnp.float32(psi), here)
+        for j in range(scores.shape[1]):
+            scores[i, j], done = _doubt_of(model, scene, bounds, camera[i, j]), done + 1
+            if tell is not None:
+                tell(done)
     return scores
 
 
 @jax.jit
-def _doubt_of(model: Model, z: jax.Array, psi: jax.Array, camera: Camera, pose: Pose | None) -> jax.Array:
+def _scene(model: Model, z: jax.Array, psi: jax.Array, pose: Pose | None) -> tuple[Scene, Bounds]:
     scene = scenes.synthesize(model, z, truncation_psi=psi, pose=pose)
-    return doubt(jnp.asarray(scenes.render(model, scene, camera).logits))
+    return scene, scenes.bounds(model, scene)
+
+
+@jax.jit
+def _doubt_of(model: Model, scene: Scene, bounds: Bounds, camera: Camera) -> jax.Array:
+    return doubt(jnp.asarray(scenes.render(model, scene, camera, skip_empty=True, bounds=bounds).logits))
