@@ -1,7 +1,7 @@
 """Labels by hand, from views to label to a labelled pack: python -m dnerf_jax.label COMMAND
 
 python -m dnerf_jax.label propose --checkpoint DIR --labelmap FILE --num 30 --out labels
-python -m dnerf_jax.label serve labels
+python -m dnerf_jax.label serve labels            (or --scene DIR: an inverted scene, edited by its mask)
 python -m dnerf_jax.label export --labels labels --to cvat --out for_cvat
 python -m dnerf_jax.label import exported.zip --labels labels
 """
