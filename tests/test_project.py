@@ -44,7 +44,18 @@ ORDERS = "Return Raise Write Read Make Compute Draw Count Turn Check Say Give Lo
 
 # Heavy or optional packages, imported inside the functions that need them: all else works without.
 OPTIONAL = {"torch", "anny", "embreex", "tensorflow", "tensorflow_datasets", "tensorboard", "matplotlib", "skimage"}
-OPTIONAL |= {"trimesh", "pycocotools", "array_record", "grain", "datasets", "ray", "submitit", "webdataset", "pycolmap"}
+OPTIONAL |= {
+    "viser",
+    "trimesh",
+    "pycocotools",
+    "array_record",
+    "grain",
+    "datasets",
+    "ray",
+    "submitit",
+    "webdataset",
+    "pycolmap",
+}
 
 
 def parse(path: Path) -> ast.Module:

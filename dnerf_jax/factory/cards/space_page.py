@@ -9,7 +9,7 @@ from dnerf_jax.factory.cards import samples
 from dnerf_jax.factory.loading import Dataset, Record
 from dnerf_jax.io import ply
 from dnerf_jax.ops.cameras import Camera
-from dnerf_jax.viz.live import page, solids
+from dnerf_jax.viz.live import page, scene_page
 
 _SIDE = 256  # pixels of a camera's picture
 _CAMERAS = 60  # drawn of an identity at most
@@ -39,15 +39,15 @@ class SpacePage:
         if not kinds:
             raise ValueError(f"{dataset.path} has no pictures to show: its views have {sorted(dataset.forms)}")
         identities = len(dataset) // dataset.plan.views_per_identity
-        there = [name for name in ("points", "mesh") if name in dataset.plan.modalities]
+        solids = [name for name in ("points", "mesh") if name in dataset.plan.modalities]
         if samples.cloud(dataset, 0, 1) is None:
-            there = [name for name in there if name != "points"]
-        elif "points" not in there:
-            there = ["points", *there]  # of the views' depth
+            solids = [name for name in solids if name != "points"]
+        elif "points" not in solids:
+            solids = ["points", *solids]  # of the views' depth
         gui = server.gui
         self._identity = gui.add_slider("Identity", 0, max(identities - 1, 1), 1, 0, disabled=identities == 1)
         self._kind = gui.add_dropdown("Cameras show", (*kinds, "nothing"), initial_value=kinds[0])
-        self._solid = gui.add_dropdown("In the middle", (*there, "nothing"))
+        self._solid = gui.add_dropdown("In the middle", (*solids, "nothing"))
         self._by_class = gui.add_checkbox("Colours of classes", dataset.label_map is not None)
         self._size = gui.add_slider("Size of cameras", 0.25, 3.0, 0.05, 1.0)
         back = gui.add_button("See all")
@@ -88,7 +88,7 @@ class SpacePage:
                 if solid is None:
                     told += " There is no cloud of it."
                 else:
-                    self._drawn.append(solids.add(self._server, "/solid", solid, self._by_class.value))
+                    self._drawn.append(scene_page.add_solid(self._server, "/solid", solid, self._by_class.value))
             self._about.content = told
 
     def _solid_of(self, place: int, identity: int) -> Any:

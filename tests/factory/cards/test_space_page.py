@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnerf_jax import factory, view
+from dnerf_jax import factory
 from dnerf_jax.factory.cards import samples
 from dnerf_jax.factory.cards.space_page import SpacePage
 from dnerf_jax.viz.live import page
@@ -52,15 +52,3 @@ def test_what_there_is_can_be_chosen(server, tiny_dataset):
 def test_a_dataset_without_pictures_is_refused(server, tiny_dataset):
     with pytest.raises(ValueError, match=r"has no pictures to show"):
         SpacePage(server, factory.load(tiny_dataset, only=[]))
-
-
-@pytest.mark.parametrize("given", [{}, {"dataset": "a", "scene": "b"}, {"dataset": "a", "out": "b"}])
-def test_a_dataset_is_looked_at_alone(given):
-    with pytest.raises(ValueError, match=r"--dataset alone"):
-        view.main(**given)
-
-
-@pytest.mark.parametrize("given", [{"scene": "a"}, {"out": "a"}, {"checkpoint": "heads"}])
-def test_files_of_a_scene_need_both_folders(given):
-    with pytest.raises(ValueError, match=r"give both --scene.*and --out"):
-        view.main(**given)

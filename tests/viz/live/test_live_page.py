@@ -1,4 +1,4 @@
-"""A page's camera is ours, and ours a page's."""
+"""A page's camera is ours, and ours a page's; what it says of where it stands."""
 
 import dataclasses
 import socket
@@ -52,6 +52,32 @@ def test_there_and_back(generator):
     found = page.aim_of(page.camera_of(wxyz, (1.0, 2.0, 3.0), 0.7))
     for a, b in zip(found, (wxyz, (1.0, 2.0, 3.0), 0.7), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("aspect, width", [(1.0, 8), (1.5, 12), (1.77, 14), (0.5, 4)])
+def test_a_picture_is_in_the_middle_of_its_page(aspect, width):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[:, 3:5] = 255
+    whole = page.spread(picture, aspect)
+    assert whole.shape == (8, width, 3) and (whole[:, width // 2 - 1 : width // 2 + 1] == 255).all()
+
+
+def test_what_training_has_not_seen_is_said(tiny_config):
+    options = tiny_config.rendering
+    told = {
+        yaw: page.standpoint(scenes.default_camera(tiny_config, np.radians(yaw)), options, 40.0) for yaw in (0, 39, 60)
+    }
+    assert told[0] == "Yaw 0°, pitch 0°, 2.70 units from the middle."
+    assert "made up" not in told[39] and "60° from frontal: beyond 40°" in told[60] and "made up" in told[60]
+    near = page.camera_of((1, 0, 0, 0), (0, 0, 2.0), 0.3)
+    assert "Cameras of the training were 2.7 away" in page.standpoint(near, options, 40.0)
+
+
+def test_a_camera_stays_where_rays_are_sampled(tiny_config):
+    options = dataclasses.replace(tiny_config.rendering, avg_camera_pivot=(0.0, 0.0, 0.2))
+    assert page.orbit_distances(options) == pytest.approx((2.5, 2.5))
+    least, most = page.orbit_distances(dataclasses.replace(options, ray_start="auto", ray_end="auto"))
+    assert 0 < least < 2.5 < most
 
 
 def test_a_port_that_is_taken_is_refused():
