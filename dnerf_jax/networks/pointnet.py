@@ -73,7 +73,7 @@ class PointNet(nn.Module):
             if number == 2:
                 matrix = Transform(width, config.transform, name="feature_transform")(x, train=train)
                 x = multiplied(x, matrix)
-        whole = jnp.max(x, axis=1, keepdims=True)
+        whole = largest(x)
         x = jnp.concatenate([*local, jnp.broadcast_to(whole, x.shape)], axis=-1)
         for number, width in enumerate(config.head):
             x = dense(x, width, f"head{number}")
@@ -92,7 +92,7 @@ class Transform(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         for number, width in enumerate(self.widths):
             if number == 3:
-                x = jnp.max(x, axis=1)
+                x = largest(x)[:, 0]
             x = nn.Dense(width, use_bias=False, name=f"dense{number}")(x)
             x = nn.relu(batch_norm(train=train, name=f"bn{number}")(x))
         flat = nn.Dense(self.size**2, kernel_init=nn.initializers.zeros, name="out")(x)
@@ -102,3 +102,13 @@ class Transform(nn.Module):
 def multiplied(points: jax.Array, matrix: jax.Array) -> jax.Array:
     """Points (N, P, C) as rows times matrices (N, C, C), in full precision: they are places."""
     return einsum("npc,ncd->npd", points, matrix)
+
+
+def largest(x: jax.Array) -> jax.Array:
+    """The maximum of x (N, P, C) over its points, (N, 1, C), whose gradient goes to one point of each.
+
+    That of `jnp.max` compares x, which may be computed anew and then differ in its last digit, with the maximum, and
+    divides by the number of points that are equal: where none was, it was NaN.
+    """
+    place = jnp.argmax(jax.lax.stop_gradient(x), axis=1, keepdims=True)
+    return jnp.take_along_axis(x, place, axis=1)

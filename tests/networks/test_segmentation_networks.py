@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnerf_jax.networks import pointnet
 from dnerf_jax.networks.deeplab import DeepLab, DeepLabConfig
 from dnerf_jax.networks.pointnet import PointNet, PointNetConfig
 from dnerf_jax.networks.resnet import ResNet, ResNetConfig, batch_norm
@@ -103,3 +104,10 @@ def test_only_rotations_cost_nothing():
     assert float(losses.orthogonality(quarter[None])) == 0
     # I - A A^T = diag(1 - 4, 0) of one matrix, nothing of the other.
     assert float(losses.orthogonality(jnp.stack([jnp.diag(jnp.array([2.0, 1.0])), quarter]))) == pytest.approx(4.5)
+
+
+def test_the_largest_of_points_sends_its_gradient_to_one_of_them():
+    x = jnp.array([[[1.0, 5.0], [3.0, 5.0], [2.0, 4.0]]])
+    value, back = jax.vjp(pointnet.largest, x)
+    np.testing.assert_array_equal(value, [[[3.0, 5.0]]])
+    np.testing.assert_array_equal(back(jnp.ones_like(value))[0], [[[0, 1], [1, 0], [0, 0]]])
