@@ -41,33 +41,11 @@ def _changed(model, path, factor):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, stages", [("cars_small", 20), ("afhq_full", 6)])
+@pytest.mark.parametrize("name, stages", [("cars_small", 20), ("ffhq_small", 22), ("afhq_full", 6)])
 def test_recorded_cases_are_within_tolerance(name, stages):
     lines = verify.verify(GOLDEN / f"{name}.json")
     assert len(lines) == stages
     assert {line.tolerance for line in lines} == {1e-4, 1e-3}
-    assert all(line.ok for line in lines), verify.table(lines)
-
-
-@pytest.mark.slow
-def test_a_recorded_loss_and_its_gradient_are_within_tolerance():
-    """Of the first of two samples, since a gradient through a super-resolution of full size takes half a minute each.
-
-    The loss was recorded of both together; each sample's follows from its image's mean and deviation, and its depths.
-    """
-    case, arrays = golden.load_case(GOLDEN / "ffhq_small.json")
-    numbers = case["init_kwargs"]["img_resolution"] ** 2
-    squares = np.square(arrays["image_std"]) * (numbers - 1) / numbers + np.square(arrays["image_mean"])
-    losses = squares.mean(axis=1) + arrays["image_depth"].mean(axis=(1, 2, 3))
-    assert losses.mean() == pytest.approx(float(arrays["loss"]), rel=1e-5)
-    rays = len(arrays["u_fine"]) // 2
-    one = {name: x[: rays if name == "u_fine" else 1] for name, x in arrays.items() if x.ndim}
-    one |= {"loss": losses[0], "grad_ws": 2 * one["grad_ws"]}  # that of the mean of two
-
-    model = verify.sampled_as(eg3d.convert(golden.record_from(case)), case)
-    lines = verify.compare(verify.run(model, case, one), one)
-
-    assert len(lines) == 22 and {"loss", "grad_ws"} <= {line.stage for line in lines}
     assert all(line.ok for line in lines), verify.table(lines)
 
 
