@@ -4,7 +4,6 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -14,10 +13,6 @@ FLAGS = (
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
 )
-# Half of what is left goes into emitters by MLIR: a view of the tiny model took 9.0 seconds of a processor, and without
-# them 3.8. A version that does not know the flag would end at it, so it is given to those that are known to know it.
-if metadata.version("jaxlib").startswith("0.10."):
-    FLAGS += ("--xla_cpu_use_fusion_emitters=false",)
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", "")))
 # What takes long is compiled once for all workers, kernels and commands of a run, which inherit this folder.
 CACHE = None if "JAX_COMPILATION_CACHE_DIR" in os.environ else tempfile.TemporaryDirectory(prefix="dnerf_jax_tests_")
