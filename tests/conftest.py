@@ -40,6 +40,7 @@ from dnerf_jax.models.semantic import SemanticConfig  # noqa: E402
 from dnerf_jax.networks.superresolution import SuperresolutionConfig  # noqa: E402
 from dnerf_jax.ops.images import to_uint8  # noqa: E402
 from dnerf_jax.ops.labels import LabelMap  # noqa: E402
+from dnerf_jax.training.editing import plan as editing  # noqa: E402
 
 jax.config.update("jax_debug_key_reuse", True)  # a key that is drawn from twice is an error
 # Tracing makes many objects that stay: it takes a fifth less time where garbage is looked for less often.
@@ -357,3 +358,23 @@ def shrunk(request: pytest.FixtureRequest) -> Callable:
         return config
 
     return load
+
+
+@pytest.fixture(scope="session")
+def edit_settings() -> editing.Settings:
+    """Of an edit: few steps of few rays."""
+    stage = editing.Stage(steps=4, learning_rate=2e-2, rays=24, whole=False, newton=0)
+    return editing.Settings(
+        seed=0,
+        stages=("z",),
+        enough=1.0,
+        terms=editing.Terms(label=1.0, rgb=0.1, perceptual=0.0, identity=0.0, staying=0.01),
+        class_balance=0.5,
+        margin=0.02,
+        least=0.2,
+        views=(-25.0,),
+        z=stage,
+        w=stage,
+        wplus=stage,
+        tune=stage,
+    )

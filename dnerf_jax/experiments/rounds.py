@@ -21,7 +21,7 @@ import numpy as np
 
 from dnerf_jax.experiments import ablations
 from dnerf_jax.experiments.ablations import Bench
-from dnerf_jax.experiments.summaries import verdict
+from dnerf_jax.experiments.summaries import spread, verdict
 from dnerf_jax.io import checkpoints, files, label_folders, packs, png
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.labelling import proposing
@@ -134,9 +134,7 @@ def markdown(result: dict[str, Any]) -> str:
     for count in arms["random"]:
         cells = [count]
         for runs in arms.values():
-            for measure in ("miou", "accuracy"):
-                values = [one[measure] for one in runs[count]]
-                cells.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1) if seeds > 1 else 0:.3f}")
+            cells += [spread([one[measure] for one in runs[count]]) for measure in ("miou", "accuracy")]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
     for claim, by_count in result["claims"].items():

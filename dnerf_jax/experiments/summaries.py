@@ -1,5 +1,6 @@
 """What the runs of a table say together: verdicts on claims, and the table in Markdown."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def markdown(result: dict[str, Any]) -> str:
         for on in sets:
             for measure in ("miou", "accuracy"):
                 values = [found[on][measure] for found in row["seeds"]]
-                cells.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1) if count > 1 else 0:.3f}")
+                cells.append(spread(values))
         known = [row["paper"][on] for on in paper]
         cells += ["" if pair is None else f"{pair[0]:.3f}, {pair[1]:.3f}" for pair in known]
         lines.append("| " + " | ".join(cells) + " |")
@@ -44,3 +45,8 @@ def markdown(result: dict[str, Any]) -> str:
             differences = ", ".join(f"{value:+.3f}" for value in found["differences"])
             lines.append(f"- {claim}, {on}: {found['verdict']} (differences in mIoU by seed: {differences})")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds, as tables have them."""
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.3f}"

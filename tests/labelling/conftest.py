@@ -1,4 +1,4 @@
-"""A scene of the tiny model whose mask is edited, and settings of few steps."""
+"""A scene of the tiny model whose mask is edited."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,28 +6,6 @@ import pytest
 
 from dnerf_jax.io import scene_folders
 from dnerf_jax.models import scenes
-from dnerf_jax.training.editing import plan
-
-STAGE = plan.Stage(steps=2, learning_rate=2e-2, rays=24, whole=False, newton=0)
-
-
-@pytest.fixture(scope="session")
-def few_steps():
-    """Settings of an edit."""
-    return plan.Settings(
-        seed=0,
-        stages=("z",),
-        enough=1.0,
-        terms=plan.Terms(label=1.0, rgb=0.1, perceptual=0.0, identity=0.0, staying=0.01),
-        class_balance=0.5,
-        margin=0.02,
-        least=0.2,
-        views=(-25.0,),
-        z=STAGE,
-        w=STAGE,
-        wplus=STAGE,
-        tune=STAGE,
-    )
 
 
 @pytest.fixture

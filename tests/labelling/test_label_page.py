@@ -312,10 +312,10 @@ def test_brush_and_fill_stop_at_depth_edges_and_a_training_predicts(
         assert not tab.errors
 
 
-def test_a_scene_is_painted_edited_and_left_again(browser, hosted, scene, few_steps, tmp_path):
+def test_a_scene_is_painted_edited_and_left_again(browser, hosted, scene, edit_settings, tmp_path):
     out = tmp_path / "edits"
     with folders.claimed(out):
-        session = SceneSession(scene, out, Editor(few_steps, out))
+        session = SceneSession(scene, out, Editor(edit_settings, out))
         session.editor.runs._work = stand_ins.takes_long
         address = hosted(session)
         tab, expected = Tab(browser, address), session.space.mask(0).copy()

@@ -17,14 +17,14 @@ testclient = pytest.importorskip("starlette.testclient")
 
 
 @pytest.fixture
-def begin(scene, few_steps, tmp_path):
+def begin(scene, edit_settings, tmp_path):
     """Makes the session of that scene; another call is a restart."""
     out, made = tmp_path / "edits", []
 
     def start(work=None):
         for session in made:
             session.close()
-        editor = Editor(few_steps, out)
+        editor = Editor(edit_settings, out)
         if work is not None:
             editor.runs._work = work
         made.append(SceneSession(scene, out, editor))
@@ -61,7 +61,7 @@ def square(mask):
     return made
 
 
-def test_the_mask_that_is_painted_over_is_what_an_edit_begins_with(begin, scene, few_steps, tmp_path, monkeypatch):
+def test_the_mask_that_is_painted_over_is_what_an_edit_begins_with(begin, scene, edit_settings, tmp_path, monkeypatch):
     session = begin()
     client = client_of(session)
     told = client.get("/api/pack").json()
@@ -77,7 +77,7 @@ def test_the_mask_that_is_painted_over_is_what_an_edit_begins_with(begin, scene,
 
     monkeypatch.setattr(repainting.written, "run", run)
     painted = square(mask_of(client, 0)[0])
-    repainting.edit(few_steps, scene, None, "", painted, tmp_path)
+    repainting.edit(edit_settings, scene, None, "", painted, tmp_path)
     np.testing.assert_array_equal(mask_of(client, 0)[0], looked[0])
     assert told_steps == [{"stage": "z", "step": 1, "steps": 2}]
 

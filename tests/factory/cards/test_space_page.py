@@ -13,7 +13,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def server():
-    pytest.importorskip("viser")
     with page.opened("a dataset", 0) as opened:
         yield opened
 

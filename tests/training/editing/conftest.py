@@ -5,30 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnerf_jax.training.editing import plan, wanted
+from dnerf_jax.training.editing import wanted
 from dnerf_jax.training.inversion import subject as subjects
 from dnerf_jax.training.inversion.subject import Subject
-
-STAGE = plan.Stage(steps=4, learning_rate=2e-2, rays=24, whole=False, newton=0)
-
-
-@pytest.fixture(scope="session")
-def edit_settings() -> plan.Settings:
-    """Few steps of few rays."""
-    return plan.Settings(
-        seed=0,
-        stages=("z",),
-        enough=1.0,
-        terms=plan.Terms(label=1.0, rgb=0.1, perceptual=0.0, identity=0.0, staying=0.01),
-        class_balance=0.5,
-        margin=0.02,
-        least=0.2,
-        views=(-25.0,),
-        z=STAGE,
-        w=STAGE,
-        wplus=STAGE,
-        tune=STAGE,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,6 @@ class Known(Sight):
 
 @pytest.fixture
 def server():
-    pytest.importorskip("viser")
     with page.opened("a scene", 0) as opened:
         yield opened
 
