@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from dnerf_jax.io import packs
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST = 300_000  # bytes of a notebook with its pictures
@@ -25,10 +27,14 @@ SHORTER = {
         "resolution=160": "resolution=64",
         '"num_identities": 3': '"num_identities": 2',
     },
-    "quickstart": {"steps=40)": "steps=4)"},
+    "quickstart": {
+        "steps=40)": "steps=4)",
+        '"heads_train", model), range(10))': '"heads_train", model, check=0), range(5))',
+    },
     "dataset": {
-        "--config.steps=100": "--config.steps=8",
-        "num_identities=40": "num_identities=10",
+        "--config.steps=100": "--config.steps=8 --config.annotations=$FEW",
+        "num_identities=40": "num_identities=10 --config.views_per_identity=2",
+        "--samples 4": "--samples 1",
         "range(200)": "range(20)",
     },
     "inversion_and_editing": {
@@ -77,7 +83,9 @@ EACH = [pytest.param(path, marks=[pytest.mark.forms] * (path.stem in READING), i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EACH)
-def test_a_notebook_runs_and_shows_pictures(path, monkeypatch):
+def test_a_notebook_runs_and_shows_pictures(path, monkeypatch, tmp_path):
+    packs.save(tmp_path / "few", packs.select(packs.load("heads_train"), range(5)))
+    monkeypatch.setenv("FEW", str(tmp_path / "few"))
     monkeypatch.delenv("XLA_FLAGS")  # they suit small tests; a reader has none
     monkeypatch.setenv("NPROC", "1")  # its commands have one worker, where several would compile the same at once
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

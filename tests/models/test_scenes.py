@@ -11,7 +11,7 @@ import pytest
 from dnerf_jax.models import scenes, semantic
 from dnerf_jax.ops import cameras
 
-pytestmark = pytest.mark.slow  # all render or train
+pytestmark = [pytest.mark.slow, pytest.mark.exact]  # all render or train, and many compare programs
 
 synthesize = jax.jit(scenes.synthesize, static_argnames=("noise_mode", "truncation_cutoff"))
 render = jax.jit(scenes.render, static_argnames="resolution")

@@ -16,7 +16,7 @@ from dnerf_jax.models.semantic import SemanticConfig
 from dnerf_jax.ops.labels import LabelMap
 from tests.factory import forging
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exact]
 
 HEAD = {"skin": "head", "hair": "head", "mouth": "lips"}
 KEPT = ("image", "depth_z", "distance", "normal", "opacity")

@@ -94,6 +94,7 @@ def test_the_best_is_left_as_it_is_and_ends_at_once():
     assert newton.refine(None, None, jnp.ones(2), residuals=residuals, iterations=0).losses.shape == (0,)
 
 
+@pytest.mark.exact
 def test_trials_of_an_iteration_are_compared_on_the_same_draws(key):
     """So noise never looks like progress: with other draws each time, half of the useless steps would be taken."""
     seen = []
