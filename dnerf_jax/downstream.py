@@ -1,21 +1,29 @@
-"""Trains a segmentation network on a dataset or pack: python -m dnerf_jax.downstream --config deeplab_cpu --data DIR"""
+"""Trains a network on a dataset, pack or clouds: python -m dnerf_jax.downstream --config deeplab_cpu --data DIR"""
+
+from typing import Any
 
 from dnerf_jax import cli
 from dnerf_jax.io import folders
 from dnerf_jax.training import process, runs
+from dnerf_jax.training.points import learning as points
+from dnerf_jax.training.points.plan import Settings as PointSettings
 from dnerf_jax.training.segmentation import learning
 
 
-def main(config: learning.Settings, data: str, workdir: str) -> None:
-    """Trains a segmentation network on images and masks, writes workdir/model, and scores it on packs of exact labels.
+def main(config: learning.Settings | PointSettings, data: str, workdir: str) -> None:
+    """Trains a segmentation network on images and masks, or PointNet on labelled clouds, as the configuration says.
 
-    data: the folder that dnerf_jax.generate wrote, or a labelled pack: a folder, or the name of an embedded one
+    It writes workdir/model, and scores it on packs, or clouds, of exact labels.
+
+    data: the folder that dnerf_jax.generate wrote, or a labelled pack: a folder, or the name of an embedded one; for
+      PointNet a dataset with points, or a folder of labelled PLY files
     workdir: folder of the run; a run that is there is continued, and one that is finished only scored
     """
     with folders.claimed(workdir, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
-        learning.learn(config, data, folder)
-        print(f"the network is in {folder / learning.MODEL}, its scores and pictures beside it")
+        learn: Any = points.learn if isinstance(config, PointSettings) else learning.learn
+        learn(config, data, folder)
+        print(f"the network is in {folder / learning.MODEL}, its scores beside it")
 
 
 if __name__ == "__main__":

@@ -118,6 +118,17 @@ DEEPLAB = {
     "score_every": 3,
 }
 
+# A network for points, likewise.
+POINTNET = {
+    "network": {"widths": (4, 4, 4, 6, 8), "head": (6, 6, 4), "transform": (4, 4, 6, 4, 4), "dropout": 0.1},
+    "points": 12,
+    "steps": 6,
+    "batch": 4,
+    "learning_rate": 1e-2,
+    "warmup_steps": 2,
+    "save_every": 4,
+}
+
 # What makes each of configs/*.py run on the tiny generator, or one like it, in seconds.
 TINY = {
     "heads.py": BRANCH,
@@ -145,6 +156,8 @@ TINY = {
     "bodies_dataset.py": DATASET,
     "deeplab_cpu.py": DEEPLAB,
     "deeplab.py": DEEPLAB | {"optimizer": "sgd", "learning_rate": 1e-1},
+    "pointnet.py": POINTNET,
+    "pointnet_cpu.py": POINTNET,
     "transfer.py": DEEPLAB
     | {
         "network": {

@@ -16,6 +16,7 @@ from dnerf_jax.training import branch
 from dnerf_jax.training.editing import plan as editing
 from dnerf_jax.training.encoders import plan as encoding
 from dnerf_jax.training.inversion import plan as inversion
+from dnerf_jax.training.points import plan as points
 from dnerf_jax.training.pretraining import plan
 from dnerf_jax.training.segmentation import plan as segmentation
 from dnerf_jax.worlds import heads
@@ -36,7 +37,7 @@ def load(path):
 def test_a_configuration_states_every_field_of_its_settings(path):
     run = load(path)
     kinds = plan.Settings | branch.Settings | Plan | inversion.Settings | encoding.Settings | editing.Settings
-    assert isinstance(run, kinds | segmentation.Settings)
+    assert isinstance(run, kinds | segmentation.Settings | points.Settings)
     assert {field.name for field in dataclasses.fields(run)} == set(cli.load_config(path))
     hash(run)  # the steps are compiled for the settings
 

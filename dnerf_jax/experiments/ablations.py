@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnerf_jax.experiments import inverted
+from dnerf_jax.experiments import inverted, summaries
 from dnerf_jax.experiments.inverted import Inversions
 from dnerf_jax.experiments.rows import CLAIMS, LATENTS_PER_SEED, SETS, TABLES, Row
-from dnerf_jax.experiments.summaries import Scores, markdown, verdict
+from dnerf_jax.experiments.summaries import Scores
 from dnerf_jax.io import checkpoints, files, packs
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models.model import Model
@@ -91,17 +91,7 @@ def make_table(bench: Bench, table: str, seeds: Sequence[int], wanted: Sequence[
         }
         for row in chosen
     ]
-    verdicts = {
-        claim: {on: verdict(scores[better], scores[worse], on) for on in sets}
-        for claim, (better, worse) in CLAIMS[table].items()
-        if {better, worse} <= set(scores)
-    }
-    result = {"table": table, "rows": rows, "claims": verdicts}
-    text = markdown(result)
-    files.write_json(bench.out / f"{name}.json", result)
-    files.write_text(bench.out / f"{name}.md", text)
-    print(text)
-    return result
+    return summaries.write(bench.out, name, table, rows, scores, CLAIMS[table])
 
 
 def scored_on(bench: Bench, table: str) -> dict[str, str]:

@@ -1,13 +1,45 @@
 """What the runs of a table say together: verdicts on claims, and the table in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnerf_jax.training.scoring import EMBEDDED
+from dnerf_jax.io import files
 
 Scores = dict[str, dict[str, Any]]  # of one run: by what it was scored on
+
+
+ABOUT = "The paper's numbers (other images, always inverted, and drawn labels) are in the last columns."
+
+
+def write(
+    folder: Path,
+    file: str,
+    table: str,
+    rows: list[dict[str, Any]],
+    scores: Mapping[str, list[Scores]],
+    claims: Mapping[str, tuple[str, str]],
+    *,
+    about: str = ABOUT,
+) -> dict[str, Any]:
+    """Writes a table's <file>.json and <file>.md into a folder, prints it, and returns what the former holds.
+
+    rows: as they are written. scores: by the names of rows, seed by seed. claims: by what is claimed the names of two
+    rows, the first of which is to be better. about: what is said of the paper's numbers.
+    """
+    verdicts = {
+        claim: {on: verdict(scores[better], scores[worse], on) for on in scores[better][0]}
+        for claim, (better, worse) in claims.items()
+        if {better, worse} <= set(scores)
+    }
+    result = {"table": table, "rows": rows, "claims": verdicts}
+    text = markdown(result, about)
+    files.write_json(folder / f"{file}.json", result)
+    files.write_text(folder / f"{file}.md", text)
+    print(text)
+    return result
 
 
 def verdict(better: list[Scores], worse: list[Scores], on: str) -> dict[str, Any]:
@@ -20,23 +52,31 @@ def verdict(better: list[Scores], worse: list[Scores], on: str) -> dict[str, Any
     return {"differences": differences, "verdict": word}
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """A table of a result of `ablations.make_table`, means and standard deviations over seeds, and the verdicts."""
+def markdown(result: dict[str, Any], about_paper: str = ABOUT) -> str:
+    """A table of a result of `write`, means and standard deviations over seeds, and the verdicts.
+
+    Rows say what they were trained on as "data", or as "latents" and "views_per_latent".
+    """
     count, sets = len(result["rows"][0]["seeds"]), list(result["rows"][0]["seeds"][0])
-    paper = [on for on in EMBEDDED if any(row["paper"].get(on) for row in result["rows"])]
-    columns = ["row", "views", *(f"{on} {measure}" for on in sets for measure in ("mIoU", "acc."))]
+    paper = list(dict.fromkeys(on for row in result["rows"] for on, pair in row["paper"].items() if pair))
+    trained_on = [row.get("data") or f"{row['latents']} x {row['views_per_latent']}" for row in result["rows"]]
+    columns = [
+        "row",
+        "clouds" if "data" in result["rows"][0] else "views",
+        *(f"{on} {measure}" for on in sets for measure in ("mIoU", "acc.")),
+    ]
     columns += [f"paper, {on}" for on in paper]
     about = f"Table {result['table']}, mean ± standard deviation over {count} seeds."
     if paper:
-        about += " The paper's numbers (other images, always inverted, and drawn labels) are in the last columns."
+        about += f" {about_paper}"
     lines = [about, "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    for row in result["rows"]:
-        cells = [row["name"], f"{row['latents']} x {row['views_per_latent']}"]
+    for row, data in zip(result["rows"], trained_on, strict=True):
+        cells = [row["name"], data]
         for on in sets:
             for measure in ("miou", "accuracy"):
                 values = [found[on][measure] for found in row["seeds"]]
                 cells.append(spread(values))
-        known = [row["paper"][on] for on in paper]
+        known = [row["paper"].get(on) for on in paper]
         cells += ["" if pair is None else f"{pair[0]:.3f}, {pair[1]:.3f}" for pair in known]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")

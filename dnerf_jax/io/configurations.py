@@ -73,11 +73,13 @@ def load_config(path: str | PathLike) -> ConfigDict:
 def load_settings(path: str | PathLike, cls: type, overrides: Sequence[str] = ()) -> Any:
     """The settings `cls` of a configuration: `load_settings("heads", branch.Settings, ["steps=100"])`.
 
-    path: see `load_config`. overrides: "name=value" each; names of nested fields have dots.
+    path: see `load_config`. cls: a dataclass, or a union of some: the one that has most of the configuration's fields.
+    overrides: "name=value" each; names of nested fields have dots.
 
     Raises ValueError as `load_config` does, and where a field is unknown, missing, of another type or out of range.
     """
     config = load_config(path)
+    cls = _meant(cls, config)
     for override in overrides:
         _override(config, cls, override)
     try:
@@ -94,9 +96,16 @@ def as_dataclass(config: ConfigDict | dict, cls: type, path: str = "config") -> 
     return schema.as_dataclass(config.to_dict() if isinstance(config, ConfigDict) else config, cls, path)
 
 
+def _meant(cls: Any, config: ConfigDict) -> type:
+    """Of a union of settings the one that a configuration is for."""
+    choices = typing.get_args(cls) or (cls,)
+    return max(choices, key=lambda each: len({field.name for field in dataclasses.fields(each)} & set(config)))
+
+
 def described_fields(cls: type, config: ConfigDict | None = None) -> str:
     """The fields of settings `cls`, one paragraph each: "--config.name=value", type and range, what it means.
 
+    cls: of a union, the fields of the one that `config` is for, or of all.
     config: what the values are shown of; without it there are none.
     """
     paragraphs = []
@@ -154,6 +163,10 @@ def _value(text: str) -> Any:
 
 def _fields(cls: type, config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
     """(dotted name, type, meaning, value) of all fields, nested ones in their place."""
+    if choices := typing.get_args(cls):
+        for choice in choices if config is None else [_meant(cls, config)]:
+            yield from _fields(choice, config, prefix)
+        return
     meanings, hints = _meanings(cls), typing.get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         value = config.get(field.name, field.default) if config is not None else None

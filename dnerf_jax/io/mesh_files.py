@@ -32,6 +32,31 @@ def save(path: str | os.PathLike, mesh: Mesh, *, metres_per_unit: float | None =
         temporary.write_bytes(data)
 
 
+def load(path: str | os.PathLike) -> Mesh:
+    """Vertices and faces of a mesh that any program wrote, a scan for example, in the unit and frame that it has.
+
+    Its parts are one mesh, its quads are triangles; colours and textures are left out.
+
+    Raises ValueError: the suffix is not one of SUFFIXES, or the file is no mesh; ImportError without trimesh.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} has the suffix {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: expected a mesh")
+    trimesh = _trimesh()
+    try:
+        read = trimesh.load(path, force="mesh", process=False, skip_materials=True)
+        vertices, faces = np.asarray(read.vertices, np.float32), np.asarray(read.faces, np.int32)
+    except Exception as error:  # readers of many kinds of files raise what they like
+        raise ValueError(f"{path} cannot be read as a mesh: {error}") from error
+    if not len(faces) or not np.isfinite(vertices).all():
+        raise ValueError(
+            f"{path} has {len(faces)} faces, or vertices that are not finite: expected a mesh of triangles"
+        )
+    return Mesh(vertices, faces)
+
+
 def encode(mesh: Mesh, suffix: str, *, metres_per_unit: float | None = None) -> bytes:
     """The file of a mesh: its bytes depend on the mesh alone. `suffix` is one of SUFFIXES; see `save`."""
     if suffix == ".ply":
@@ -51,5 +76,7 @@ def _trimesh() -> ModuleType:
     try:
         import trimesh
     except ImportError as error:
-        raise ImportError(f"OBJ and GLB need trimesh ({error}): pip install dnerf_jax[meshes]") from error
+        raise ImportError(
+            f"meshes that are read, and OBJ and GLB, need trimesh ({error}): pip install dnerf_jax[meshes]"
+        ) from error
     return trimesh

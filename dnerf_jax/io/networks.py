@@ -13,6 +13,7 @@ The fingerprint is of what is read, so that damage is noticed. Nothing in a fold
     identity      whether two faces are the same (`loss_networks`)    converters
     classifier    a ResNet or EfficientNet that names objects         converters.torchvision, converters.efficientnet
     segmenter     a DeepLabV3 that labels pixels                      converters.torchvision, dnerf_jax.downstream
+    points        a PointNet that labels points                       dnerf_jax.downstream
 """
 
 import dataclasses
@@ -25,23 +26,25 @@ import numpy as np
 from flax import traverse_util
 
 from dnerf_jax.io import arrays, files, schema
-from dnerf_jax.models import classifiers, identity, perception, segmenters
+from dnerf_jax.models import classifiers, identity, perception, point_segmenters, segmenters
 from dnerf_jax.models.classifiers import Classifier, ClassifierConfig
 from dnerf_jax.models.identity import Identity, IdentityConfig
 from dnerf_jax.models.model import fingerprint
 from dnerf_jax.models.perception import Perception, PerceptionConfig
+from dnerf_jax.models.point_segmenters import PointSegmenter, PointSegmenterConfig
 from dnerf_jax.models.segmenters import Segmenter, SegmenterConfig
 from dnerf_jax.ops.messages import some
 
 SCHEMA_VERSION = 1
 MARKER = "network.json"
 DTYPES = ("float32", "float16", "int8")
-Network = Perception | Identity | Classifier | Segmenter
+Network = Perception | Identity | Classifier | Segmenter | PointSegmenter
 _KINDS: dict[str, tuple[type, type, Any]] = {
     "perception": (Perception, PerceptionConfig, perception),
     "identity": (Identity, IdentityConfig, identity),
     "classifier": (Classifier, ClassifierConfig, classifiers),
     "segmenter": (Segmenter, SegmenterConfig, segmenters),
+    "points": (PointSegmenter, PointSegmenterConfig, point_segmenters),
 }
 _FIELDS = {"kind": str, "config": dict, "dtype": str, "info": dict, "fingerprint": str}
 _SCALE = ":scale"

@@ -165,20 +165,21 @@ def content(views: Dataset | Annotations) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def create_state(settings: Settings, start: Segmenter) -> State:
-    """The state before the first step."""
+def create_state(settings: Any, start: Any) -> State:
+    """The state before the first step of a network, of images or of points."""
     params = start.params["params"]
-    optimizer = _optimizer(settings).init(params)
+    moments = optimizer(settings).init(params)
     seed = jnp.asarray(settings.seed, jnp.int32)
-    return runs.placed(State(params, start.params["batch_stats"], optimizer, jnp.zeros((), jnp.int32), seed))
+    return runs.placed(State(params, start.params["batch_stats"], moments, jnp.zeros((), jnp.int32), seed))
 
 
-def result(start: Segmenter, state: State) -> Segmenter:
+def result(start: Any, state: State) -> Any:
     """The network of a state."""
     return start.replace(params={"params": state.params, "batch_stats": state.batch_stats})
 
 
-def _optimizer(settings: Settings) -> optax.GradientTransformation:
+def optimizer(settings: Any) -> optax.GradientTransformation:
+    """The optimiser of settings, those of networks for points too; its rate rises, then falls to zero."""
     steps = max(settings.steps - settings.warmup_steps, 1)
     decay = optax.polynomial_schedule(settings.learning_rate, 0.0, _POWER, steps)
     rise = optax.linear_schedule(0.0, settings.learning_rate, settings.warmup_steps)
@@ -230,9 +231,9 @@ def train_step(
         return loss, (changed["batch_stats"], report)
 
     grads, (batch_stats, report) = jax.grad(loss_of, has_aux=True)(state.params)
-    updates, optimizer = _optimizer(settings).update(grads, state.optimizer, state.params)
+    updates, moments = optimizer(settings).update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    return State(params, batch_stats, optimizer, state.step + 1, state.seed), report
+    return State(params, batch_stats, moments, state.step + 1, state.seed), report
 
 
 def _mirrored(label_map: LabelMap | None, flip: float) -> np.ndarray:

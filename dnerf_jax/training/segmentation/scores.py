@@ -70,14 +70,19 @@ def write(segmenter: Segmenter, packs: Mapping[str, Annotations], folder: Path) 
     found = {name: score(segmenter, pack, picture=folder / f"{name}.png") for name, pack in packs.items()}
     files.write_json(folder / SCORES, found)
     for name, of_pack in found.items():
-        print(
-            f"{name}: mIoU {of_pack['miou']:.4f} ({of_pack['classes_seen']} of {len(of_pack['per_class'])} classes)  "
-            f"accuracy {of_pack['accuracy']:.4f}  ({of_pack['views']} views)"
-        )
-        known = {label: iou for label, iou in of_pack["per_class"].items() if iou is not None}
-        print("  " + "  ".join(f"{label} {iou:.3f}" for label, iou in known.items()))
-        print(f"  most often taken for another: {'; '.join(mistakes(of_pack))}", flush=True)
+        tell(name, of_pack, "views")
     return found
+
+
+def tell(name: str, of_pack: Mapping[str, Any], what: str) -> None:
+    """Prints what scores on a pack, or on clouds, say. what: "views" or "clouds", under which their number is."""
+    print(
+        f"{name}: mIoU {of_pack['miou']:.4f} ({of_pack['classes_seen']} of {len(of_pack['per_class'])} classes)  "
+        f"accuracy {of_pack['accuracy']:.4f}  ({of_pack[what]} {what})"
+    )
+    known = {label: iou for label, iou in of_pack["per_class"].items() if iou is not None}
+    print("  " + "  ".join(f"{label} {iou:.3f}" for label, iou in known.items()))
+    print(f"  most often taken for another: {'; '.join(mistakes(of_pack))}", flush=True)
 
 
 def mistakes(of_pack: Mapping[str, Any], *, limit: int = 4) -> list[str]:
