@@ -25,12 +25,12 @@ def get_config() -> ConfigDict:
             test=(),
             augmentation=dict(turn=15.0, smallest=0.8, largest=1.25, jitter=0.01),
             orthogonality=1e-3,
-            steps=150,
+            steps=600,
             batch=8,
             optimizer="adamw",
             learning_rate=3e-3,
             warmup_steps=20,
             weight_decay=1e-4,
-            save_every=150,
+            save_every=200,
         )
     )
