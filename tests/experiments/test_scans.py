@@ -63,13 +63,6 @@ def test_networks_label_scans_from_several_sides(scan, tmp_path, monkeypatch):
     assert made[0].labels.max() < heads.LABELS.num_classes
 
 
-def test_what_is_no_scan_is_refused(tmp_path):
+def test_scans_are_to_be_named(tmp_path):
     with pytest.raises(ValueError, match="--heads is empty"):
         scans.make(str(tmp_path / "out"), [], 1.0)
-    with pytest.raises(ValueError, match="there is no file"):
-        mesh_files.load(tmp_path / "none.obj")
-    with pytest.raises(ValueError, match="expected one of .ply, .obj, .glb"):
-        mesh_files.load(tmp_path / "none.stl")
-    (tmp_path / "no.obj").write_text("nothing\n")
-    with pytest.raises(ValueError, match=r"no.obj (cannot be read as a mesh|has 0 faces)"):
-        mesh_files.load(tmp_path / "no.obj")

@@ -47,6 +47,34 @@ def test_a_mesh_without_colours_and_labels_is_written(tmp_path, suffix):
     np.testing.assert_array_equal(loaded.faces, FACES)
 
 
+@pytest.mark.parametrize("suffix", mesh_files.SUFFIXES)
+def test_what_others_wrote_is_read(tmp_path, suffix):
+    import trimesh
+
+    path = tmp_path / f"scan{suffix}"
+    trimesh.Scene([trimesh.Trimesh(VERTICES + 2 * part, FACES, process=False) for part in range(2)]).export(path)
+    mesh = mesh_files.load(path)
+    assert mesh.faces.shape == (8, 3) and mesh.colors is None
+    found, corners = mesh.vertices[mesh.faces], np.concatenate([VERTICES[FACES], VERTICES[FACES] + 2])
+    found = found if found[0].max() <= 1 else np.roll(found, 4, axis=0)  # parts are in any order
+    np.testing.assert_allclose(found, corners, atol=1e-6)
+
+
+def test_quads_are_read_as_triangles_without_their_material(tmp_path):
+    (tmp_path / "quad.obj").write_text("mtllib none.mtl\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 3 4\n")
+    assert mesh_files.load(tmp_path / "quad.obj").faces.shape == (2, 3)
+
+
+def test_what_is_no_mesh_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no file"):
+        mesh_files.load(tmp_path / "none.obj")
+    with pytest.raises(ValueError, match="expected one of .ply, .obj, .glb"):
+        mesh_files.load(tmp_path / "none.stl")
+    (tmp_path / "no.obj").write_text("nothing\n")
+    with pytest.raises(ValueError, match=r"no.obj (cannot be read as a mesh|has 0 faces)"):
+        mesh_files.load(tmp_path / "no.obj")
+
+
 def test_suffixes_may_be_capitals(tmp_path):
     for name in ("h.ply", "h.PLY"):
         mesh_files.save(tmp_path / name, TETRAHEDRON)
