@@ -11,6 +11,8 @@ from dnerf_jax.models.generator import Generator
 from dnerf_jax.models.semantic import Branch
 from dnerf_jax.ops.labels import LabelMap
 
+LABELS_TRUNCATION = "labels_truncation_psi"  # a key of info: of scenes whose labels the branch learned, if not 1
+
 
 @struct.dataclass
 class Model:

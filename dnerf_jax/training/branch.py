@@ -20,7 +20,7 @@ from dnerf_jax.io import checkpoints
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import semantic
 from dnerf_jax.models.generator import GeneratorConfig
-from dnerf_jax.models.model import Model, fingerprint
+from dnerf_jax.models.model import LABELS_TRUNCATION, Model, fingerprint
 from dnerf_jax.models.semantic import Branch, Selected, SemanticConfig
 from dnerf_jax.ops import losses
 from dnerf_jax.ops.labels import LabelMap
@@ -100,7 +100,7 @@ def train(
     runs.remember(workdir, settings, inputs=inputs, may_change=("save_every",), may_grow=("steps",))
     if (finished := _finished(settings, workdir)) is not None:
         print(f"this run has done its {settings.steps} steps already", flush=True)
-        return model.replace(semantic=finished.semantic, label_map=pack.label_map)
+        return model.replace(semantic=finished.semantic, label_map=pack.label_map, info=_told(model, pack))
     latents = len(np.unique(pack.latent_id))
     size = frozen_bytes(settings.semantic, model, latents, len(pack)) / 2**30
     print(f"computing what is frozen for {len(pack)} views of {latents} latents: {size:.2f} GiB", flush=True)
@@ -119,7 +119,8 @@ def train(
             progress.update(step, report)
             saved.save(step, state, force=last)
         log.close()
-    model = model.replace(semantic=Branch(settings.semantic, state.params), label_map=pack.label_map)
+    branch = Branch(settings.semantic, state.params)
+    model = model.replace(semantic=branch, label_map=pack.label_map, info=_told(model, pack))
     checkpoints.save(workdir / MODEL, model, replace=True)
     return model
 
@@ -128,6 +129,14 @@ def for_pack(settings: Settings, pack: Annotations) -> Settings:
     """The settings with the pack's number of classes, where they leave that to the pack."""
     form = dataclasses.replace(settings.semantic, num_classes=pack.label_map.num_classes)
     return dataclasses.replace(settings, semantic=form)
+
+
+def _told(model: Model, pack: Annotations) -> tuple[tuple[str, str], ...]:
+    """What a model says of itself once its branch has learned a pack: whether its labels are of truncated scenes."""
+    info = {name: value for name, value in model.info if name != LABELS_TRUNCATION}
+    if pack.truncation_psi != 1:
+        info[LABELS_TRUNCATION] = f"{pack.truncation_psi:g}"
+    return tuple(info.items())
 
 
 def _labels_fingerprint(pack: Annotations) -> str:

@@ -12,6 +12,7 @@ from interruption import kill
 from dnerf_jax import cli, train
 from dnerf_jax.io import checkpoints, packs
 from dnerf_jax.models import scenes, semantic
+from dnerf_jax.models.model import LABELS_TRUNCATION
 from dnerf_jax.models.semantic import Branch
 from dnerf_jax.ops import losses
 from dnerf_jax.training import branch, frozen, logs
@@ -87,6 +88,13 @@ def test_corrected_labels_are_another_input(branch_settings, straight, loaded, t
     for change in ({"masks": np.where(pack.masks == 1, 2, pack.masks)}, {"truncation_psi": 0.5}):
         with pytest.raises(ValueError, match="other settings or inputs: the labels changed \\(fingerprint '"):
             branch.train(branch_settings, loaded, dataclasses.replace(pack, **change), straight)
+
+
+def test_a_model_says_if_its_labels_are_of_truncated_scenes(loaded, tiny_assets):
+    pack = packs.load(tiny_assets / "heads_train")
+    truncated = loaded.replace(info=branch._told(loaded, dataclasses.replace(pack, truncation_psi=0.7)))
+    assert truncated.info == (*loaded.info, (LABELS_TRUNCATION, "0.7"))
+    assert branch._told(truncated, pack) == branch._told(loaded, pack) == loaded.info
 
 
 def test_a_longer_run_goes_on_and_the_pack_says_how_many_classes_there_are(

@@ -34,6 +34,7 @@ class Measured:
       other_bytes: of tars and sidecars beside the files, for an identity.
       cameras: yaw and pitch in degrees and position of every view of identity 0.
       poses: that bodies are in, how many.
+      cautions: what is to be thought of before all of it is made, see `running.cautions`.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class Measured:
     other_bytes: float
     cameras: list[tuple[float, float, tuple[float, ...]]]
     poses: int = 0
+    cautions: tuple[str, ...] = ()
 
     @property
     def identity_bytes(self) -> float:
@@ -64,7 +66,7 @@ def estimate(job: Job, *, workers: int | None = None) -> str:
     on_cpu = jax.default_backend() == "cpu"
     found = engines.in_a_worker(measure, job) if on_cpu else measure(job)
     count = workers or (threads() if on_cpu else jax.local_device_count())
-    return "\n".join([*_lines(found, Path(job.out), count), *running.left_out(job.plan, found.plan)])
+    return "\n".join([*_lines(found, Path(job.out), count), *found.cautions])
 
 
 def measure(job: Job) -> Measured:
@@ -108,6 +110,7 @@ def measure(job: Job) -> Measured:
         total / number - listed,
         [_described(pose) for pose in camera.cam2world],
         told["frames"] if told else 0,
+        tuple(running.cautions(job.plan, plan, worker.model)),
     )
 
 

@@ -31,6 +31,7 @@ from dnerf_jax.factory.runs import space
 from dnerf_jax.factory.runs.claims import Claim, Claims, LostClaim
 from dnerf_jax.factory.runs.work import Job, Made, Worker
 from dnerf_jax.io import checkpoints, files, folders
+from dnerf_jax.models.model import LABELS_TRUNCATION, Model
 from dnerf_jax.ops.messages import some
 
 LOG = Path("run", "log.jsonl")
@@ -63,7 +64,7 @@ def begun(job: Job) -> Iterator[Run]:
     plan = job.plan if model.semantic is not None else job.plan.without_labels()
     branch, config, label_map = model.semantic, model.generator.config, model.label_map
     render.require_rules(plan.drops, None if branch is None else label_map)
-    for said in left_out(job.plan, plan):
+    for said in cautions(job.plan, plan, model):
         warnings.warn(said, stacklevel=3)
     origin, frames = provenance.origin(model), poses.chosen(plan, model)
     del model, branch
@@ -89,8 +90,8 @@ def begun(job: Job) -> Iterator[Run]:
             tidy(plan, out)
 
 
-def left_out(asked: Plan, plan: Plan) -> list[str]:
-    """What somebody who asked for a plan may miss in what becomes of it with this checkpoint."""
+def cautions(asked: Plan, plan: Plan, model: Model) -> list[str]:
+    """What somebody who asked for a plan may miss in what becomes of it with this model, or not have meant."""
     names = [name for name in asked.modalities if name not in plan.modalities]
     empty = [name for name, size in split_sizes(plan).items() if not size]
     said = (
@@ -98,6 +99,12 @@ def left_out(asked: Plan, plan: Plan) -> list[str]:
         if names
         else []
     )
+    learned = float(dict(model.info).get(LABELS_TRUNCATION, 1))
+    if model.semantic is not None and abs(learned) < min(1, abs(plan.truncation_psi)):
+        said.append(
+            f"the branch learned from scenes with truncation_psi {learned:g}, those of the dataset have "
+            f"{plan.truncation_psi:g} and differ more: --config.truncation_psi={learned:g} makes them alike"
+        )
     return said + ([f"there are too few identities for the split {some(empty)}: it is empty"] if empty else [])
 
 

@@ -17,6 +17,7 @@ from dnerf_jax.factory.runs import claims, running, space
 from dnerf_jax.factory.runs.claims import Claims
 from dnerf_jax.factory.runs.work import Job, Worker
 from dnerf_jax.io import checkpoints, files
+from dnerf_jax.models.model import LABELS_TRUNCATION
 
 PLAN = Plan(num_identities=10, views_per_identity=2, splits=(("train", 4), ("test", 1)), shard_size=2)
 NAMES = [shard.name for shard in shards_of(PLAN)]
@@ -226,7 +227,9 @@ def test_a_model_without_a_branch_has_a_dataset_without_labels(tiny_plan, tiny_m
     assert not (tmp_path / "out" / "labelmap.json").exists()
 
 
-def test_what_cannot_be_kept_or_is_empty_is_told_before_any_work(tiny_plan, tiny_checkpoint, tmp_path):
+def test_what_cannot_be_kept_or_is_empty_is_told_before_any_work(
+    tiny_plan, tiny_semantic_model, tiny_checkpoint, tmp_path
+):
     ruled = dataclasses.replace(tiny_plan, drops=Drops(min_area=(("noze", 0.1),)))
     with (
         pytest.raises(ValueError, match="drops names the classes noze: expected some of background, skin"),
@@ -235,7 +238,18 @@ def test_what_cannot_be_kept_or_is_empty_is_told_before_any_work(tiny_plan, tiny
         pass
     assert not (tmp_path / "out").exists()
     few = dataclasses.replace(tiny_plan, num_identities=1)
-    assert running.left_out(few, few) == ["there are too few identities for the split test: it is empty"]
+    told = running.cautions(few, few, tiny_semantic_model)
+    assert told == ["there are too few identities for the split test: it is empty"]
+
+
+def test_scenes_that_differ_more_than_those_that_were_labelled_are_told(tiny_plan, tiny_semantic_model):
+    truncated = tiny_semantic_model.replace(info=((LABELS_TRUNCATION, "0.7"),))
+    (told,) = running.cautions(tiny_plan, tiny_plan, truncated)
+    assert "truncation_psi 0.7, those of the dataset have 1 and differ more: --config.truncation_psi=0.7 makes" in told
+    for psi in (0.7, 0.5):
+        plan = dataclasses.replace(tiny_plan, truncation_psi=psi)
+        assert running.cautions(plan, plan, truncated) == running.cautions(plan, plan, tiny_semantic_model) == []
+    assert running.cautions(tiny_plan, tiny_plan, truncated.replace(semantic=None)) == []
 
 
 def test_of_finished_shards_only_the_first_line_is_read(tmp_path, monkeypatch):
