@@ -13,8 +13,10 @@ INSTALLED_ALL := $(VENV)/.installed-all
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # XLA compiles in half the time without its newer code generator for CPUs. With it, as users have it, two programs round
-# the same thing alike, which the tests marked exact ask for; they run by themselves.
+# the same thing alike, which the tests marked exact ask for; they run by themselves. Of a part of all tests that was
+# asked for, either may have none (status 5).
 QUICKER := XLA_FLAGS="--xla_cpu_use_fusion_emitters=false" $(PYTEST)
+OR_NONE := || [ $$? -eq 5 ]
 
 .PHONY: demo test test-all check lint format install lock clean
 
@@ -22,12 +24,12 @@ demo: $(INSTALLED)
 	$(BIN)/python -m dnerf_jax.demo
 
 test: lint
-	$(QUICKER) -m "not forms and not exact" $(PYTEST_ARGS)
-	$(PYTEST) -m "exact and not forms"
+	$(QUICKER) -m "not forms and not exact" $(PYTEST_ARGS) $(OR_NONE)
+	$(PYTEST) -m "exact and not forms" $(PYTEST_ARGS) $(OR_NONE)
 
 test-all: $(INSTALLED_ALL) lint
-	$(QUICKER) -m "not exact" $(PYTEST_ARGS)
-	$(PYTEST) -m exact
+	$(QUICKER) -m "not exact" $(PYTEST_ARGS) $(OR_NONE)
+	$(PYTEST) -m exact $(PYTEST_ARGS) $(OR_NONE)
 
 check: lint
 	$(QUICKER) -m "not slow and not forms and not exact" --durations=0 --durations-min=2 $(PYTEST_ARGS)
