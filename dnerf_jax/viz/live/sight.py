@@ -162,6 +162,9 @@ def _look(model: Model, scene: Scene, bounds: Bounds | None, camera: Camera, *, 
         view = view.replace(image=view.image_raw)
         if view.semantic_raw is not None:
             probability = jax.nn.softmax(view.semantic_raw)
-            mask = jnp.argmax(view.semantic_raw, axis=-1).astype(jnp.uint8)
-            view = view.replace(mask=mask, confidence=probability.max(axis=-1))
+            # Where a ray meets nothing, super-resolution alone has learned what class that is.
+            opacity = jax.image.resize(view.opacity, probability.shape[:-1], "linear")
+            solid = opacity >= 0.5
+            mask = jnp.where(solid, jnp.argmax(view.semantic_raw, axis=-1), points.BACKGROUND).astype(jnp.uint8)
+            view = view.replace(mask=mask, confidence=jnp.where(solid, probability.max(axis=-1), 1 - opacity))
     return view.replace(**{field.name: None for field in dataclasses.fields(view) if field.name not in _KEPT})

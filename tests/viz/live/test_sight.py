@@ -31,6 +31,9 @@ def test_a_view_is_the_library_s(seen, camera):
     assert (fine.mask == np.asarray(expected.mask)).mean() > 0.98
     coarse = seen.look(Wanted(seed=3, truncation=0.5), camera, fine=False)
     assert coarse.image.shape == (4, 4, 3) and coarse.mask.shape == coarse.confidence.shape == (4, 4)
+    opacity = np.asarray(coarse.opacity).reshape(4, 4, 4, 4)
+    empty, full = opacity.max((1, 3)) < 0.4, opacity.min((1, 3)) > 0.6
+    assert empty.any() and not coarse.mask[empty].any() and coarse.mask[full].any()
 
     for kind in (*sight.PICTURES, *sight.OF_BRANCH):
         for view in (fine, coarse):
