@@ -23,7 +23,7 @@ def main(
     inversion: str = "invert",
     network: str = "pointnet",
     scale: Share = 1.0,
-    heads: str = "",
+    scan_files: str = "",
 ) -> None:
     """Reproduces table 2 to 5 or figure 5, S10 or S12 of the paper, or makes one of ours (ceiling, tuning, choosing).
 
@@ -38,13 +38,13 @@ def main(
     inversion: the configuration of inversions, a file or a name; its stage z
     network: the configuration of the network that learns from clouds
     scale: share of the paper's numbers of clouds
-    heads: scans for figure 5: OBJ, PLY or GLB files, y up, separated by commas
+    scan_files: heads for figure 5: OBJ, PLY or GLB files, y up, separated by commas
     """
     if table not in ("", "2", "3", *TABLES) or figure not in ("", *FIGURES) or not (table or figure):
         known = f"--table 2, 3, {', '.join(TABLES)} or --figure {', '.join(FIGURES)}"
         raise ValueError(f"--table is {table!r} and --figure {figure!r}: give {known}")
     if figure == "5":
-        scans.make(out, heads.split(",") if heads else (), scale)
+        scans.make(out, scan_files.split(",") if scan_files else (), scale)
         return
     if (name := table or figure) in clouds.TABLES:
         clouds.make(out, name, checkpoint, cli.load_settings(network, PointSettings), range(seeds), scale)

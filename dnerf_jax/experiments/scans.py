@@ -27,38 +27,40 @@ from dnerf_jax.worlds import heads
 
 SIDES, SHOWN = (-20.0, 20.0), (-50.0, -20.0, 0.0, 35.0)  # yaws of the cameras that scan, and of the pictures
 RESOLUTION, VOXEL_SIZE = 256, 0.005
-ROWS = (Row(0, 1100), Row(1325, 0))  # whose networks, of the first seed
+ROWS = {"generated": Row(0, 1100), "exact": Row(1325, 0)}  # whose networks, of the first seed
 LEVELS, NECK = 60, 0.8  # of the profile; below a level so narrow, in widths of the head, it ends
 
 
 def make(out: str, files: Sequence[str], scale: float) -> None:
     """Writes figure5.png into the folder of tables 2 and 3, and every scan with its labels as scans/*.ply.
 
-    A row of pictures is a network (of ROWS) and a scan, then the first network and a head of the world it never saw.
+    A row of pictures is a network (of ROWS) and a scan. Then come a head of the world that no network has seen, as the
+    first one labels it, and its exact labels.
 
     Raises ValueError: the networks are not there yet, or a file is no mesh.
     """
     if not files:
-        raise ValueError("--heads is empty: name scans (OBJ, PLY or GLB), y up, separated by commas")
+        raise ValueError("--scan_files is empty: name heads (OBJ, PLY or GLB), y up, separated by commas")
     with folders.claimed(out, known_by=[runs.SETTINGS]) as folder:
-        named = [(row, clouds.run_of(row, folder, 0, scale) / MODEL) for row in ROWS]
-        for row, where in named:
+        known = {}
+        for kind, row in ROWS.items():
+            where = clouds.run_of(row, folder, 0, scale) / MODEL
             if not where.exists():
-                raise ValueError(f"{where}, a network of {row.name} clouds, is not there: make --table 2 and 3 first")
-        known = [networks.load(where, "points") for _, where in named]
+                raise ValueError(f"{where}, of {row.name} clouds, is not there: make --table 2 and --table 3 first")
+            known[kind] = networks.load(where, "points")
         given = [(Path(name).stem, cloud_of(mesh_files.load(name))) for name in files]
+        (folder / "scans").mkdir(exist_ok=True)
         rows = []
-        for (row, _), network in zip(named, known, strict=True):
+        for kind, network in known.items():
             for name, cloud in given:
                 labelled = label(network, cloud)
-                print(f"{name}, {row.name} clouds: {labelled}")
-                (folder / "scans").mkdir(exist_ok=True)
-                ply.save_cloud(folder / "scans" / f"{name}, {row.name}.ply", labelled)
+                print(f"{name}, by {kind} clouds: {labelled}")
+                ply.save_cloud(folder / "scans" / f"{name}_{kind}.ply", labelled)
                 rows.append(sides(labelled))
         z = np.random.default_rng(0).standard_normal(heads.Z_DIM).astype(np.float32)
         poses = [heads.orbit(yaw, 0.0) for yaw in SIDES]
         exact = scanned.scan(heads, z, poses, RESOLUTION, voxel_size=VOXEL_SIZE, num_points=None)
-        rows += [sides(label(known[0], exact)), sides(exact)]
+        rows += [sides(label(known["generated"], exact)), sides(exact)]
         png.save_image(folder / "figure5.png", pictures.sheet(rows), optimize=True)
 
 

@@ -49,12 +49,12 @@ def test_networks_label_scans_from_several_sides(scan, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     (out / runs.SETTINGS).write_text("{}")
-    with pytest.raises(ValueError, match="1100 generated clouds, is not there: make --table 2 and 3 first"):
+    with pytest.raises(ValueError, match="of 1100 generated clouds, is not there: make --table 2 and --table 3 first"):
         scans.make(str(out), [str(path)], 0.01)
     network = PointNetConfig(heads.LABELS.num_classes, (8, 8, 8, 8, 8), (8, 8, 8), (4, 4, 8, 8, 4), 0.0)
     config = PointSegmenterConfig(network, 64, heads.LABELS)
     segmenter = point_segmenters.init(config, jax.random.key(0))
-    for row in scans.ROWS:
+    for row in scans.ROWS.values():
         networks.save(clouds.run_of(row, out, 0, 0.01) / scans.MODEL, segmenter, info={"origin": "a test"})
     scans.make(str(out), [str(path)], 0.01)
     assert (out / "figure5.png").is_file()
@@ -64,5 +64,5 @@ def test_networks_label_scans_from_several_sides(scan, tmp_path, monkeypatch):
 
 
 def test_scans_are_to_be_named(tmp_path):
-    with pytest.raises(ValueError, match="--heads is empty"):
+    with pytest.raises(ValueError, match="--scan_files is empty"):
         scans.make(str(tmp_path / "out"), [], 1.0)
