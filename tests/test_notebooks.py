@@ -50,6 +50,9 @@ SHORTER = {
         "for i in range(30)": "for i in range(2)",
         "[:24]": "[:16]",
         "zeros(24)": "zeros(16)",
+        "config.rendering.metres_per_unit * 1000": "1000",
+        'disc & (painted == names.index("background"))': "disc",
+        'read("open mouth", model)': 'read("SMALL/edit.json", model)',
         "steps=40, views_per_step=1": "steps=4, views_per_step=1",
         "steps=60, learning_rate": "steps=10, learning_rate",
         "optimizer=optimizer, steps=60)": "optimizer=optimizer, steps=20)",
@@ -103,7 +106,7 @@ EACH = [pytest.param(path, marks=[pytest.mark.forms] * (path.stem in READING), i
 
 @pytest.fixture
 def small_files(tiny_assets, tmp_path, monkeypatch):
-    """A folder with assets, network.pkl, as EG3D writes it, and labels.zip, masks of the six views proposed of that."""
+    """A folder with assets, edit.json, network.pkl, as EG3D writes it, and labels.zip, masks of six views of that."""
     monkeypatch.syspath_prepend(ROOT / "tests" / "converters")
     import tiny
 
@@ -114,6 +117,7 @@ def small_files(tiny_assets, tmp_path, monkeypatch):
         for index in range(6):
             Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16) // 64).save(tmp_path / "mask.png")
             archive.write(tmp_path / "mask.png", f"{index:04d}.png")
+    (tmp_path / "edit.json").write_text('[{"op": "grow", "label": "hair", "by": 0.2}]')
     (tmp_path / "assets").symlink_to(tiny_assets)
     return tmp_path
 
