@@ -1,7 +1,7 @@
 """Trains a narrow PointNet on clouds of 512 points: what two CPU cores can.
 
 Command: python -m dnerf_jax.downstream --config pointnet_cpu --data out/dataset --workdir out/pointnet
-Hardware: two CPU cores; docs/points.md has the time that runs took.
+Hardware: two CPU cores; some 80 seconds (docs/points.md).
 """
 
 from ml_collections import ConfigDict
