@@ -34,8 +34,8 @@ LEVELS, NECK = 60, 0.8  # of the profile; below a level so narrow, in widths of 
 def make(out: str, files: Sequence[str], scale: float) -> None:
     """Writes figure5.png into the folder of tables 2 and 3, and every scan with its labels as scans/*.ply.
 
-    A row of pictures is a network (of ROWS) and a scan. Then come a head of the world that no network has seen, as the
-    first one labels it, and its exact labels.
+    A row of pictures is a network (of ROWS) and a scan. Then come a head of the world, of a latent drawn for this, as
+    the first one labels it, and its exact labels.
 
     Raises ValueError: the networks are not there yet, or a file is no mesh.
     """
