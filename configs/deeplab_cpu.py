@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
             trained="all",
             resolution=128,
             split="train",
+            confident=0.0,
             real="",
             real_share=0.0,
             test=("heads_test", "heads_video"),

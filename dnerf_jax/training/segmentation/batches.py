@@ -20,6 +20,7 @@ from PIL import Image
 from dnerf_jax.factory.loading import Dataset
 from dnerf_jax.io import workers
 from dnerf_jax.io.packs import Annotations
+from dnerf_jax.ops.labels import LabelMap
 
 AHEAD = 3  # batches that are being read while a step runs
 
@@ -41,8 +42,11 @@ class Source:
     of_step: int
 
 
-def of_dataset(dataset: Dataset, of_step: int) -> Source:
-    """The views of a dataset. Reading one raises ValueError, with what to do, where its shard is damaged or gone."""
+def of_dataset(dataset: Dataset, of_step: int, *, confident: float = 0.0) -> Source:
+    """The views of a dataset. Reading one raises ValueError, with what to do, where its shard is damaged or gone.
+
+    confident: pixels of less confidence, which the records then have to have, are ignored; 0 is none of them.
+    """
     label_map = dataset.label_map
 
     def read(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,14 +62,18 @@ def of_dataset(dataset: Dataset, of_step: int) -> Source:
                 "and .json and give the command that made the dataset again; then this command goes on from its last "
                 "checkpoint"
             ) from error
+        if confident:
+            mask = np.where(record["confidence"] < confident, np.uint8(LabelMap.IGNORE), mask)
         return record["image"], mask
 
     return Source(len(dataset), read, of_step)
 
 
-def of(views: Dataset | Annotations, of_step: int) -> Source:
-    """The views of a dataset or of a labelled pack."""
-    return of_pack(views, of_step) if isinstance(views, Annotations) else of_dataset(views, of_step)
+def of(views: Dataset | Annotations, of_step: int, *, confident: float = 0.0) -> Source:
+    """The views of a dataset or of a labelled pack. confident: of a dataset, see `of_dataset`."""
+    if isinstance(views, Annotations):
+        return of_pack(views, of_step)
+    return of_dataset(views, of_step, confident=confident)
 
 
 def of_pack(pack: Annotations, of_step: int) -> Source:

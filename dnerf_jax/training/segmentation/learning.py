@@ -55,6 +55,8 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     out to be damaged when its turn has come.
     """
     views = opened(data, settings.split)
+    if settings.confident:
+        views = with_confidence(views, data)
     label_map = views.label_map
     real = packs.load(settings.real) if settings.real else None
     tests = {Path(name).resolve().name: packs.load(name) for name in settings.test}
@@ -70,7 +72,7 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     state = create_state(settings, start_from)
     learned = state.params if settings.trained == "all" else state.params[LAST]
     print(f"{len(views):,} views; {parameter_overview.count_parameters(learned):,} parameters to train")
-    sources = [batches.of(views, settings.batch - settings.real_views)]
+    sources = [batches.of(views, settings.batch - settings.real_views, confident=settings.confident)]
     sources += [] if real is None else [batches.of(real, settings.real_views)]
     with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=settings.save_every) as saved:
         start, state = saved.restore_latest(state) or (0, state)
@@ -104,6 +106,16 @@ def opened(data: str, split: str) -> Dataset | Annotations:
     if (files.located(data, label_folders.NAME) / label_folders.NAME).is_file():
         return packs.load(data)
     return loading.load(data, split=split, only=("image", "mask"))
+
+
+def with_confidence(views: Dataset | Annotations, data: str) -> Dataset:
+    """The same views, and the confidence of their labels. Raises ValueError: it is not known."""
+    if not isinstance(views, Dataset) or "confidence" not in views.plan.view_modalities:
+        raise ValueError(
+            f"{data} has no confidence, which config.confident asks for: expected a dataset of python -m "
+            "dnerf_jax.generate with confidence in --config.modalities. Name one, or leave config.confident at 0"
+        )
+    return loading.load(views.path, split=views.split, only=("image", "mask", "confidence"))
 
 
 def fitted(settings: Settings, label_map: LabelMap | None, data: str) -> Settings:

@@ -44,6 +44,8 @@ class Settings:
       trained: all layers, or the last alone, the others being those of `initial`.
       resolution: side in pixels of the images that the network sees; those of another size are resized.
       split: of the dataset, which part to learn from; a labelled pack has none.
+      confident: pixels of a dataset whose confidence, the probability that the branch gives their label, is below this
+        count for nothing; 0 is none of them. Of datasets that were made with the modality confidence.
       real: a labelled pack to learn from too, a folder or the name of an embedded one; "" is none.
       real_share: share of every batch that comes from it.
       test: packs of exact labels that the network is scored on, the first of them during the training too.
@@ -62,6 +64,7 @@ class Settings:
     trained: Literal["all", "last"]
     resolution: Count
     split: str
+    confident: Share
     real: str
     real_share: Share
     test: tuple[str, ...]
@@ -83,5 +86,5 @@ class Settings:
     @property
     def of_step(self) -> Self:
         """These settings without what a step does not depend on, so that runs that differ in that share its program."""
-        fixed = {"initial": "", "split": "", "real": "", "real_share": 0.0, "test": (), "save_every": 1}
+        fixed = {"initial": "", "split": "", "confident": 0.0, "real": "", "real_share": 0.0, "test": (), "save_every": 1}
         return dataclasses.replace(self, seed=0, score_every=1, **fixed)  # type: ignore[arg-type]

@@ -162,6 +162,23 @@ def test_what_does_not_fit_is_refused_before_any_step(settings, tiny_dataset, ti
     assert not (tmp_path / "run").exists()
 
 
+def test_pixels_of_little_confidence_count_for_nothing(settings, straight, tiny_dataset, tiny_assets, tmp_path):
+    """Of the dataset alone; and a run with them is another run."""
+    sure = dataclasses.replace(settings, confident=0.99, test=())
+    with pytest.raises(ValueError, match=r"made with other settings or inputs: confident was 0.0 and is 0.99"):
+        learning.learn(sure, str(tiny_dataset), straight)
+    pack = str(tiny_assets / "heads_train")
+    with pytest.raises(ValueError, match="heads_train has no confidence, which config.confident asks for"):
+        learning.learn(sure, pack, tmp_path / "run")
+    without = loading.load(tiny_dataset, split="train")
+    without.plan = dataclasses.replace(without.plan, modalities=("image", "mask"))
+    with pytest.raises(ValueError, match="data has no confidence, .* with confidence in --config.modalities"):
+        learning.with_confidence(without, "data")
+    alone = dataclasses.replace(sure, real="", real_share=0.0, confident=1.0)
+    learning.learn(alone, str(tiny_dataset), tmp_path / "run")
+    assert [record["loss"] for record in logs.read_metrics(tmp_path / "run" / "metrics.jsonl")] == [0.0, 0.0, 0.0]
+
+
 def test_a_shard_that_is_damaged_stops_the_run_and_its_checkpoint_stays(settings, tiny_dataset, straight, tmp_path):
     """It can be read until its turn has come; restored, the run ends as if nothing had been."""
     data, workdir = tmp_path / tiny_dataset.name, tmp_path / "run"

@@ -80,3 +80,16 @@ def test_views_of_a_dataset_are_read_and_damage_is_named(tiny_dataset, tmp_path)
     with pytest.raises(ValueError, match="No such file .*then this command goes on from its last checkpoint"):
         for number in range(views.length):
             views.read(number)
+
+
+def test_pixels_of_little_confidence_are_ignored(tiny_dataset):
+    dataset = loading.load(tiny_dataset, split="train", only=("image", "mask", "confidence"))
+    record = dataset[1]
+    least = float(np.median(record["confidence"]))
+    doubted = record["confidence"] < least
+    assert 0 < doubted.sum() < doubted.size
+    image, mask = batches.of(dataset, 2, confident=least).read(1)
+    np.testing.assert_array_equal(image, record["image"])
+    np.testing.assert_array_equal(mask, np.where(doubted, 255, record["mask"]))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(batches.of(dataset, 2).read(1)[1], record["mask"])
