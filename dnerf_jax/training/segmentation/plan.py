@@ -86,5 +86,6 @@ class Settings:
     @property
     def of_step(self) -> Self:
         """These settings without what a step does not depend on, so that runs that differ in that share its program."""
-        fixed = {"initial": "", "split": "", "confident": 0.0, "real": "", "real_share": 0.0, "test": (), "save_every": 1}
-        return dataclasses.replace(self, seed=0, score_every=1, **fixed)  # type: ignore[arg-type]
+        views = {"split": "", "confident": 0.0, "real": "", "real_share": 0.0, "test": ()}
+        fixed = {"initial": "", "seed": 0, "save_every": 1, "score_every": 1} | views
+        return dataclasses.replace(self, **fixed)  # type: ignore[arg-type]
