@@ -1,9 +1,8 @@
 """The paper's tables and figures on exact ground truth: python -m dnerf_jax.reproduce --table 4 --out out/reproduce"""
 
 from dnerf_jax import cli
-from dnerf_jax.experiments import ablations, clouds, rounds, scans, textures
+from dnerf_jax.experiments import ablations, clouds, rounds, scans, strips, textures
 from dnerf_jax.experiments.inverted import Inversions
-from dnerf_jax.experiments.rows import FIGURES, TABLES
 from dnerf_jax.io import checkpoints, encoders, folders
 from dnerf_jax.ops.ranges import Count, Share
 from dnerf_jax.training import branch, process, runs
@@ -23,13 +22,13 @@ def main(
     inversion: str = "invert",
     network: str = "pointnet",
     scale: Share = 1.0,
-    scan_files: str = "",
+    files: str = "",
 ) -> None:
-    """Reproduces table 2 to 5 or figure 5, S10 or S12 of the paper, or makes one of ours (ceiling, tuning, choosing).
+    """Reproduces tables 2 to 5 and figures 5, S10, S12 and S13 of the paper, or makes ours (ceiling, tuning, choosing).
 
     out: folder for trained branches, scores and tables; what is there is kept
     table: 2 or 3 of clouds, 4, 5, ceiling or tuning
-    figure: 5, S10, S12, or choosing: whether it helps to choose what is labelled
+    figure: 5, S10, S12, S13, or choosing: whether it helps to choose what is labelled
     checkpoint: the generator, trained on the heads world
     seeds: how many runs of every row
     rows: names of the table's rows to make, separated by commas; all of them unless said
@@ -38,19 +37,18 @@ def main(
     inversion: the configuration of inversions, a file or a name; its stage z
     network: the configuration of the network that learns from clouds
     scale: share of the paper's numbers of clouds
-    scan_files: heads for figure 5: OBJ, PLY or GLB files, y up, separated by commas
+    files: for figure 5 heads (OBJ, PLY or GLB, y up), for S13 folders of segmentation networks, separated by commas
     """
-    if table not in ("", "2", "3", *TABLES) or figure not in ("", *FIGURES) or not (table or figure):
-        known = f"--table 2, 3, {', '.join(TABLES)} or --figure {', '.join(FIGURES)}"
-        raise ValueError(f"--table is {table!r} and --figure {figure!r}: give {known}")
+    ablations.require_known(table, figure)
     if figure == "5":
-        scans.make(out, scan_files.split(",") if scan_files else (), scale)
+        scans.make(out, files.split(",") if files else (), scale)
         return
     if (name := table or figure) in clouds.TABLES:
         clouds.make(out, name, checkpoint, cli.load_settings(network, PointSettings), range(seeds), scale)
         return
     wanted = ablations.require_rows(table, rows)
     ablations.require_protocol(protocol, table)
+    labellers = strips.named(files) if figure == "S13" else {}
     plan = cli.load_settings(inversion, Settings) if protocol == "inversion" else None
     with folders.claimed(out, known_by=[runs.SETTINGS]) as folder:
         process.prepare()
@@ -62,6 +60,8 @@ def main(
             ablations.make_table(bench, table, range(seeds), wanted)
         if figure == "S10":
             textures.make_figure(bench)
+        if figure == "S13":
+            strips.make_figure(bench, labellers)
         if figure == "choosing":
             rounds.make_figure(bench, range(seeds))
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from dnerf_jax.experiments import inverted, summaries
 from dnerf_jax.experiments.inverted import Inversions
-from dnerf_jax.experiments.rows import CLAIMS, LATENTS_PER_SEED, SETS, TABLES, Row
+from dnerf_jax.experiments.rows import CLAIMS, FIGURES, LATENTS_PER_SEED, SETS, TABLES, Row
 from dnerf_jax.experiments.summaries import Scores
 from dnerf_jax.io import checkpoints, files, packs
 from dnerf_jax.io.packs import Annotations
@@ -46,6 +46,13 @@ class Bench:
     out: Path
     inversions: Inversions | None = None
     samples: dict[tuple, Selected] = dataclasses.field(default_factory=dict)
+
+
+def require_known(table: str, figure: str) -> None:
+    """Raises ValueError: neither a table nor a figure that can be made is named, or one that cannot."""
+    if table not in ("", "2", "3", *TABLES) or figure not in ("", *FIGURES) or not (table or figure):
+        known = f"--table 2, 3, {', '.join(TABLES)} or --figure {', '.join(FIGURES)}"
+        raise ValueError(f"--table is {table!r} and --figure {figure!r}: give {known}")
 
 
 def require_rows(table: str, names: str) -> list[str]:

@@ -34,7 +34,7 @@ class Row:
     training: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-FIGURES = ("5", "S10", "S12", "choosing")
+FIGURES = ("5", "S10", "S12", "S13", "choosing")
 TABLES: dict[str, tuple[Row, ...]] = {
     "4": (
         Row("last", PAPER_FORM | {"features": "last"}, paper=((0.4014, 0.7067), None)),

@@ -40,7 +40,7 @@ def make(out: str, files: Sequence[str], scale: float) -> None:
     Raises ValueError: the networks are not there yet, or a file is no mesh.
     """
     if not files:
-        raise ValueError("--scan_files is empty: name heads (OBJ, PLY or GLB), y up, separated by commas")
+        raise ValueError("--files is empty: name heads (OBJ, PLY or GLB), y up, separated by commas")
     with folders.claimed(out, known_by=[runs.SETTINGS]) as folder:
         known = {}
         for kind, row in ROWS.items():

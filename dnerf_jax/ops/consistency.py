@@ -34,6 +34,7 @@ def confusion(
     num_classes: int,
     *,
     angles: Sequence[float] = ANGLES,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> np.ndarray:
     """Counts what two views call the surface points that both see: int64 (A, C, C), by the angle between the cameras.
 
@@ -47,14 +48,15 @@ def confusion(
       num_classes: C.
       angles: degrees, ascending; A = len(angles) + 1. Pair by pair the angle between the optical axes, to a thousandth
         of a degree, counts from one bound up to below the next; the first are below all, the last beyond.
+      pairs: numbers of the views to compare, those in the rows first; None is each with each other.
 
     Raises ValueError: shapes do not fit, cameras are none, or masks have ids that are no class.
     """
     masks = np.asarray(masks)
     if unknown := sorted(set(np.unique(masks).tolist()) - {*range(num_classes), LabelMap.IGNORE}):
         raise ValueError(f"masks have the ids [{some(unknown, 12)}], expected 0 to {num_classes - 1} or 255 (ignore)")
-    views = range(len(masks))
-    pairs = [(first, second) for first in views for second in views if first != second]
+    if pairs is None:
+        pairs = list(itertools.permutations(range(len(masks)), 2))
     axes = np.asarray(camera.spread().cam2world, np.float64)[:, :3, 2]
     counts = np.zeros((len(angles) + 1, num_classes, num_classes), np.int64)
     for pair, (here, there) in zip(pairs, _seen_twice(masks, distance, camera, pairs), strict=True):

@@ -64,5 +64,5 @@ def test_networks_label_scans_from_several_sides(scan, tmp_path, monkeypatch):
 
 
 def test_scans_are_to_be_named(tmp_path):
-    with pytest.raises(ValueError, match="--scan_files is empty"):
+    with pytest.raises(ValueError, match="--files is empty"):
         scans.make(str(tmp_path / "out"), [], 1.0)

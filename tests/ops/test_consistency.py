@@ -80,6 +80,14 @@ def test_pairs_of_views_are_counted_by_the_angle_between_them():
     assert [of.sum() > 0 for of in apart] == [False, True, True, False]
 
 
+@pytest.mark.slow
+def test_neighbouring_frames_are_compared_where_only_these_are_asked_for():
+    views = ball(np.linspace(-20, 20, 4))
+    found = consistency.shares(count(views, angles=(), pairs=[(0, 1), (1, 2), (2, 3)]), LABELS, angles=())
+    expected = consistency.warped_agreement(views.mask, views.distance, views.camera)
+    assert (found["agreement"], found["pixels"]) == expected
+
+
 def test_labels_that_disagree_are_counted_where_they_do():
     views = ball([-8.0, 8.0])
     exact = consistency.shares(count(views), LABELS)
