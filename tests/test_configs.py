@@ -13,6 +13,7 @@ import pytest
 from dnerf_jax import cli
 from dnerf_jax.factory.plan import Plan
 from dnerf_jax.training import branch
+from dnerf_jax.training.datasetgan import plan as datasetgan
 from dnerf_jax.training.editing import plan as editing
 from dnerf_jax.training.encoders import plan as encoding
 from dnerf_jax.training.inversion import plan as inversion
@@ -37,7 +38,7 @@ def load(path):
 def test_a_configuration_states_every_field_of_its_settings(path):
     run = load(path)
     kinds = plan.Settings | branch.Settings | Plan | inversion.Settings | encoding.Settings | editing.Settings
-    assert isinstance(run, kinds | segmentation.Settings | points.Settings)
+    assert isinstance(run, kinds | segmentation.Settings | points.Settings | datasetgan.Settings)
     assert {field.name for field in dataclasses.fields(run)} == set(cli.load_config(path))
     hash(run)  # the steps are compiled for the settings
 

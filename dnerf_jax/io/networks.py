@@ -14,6 +14,8 @@ The fingerprint is of what is read, so that damage is noticed. Nothing in a fold
     classifier    a ResNet or EfficientNet that names objects         converters.torchvision, converters.efficientnet
     segmenter     a DeepLabV3 that labels pixels                      converters.torchvision, dnerf_jax.downstream
     points        a PointNet that labels points                       dnerf_jax.downstream
+    images        a StyleGAN2 of a latent and a camera                dnerf_jax.datasetgan
+    pixels        an ensemble that labels its pixels                  dnerf_jax.datasetgan
 """
 
 import dataclasses
@@ -26,11 +28,21 @@ import numpy as np
 from flax import traverse_util
 
 from dnerf_jax.io import arrays, files, schema
-from dnerf_jax.models import classifiers, identity, perception, point_segmenters, segmenters
+from dnerf_jax.models import (
+    classifiers,
+    identity,
+    image_generators,
+    perception,
+    pixel_labellers,
+    point_segmenters,
+    segmenters,
+)
 from dnerf_jax.models.classifiers import Classifier, ClassifierConfig
 from dnerf_jax.models.identity import Identity, IdentityConfig
+from dnerf_jax.models.image_generators import ImageGenerator, ImageGeneratorConfig
 from dnerf_jax.models.model import fingerprint
 from dnerf_jax.models.perception import Perception, PerceptionConfig
+from dnerf_jax.models.pixel_labellers import PixelLabeller, PixelLabellerConfig
 from dnerf_jax.models.point_segmenters import PointSegmenter, PointSegmenterConfig
 from dnerf_jax.models.segmenters import Segmenter, SegmenterConfig
 from dnerf_jax.ops.messages import some
@@ -38,13 +50,15 @@ from dnerf_jax.ops.messages import some
 SCHEMA_VERSION = 1
 MARKER = "network.json"
 DTYPES = ("float32", "float16", "int8")
-Network = Perception | Identity | Classifier | Segmenter | PointSegmenter
+Network = Perception | Identity | Classifier | Segmenter | PointSegmenter | ImageGenerator | PixelLabeller
 _KINDS: dict[str, tuple[type, type, Any]] = {
     "perception": (Perception, PerceptionConfig, perception),
     "identity": (Identity, IdentityConfig, identity),
     "classifier": (Classifier, ClassifierConfig, classifiers),
     "segmenter": (Segmenter, SegmenterConfig, segmenters),
     "points": (PointSegmenter, PointSegmenterConfig, point_segmenters),
+    "images": (ImageGenerator, ImageGeneratorConfig, image_generators),
+    "pixels": (PixelLabeller, PixelLabellerConfig, pixel_labellers),
 }
 _FIELDS = {"kind": str, "config": dict, "dtype": str, "info": dict, "fingerprint": str}
 _SCALE = ":scale"

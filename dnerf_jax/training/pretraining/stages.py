@@ -1,7 +1,7 @@
 """The steps of pretraining: two stages of rays, one of images; what each learns from is a function of seed and step."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -49,7 +49,7 @@ def create_state(settings: Settings, params: dict) -> State:
     state = State(
         params=params,
         ema=jax.tree.map(jnp.copy, params),
-        optimizer=_optimizer(settings).init(_backbone(params)),
+        optimizer=optimizer(learning_rate(settings), settings.mapping_boost).init(_backbone(params)),
         superresolution_optimizer=_superresolution_optimizer(settings).init(params["superresolution"]),
         step=jnp.zeros((), jnp.int32),
     )
@@ -57,20 +57,28 @@ def create_state(settings: Settings, params: dict) -> State:
 
 
 def initial_variables(settings: Settings) -> dict[str, Any]:
-    """Random variables, with style weights scaled by `style_init` and later blocks silent.
-
-    At StyleGAN's own scale every channel depends at random on the whole latent, which a regression has to unlearn
-    before it learns anything.
-    """
+    """Random variables, with style weights scaled by `style_init` and later blocks silent, see `softened`."""
     variables = generator.init(settings.architecture, jax.random.key(settings.seed)).variables
-    flat = traverse_util.flatten_dict(variables["params"])
-    styles = {path: settings.style_init * x for path, x in flat.items() if path[-2:] == ("affine", "weight")}
-    later = {f"b{2 * settings.plane_resolution(at)}" for at in settings.refine_at}
-    silent = {path: 0 * x for path, x in flat.items() if path[1] in later and path[2:] == ("torgb", "weight")}
-    made = {**variables, "params": traverse_util.unflatten_dict(flat | styles | silent)}
+    later = [2 * settings.plane_resolution(at) for at in settings.refine_at]
+    made = {**variables, "params": softened(variables["params"], settings.style_init, later)}
     return (
         made | {"template": made["template"] | views.named(settings.world).template()} if "template" in made else made
     )
+
+
+def softened(params: Mapping[str, Any], style_init: float, later: Iterable[int]) -> dict[str, Any]:
+    """Random parameters of StyleGAN2, made fit for a regression.
+
+    At StyleGAN's own scale every channel depends at random on the whole latent, which a regression has to unlearn
+    before it learns anything.
+
+    style_init: factor on the weights that turn w into styles. later: resolutions of the blocks that join in later,
+        whose images are 0 until then.
+    """
+    flat, blocks = traverse_util.flatten_dict(params), {f"b{resolution}" for resolution in later}
+    styles = {path: style_init * x for path, x in flat.items() if path[-2:] == ("affine", "weight")}
+    silent = {path: 0 * x for path, x in flat.items() if path[1] in blocks and path[2:] == ("torgb", "weight")}
+    return traverse_util.unflatten_dict(flat | styles | silent)
 
 
 def fixed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,11 +126,11 @@ def ray_step(
 
     params = _backbone(state.params)
     grads, report = jax.grad(loss_of, has_aux=True)(params)
-    updates, optimizer = _optimizer(settings).update(grads, state.optimizer, params)
+    updates, moments = optimizer(learning_rate(settings), settings.mapping_boost).update(grads, state.optimizer, params)
     params = optax.apply_updates(params, updates)
-    ema = optax.incremental_update(params, _backbone(state.ema), _ema_rate(settings, state.step))
+    ema = optax.incremental_update(params, _backbone(state.ema), ema_rate(settings.ema_decay, state.step))
     return state.replace(
-        params=state.params | params, ema=state.ema | ema, optimizer=optimizer, step=state.step + 1
+        params=state.params | params, ema=state.ema | ema, optimizer=moments, step=state.step + 1
     ), report
 
 
@@ -155,7 +163,7 @@ def superresolution_step(
     grads, report = jax.grad(loss_of, has_aux=True)(params)
     updates, optimizer = _superresolution_optimizer(settings).update(grads, state.superresolution_optimizer)
     params = optax.apply_updates(params, updates)
-    rate = _ema_rate(settings, state.step - settings.ray_steps)
+    rate = ema_rate(settings.ema_decay, state.step - settings.ray_steps)
     ema = optax.incremental_update(params, state.ema["superresolution"], rate)
     return state.replace(
         params=state.params | {"superresolution": params},
@@ -199,27 +207,29 @@ def learning_rate(settings: Settings) -> optax.Schedule:
     return optax.join_schedules([first, second], [settings.steps])
 
 
+def ema_rate(decay: float, step: jax.Array) -> jax.Array:
+    """How much of the parameters goes into their moving average after `step` steps.
+
+    The average of the first steps is short, so that it does not remember the random start.
+    """
+    return jnp.maximum(1 - decay, 1 / (1 + 0.1 * step))
+
+
+def optimizer(rate: optax.Schedule, mapping_boost: float) -> optax.GradientTransformation:
+    """Muon for StyleGAN2's matrices and kernels, Adam for the rest. mapping_boost: factor on the mapping's steps."""
+    # Steps of equal size in all directions of a weight learn faster: 19.4 dB after 400 on coarse planes, Adam's 18.5.
+    muon = contrib.muon(rate, adam_b1=0.9, adam_b2=0.99, consistent_rms=1.0, muon_weight_dimension_numbers=_matrices)
+    # The mapping's own multiplier of 0.01, which steadies adversarial training, would all but freeze it here.
+    boost = optax.masked(optax.scale(mapping_boost), lambda tree: {name: name == "mapping" for name in tree})
+    return optax.chain(muon, boost)
+
+
 def _with(settings: Settings, params: dict, fixed: Mapping) -> Generator:
     return Generator(settings.architecture, {"params": params, **fixed})
 
 
 def _backbone(params: dict) -> dict:
     return {name: value for name, value in params.items() if name != "superresolution"}
-
-
-def _ema_rate(settings: Settings, step: jax.Array) -> jax.Array:
-    # The average of the first steps is short, so that it does not remember the random start.
-    return jnp.maximum(1 - settings.ema_decay, 1 / (1 + 0.1 * step))
-
-
-def _optimizer(settings: Settings) -> optax.GradientTransformation:
-    # Steps of equal size in all directions of a weight learn faster: 19.4 dB after 400 on coarse planes, Adam's 18.5.
-    muon = contrib.muon(
-        learning_rate(settings), adam_b1=0.9, adam_b2=0.99, consistent_rms=1.0, muon_weight_dimension_numbers=_matrices
-    )
-    # The mapping's own multiplier of 0.01, which steadies adversarial training, would all but freeze it here.
-    boost = optax.masked(optax.scale(settings.mapping_boost), lambda tree: {name: name == "mapping" for name in tree})
-    return optax.chain(muon, boost)
 
 
 def _matrices(params: Any) -> Any:

@@ -20,6 +20,7 @@ from PIL import Image
 from dnerf_jax.factory.loading import Dataset
 from dnerf_jax.io import workers
 from dnerf_jax.io.packs import Annotations
+from dnerf_jax.io.picture_folders import Pictures
 from dnerf_jax.ops.labels import LabelMap
 
 AHEAD = 3  # batches that are being read while a step runs
@@ -69,10 +70,12 @@ def of_dataset(dataset: Dataset, of_step: int, *, confident: float = 0.0) -> Sou
     return Source(len(dataset), read, of_step)
 
 
-def of(views: Dataset | Annotations, of_step: int, *, confident: float = 0.0) -> Source:
-    """The views of a dataset or of a labelled pack. confident: of a dataset, see `of_dataset`."""
+def of(views: Dataset | Annotations | Pictures, of_step: int, *, confident: float = 0.0) -> Source:
+    """The views of a dataset, a labelled pack or a folder of pictures. confident: of a dataset, see `of_dataset`."""
     if isinstance(views, Annotations):
         return of_pack(views, of_step)
+    if isinstance(views, Pictures):
+        return Source(len(views), views.read, of_step)
     return of_dataset(views, of_step, confident=confident)
 
 

@@ -13,10 +13,11 @@ import optax
 from clu import parameter_overview
 from flax import struct, traverse_util
 
-from dnerf_jax.factory import loading
+from dnerf_jax.factory import description, loading
 from dnerf_jax.factory.loading import Dataset
-from dnerf_jax.io import files, label_folders, networks, packs
+from dnerf_jax.io import files, label_folders, networks, packs, picture_folders
 from dnerf_jax.io.packs import Annotations
+from dnerf_jax.io.picture_folders import Pictures
 from dnerf_jax.models import segmenters
 from dnerf_jax.models.classifiers import Classifier
 from dnerf_jax.models.model import fingerprint
@@ -47,7 +48,7 @@ class State:
 
 
 def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
-    """Trains a network on a dataset or a labelled pack, writes it to workdir/model, scores it, and returns it.
+    """Trains a network on what is `opened`, writes it to workdir/model, scores it, and returns it.
 
     A run that is there is continued, and one that is finished only scored, on the packs that are named now.
 
@@ -101,14 +102,19 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     return segmenter
 
 
-def opened(data: str, split: str) -> Dataset | Annotations:
-    """The images and masks of a dataset's split, or a labelled pack: a folder, or the name of an embedded one."""
+def opened(data: str, split: str) -> Dataset | Annotations | Pictures:
+    """The images and masks of a dataset's split, of a labelled pack, or of a folder of pictures.
+
+    data: a folder of any of these, or the name of an embedded pack
+    """
     if (files.located(data, label_folders.NAME) / label_folders.NAME).is_file():
         return packs.load(data)
+    if picture_folders.is_one(data) and not (Path(data) / description.NAME).exists():
+        return picture_folders.load(data)
     return loading.load(data, split=split, only=("image", "mask"))
 
 
-def with_confidence(views: Dataset | Annotations, data: str) -> Dataset:
+def with_confidence(views: Dataset | Annotations | Pictures, data: str) -> Dataset:
     """The same views, and the confidence of their labels. Raises ValueError: it is not known."""
     if not isinstance(views, Dataset) or "confidence" not in views.plan.view_modalities:
         raise ValueError(
@@ -168,8 +174,13 @@ def starting(settings: Settings, config: SegmenterConfig) -> Segmenter:
     return Segmenter(own, params)
 
 
-def content(views: Dataset | Annotations) -> str:
-    """16 hexadecimal digits of a dataset's plan, checkpoint, label map and split, or of a pack's images and masks."""
+def content(views: Dataset | Annotations | Pictures) -> str:
+    """16 hexadecimal digits of a dataset's plan, checkpoint, label map and split, or of a pack's images and masks.
+
+    Of a folder of pictures see `Pictures.content`.
+    """
+    if isinstance(views, Pictures):
+        return views.content()
     if isinstance(views, Annotations):
         return fingerprint({"images": views.images, "masks": views.masks})
     label_map = views.label_map.to_json() if views.label_map else ""

@@ -1,7 +1,7 @@
 """How well a segmentation network labels packs whose labels are exact: what its data was worth."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,40 @@ def score(
     show: int = 6,
     at_most: int = 0,
 ) -> dict[str, Any]:
-    """What `metrics.scores` has, "views", and "confusion": rows are labels, columns predictions, in pixels.
-
-    Labels are compared at the pack's own size, whatever the network's.
-
-    Args:
-      picture: path of a PNG with `show` views spread over the pack, one row each: image, label, prediction, and where
-        they differ.
-      at_most: so many views spread over the pack; 0 is all of them.
+    """What `compare` finds of a network's labels, at the pack's own size, whatever the network's.
 
     Raises ValueError: the network has other classes than the pack.
     """
     require_same_labels(segmenter.config.label_map, "the network", pack)
+
+    def predict(view: int) -> np.ndarray:
+        return np.asarray(segmenters.predict(segmenter, images.from_uint8(pack.images[view])[None])[0])
+
+    return compare(predict, pack, picture=picture, show=show, at_most=at_most)
+
+
+def compare(
+    predict: Callable[[int], np.ndarray],
+    pack: Annotations,
+    *,
+    picture: str | os.PathLike | None = None,
+    show: int = 6,
+    at_most: int = 0,
+) -> dict[str, Any]:
+    """What `metrics.scores` has, "views", and "confusion": rows are labels, columns predictions, in pixels.
+
+    Args:
+      predict: the mask (R, R) of class ids that somebody gives view i of the pack, at the pack's size.
+      picture: path of a PNG with `show` views spread over the pack, one row each: image, label, prediction, and where
+        they differ.
+      at_most: so many views spread over the pack; 0 is all of them.
+    """
     label_map = pack.label_map
     chosen = np.linspace(0, len(pack) - 1, min(at_most or len(pack), len(pack))).round().astype(int)
     shown = set(chosen[np.linspace(0, len(chosen) - 1, min(show, len(chosen))).round().astype(int)].tolist())
     counts, rows = np.zeros((label_map.num_classes,) * 2, np.int64), []
     for i in chosen.tolist():
-        image, label = pack.images[i], pack.masks[i]
-        mask = np.asarray(segmenters.predict(segmenter, images.from_uint8(image)[None])[0])
+        image, label, mask = pack.images[i], pack.masks[i], predict(i)
         counts += np.asarray(metrics.confusion(label, mask, label_map.num_classes), np.int64)
         if picture is not None and i in shown:
             differ = pictures.difference_picture(label, mask, image)
@@ -68,10 +83,15 @@ def require_same_labels(label_map: LabelMap | None, whose: str, pack: Annotation
 def write(segmenter: Segmenter, packs: Mapping[str, Annotations], folder: Path) -> dict[str, dict[str, Any]]:
     """Scores all packs, by name; writes scores.json and a picture of each into a folder, and prints what they say."""
     found = {name: score(segmenter, pack, picture=folder / f"{name}.png") for name, pack in packs.items()}
+    keep(found, folder)
+    return found
+
+
+def keep(found: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Writes the scores of packs, by name, into a folder's scores.json, and prints what they say."""
     files.write_json(folder / SCORES, found)
     for name, of_pack in found.items():
         tell(name, of_pack, "views")
-    return found
 
 
 def tell(name: str, of_pack: Mapping[str, Any], what: str) -> None:
