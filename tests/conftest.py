@@ -155,15 +155,9 @@ TINY = {
     "datasetgan_cpu.py": {
         "generator": {"w_dim": 8, "resolution": 8, "channel_base": 64, "channel_max": 12},
         "data": {"identities": 5, "held_out": 1, "processes": 1},
-        "steps": 3,
-        "batch": 2,
-        "refine_at": (1,),
-        "warmup_steps": 1,
-        "save_every": 2,
-        "sheet_every": 100,
         "ensemble": {"members": 3, "widths": (6, 4), "pixels": 20, "steps": 3, "batch": 8},
-        "dropped": 0.25,
-    },
+    }
+    | {"steps": 3, "batch": 2, "refine_at": (1,), "warmup_steps": 1, "save_every": 2},
     "heads_dataset.py": DATASET,
     "bodies_dataset.py": DATASET,
     "deeplab_cpu.py": DEEPLAB,
