@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
                 channel_max=168,
                 conv_clamp=256.0,
             ),
-            data=dict(identities=2500, held_out=64, processes=1),
+            data=dict(identities=3250, held_out=64, processes=1),
             steps=2100,
             batch=12,
             refine_at=(900, 1500),
