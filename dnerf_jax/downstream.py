@@ -15,8 +15,8 @@ def main(config: learning.Settings | PointSettings, data: str, workdir: str) -> 
 
     It writes workdir/model, and scores it on packs, or clouds, of exact labels.
 
-    data: the folder that dnerf_jax.generate wrote, or a labelled pack: a folder, or the name of an embedded one; for
-      PointNet a dataset with points, or a folder of labelled PLY files
+    data: the folder that dnerf_jax.generate wrote; or a labelled pack: a folder, or the name of an embedded one; or a
+      folder of images and masks; for PointNet a dataset with points, or a folder of labelled PLY files
     workdir: folder of the run; a run that is there is continued, and one that is finished only scored
     """
     with folders.claimed(workdir, known_by=[runs.SETTINGS]) as folder:
