@@ -127,7 +127,8 @@ def write(folder: Path, name: str, described: list[dict[str, Any]], scores: dict
             for on in ("exact", "generated")
             for measure, key in (("mIoU", "miou"), ("accuracy", "accuracy"))
         }
-        png.save_image(folder / "figureS12.png", pictures.curve_picture(curves, y_label="of points"), optimize=True)
+        picture = pictures.curve_picture(curves, x_label="clouds", y_label="of points")
+        png.save_image(folder / "figureS12.png", picture, optimize=True)
     return result
 
 
