@@ -84,8 +84,8 @@ def load(path: str | os.PathLike) -> Pictures:
     for absent, lacks in ((masks.keys() - images.keys(), IMAGES), (images.keys() - masks.keys(), MASKS)):
         if absent:
             raise ValueError(
-                f"{folder / lacks} has no {some(sorted(absent))}, which the other folder has: every image has a mask of "
-                "its name. Add them, or take the others out"
+                f"{folder / lacks} has no {some(sorted(absent))}, which the other folder has: every image has a mask "
+                "of its name. Add them, or take the others out"
             )
     if not images:
         raise ValueError(f"{folder / IMAGES} has no pictures ({some(_SUFFIXES)}), expected at least one with its mask")

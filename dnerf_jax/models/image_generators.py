@@ -117,11 +117,16 @@ def synthesize(generator: ImageGenerator, z: jax.Array, c: jax.Array, *, resolut
     return made
 
 
-def pixel_features(outputs: BlockOutputs, resolution: int) -> jax.Array:
-    """Features (N, resolution, resolution, F) of pixels: the activations of all blocks, enlarged and side by side.
+def block_features(outputs: BlockOutputs) -> list[jax.Array]:
+    """The activations (N, R, R, channels) of all blocks, coarse to fine, whose channels are features of pixels.
 
     Each block's are scaled to unit mean square per sample, as those of our semantic branch are. DatasetGAN takes both
     layers of a block; here it is the second alone, since the paper wants as many features as the branch has.
     """
-    chosen = semantic.select_features(_HIDDEN, outputs)
-    return jnp.concatenate([resize(x, resolution, antialias=False) for x in chosen], axis=-1)
+    return semantic.select_features(_HIDDEN, outputs)
+
+
+def pixel_features(outputs: BlockOutputs, resolution: int) -> jax.Array:
+    """Features (N, resolution, resolution, F) of pixels: those of all blocks, enlarged and side by side."""
+    enlarged = [resize(x, resolution, antialias=False) for x in block_features(outputs)]
+    return jnp.concatenate(enlarged, axis=-1)

@@ -7,13 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from dnerf_jax.models import image_generators
 from dnerf_jax.models.image_generators import ImageGenerator
-from dnerf_jax.networks.pixel_classifier import PixelClassifier
+from dnerf_jax.networks.pixel_classifier import FIRST, PixelClassifier
+from dnerf_jax.networks.stylegan2 import BlockOutputs
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.ranges import Count
+from dnerf_jax.ops.resizing import add_resized
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,21 @@ def logits(labeller: PixelLabeller, features: jax.Array) -> jax.Array:
     return made
 
 
+def project(labeller: PixelLabeller, outputs: BlockOutputs, resolution: int) -> jax.Array:
+    """The first layers' outputs (N, resolution, resolution, members, width) of block outputs.
+
+    They are those of `image_generators.pixel_features`, but the layers, which are linear, come before blocks are
+    enlarged and added, so that the features of all pixels are never there at once.
+    """
+    first = labeller.params["params"][FIRST]
+    members, _, width = first["kernel"].shape
+    features = image_generators.block_features(outputs)
+    ends = np.cumsum([x.shape[-1] for x in features])[:-1]
+    kernels = jnp.split(jnp.moveaxis(first["kernel"], 1, 0).reshape(-1, members * width), ends)
+    added = add_resized([x @ kernel for x, kernel in zip(features, kernels, strict=True)], resolution)
+    return added.reshape((*added.shape[:-1], members, width)) + first["bias"]
+
+
 def vote(logits: jax.Array) -> jax.Array:
     """The class ids (P,), uint8, that most networks of logits (members, P, C) choose; of equals the first."""
     chosen = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=jnp.int32)
@@ -103,13 +121,13 @@ def label(
     resolution: of the labels, whose features are enlarged to it.
     """
     outputs = image_generators.synthesize(generator, z, c)
-    features = image_generators.pixel_features(outputs, resolution)
-    count = features.shape[-1]
+    hidden = project(labeller, outputs, resolution)
 
     def of_row(row: jax.Array) -> Labels:
-        made = logits(labeller, row)
+        rest: Any = jax.vmap(lambda params, x: labeller.config.module.apply(params, x, projected=True), (0, 1))
+        made = rest(labeller.params, row)
         return Labels(vote(made), divergence(made))
 
-    # Row by row: the hidden layers of all networks at all pixels would fill the memory.
-    found = jax.lax.map(of_row, features.reshape(-1, resolution, count))
-    return outputs.last, jax.tree.map(lambda x: x.reshape(len(z), resolution, resolution), found)
+    # Row by row: the further layers of all networks at all pixels would fill the memory.
+    found = jax.lax.map(of_row, hidden.reshape(-1, *hidden.shape[-3:]))
+    return outputs.last, jax.tree.map(lambda x: x.reshape(hidden.shape[:3]), found)
