@@ -13,7 +13,7 @@ from dnerf_jax.training.segmentation import learning
 def main(config: learning.Settings | PointSettings, data: str, workdir: str) -> None:
     """Trains a segmentation network on images and masks, or PointNet on labelled clouds, as the configuration says.
 
-    It writes workdir/model, and scores it on packs, or clouds, of exact labels.
+    It writes workdir/model, scores it on packs, or clouds, of exact labels, and tells it in workdir/report.html.
 
     data: the folder that dnerf_jax.generate wrote; or a labelled pack: a folder, or the name of an embedded one; or a
       folder of images and masks; for PointNet a dataset with points, or a folder of labelled PLY files

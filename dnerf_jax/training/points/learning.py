@@ -25,7 +25,7 @@ from dnerf_jax.training import logs, runs
 from dnerf_jax.training.points import clouds
 from dnerf_jax.training.points.clouds import Clouds
 from dnerf_jax.training.points.plan import Augmentation, Settings
-from dnerf_jax.training.segmentation import scores
+from dnerf_jax.training.segmentation import reporting, scores
 from dnerf_jax.training.segmentation.batches import numbers
 from dnerf_jax.training.segmentation.learning import MODEL, State, create_state, optimizer, result
 
@@ -56,9 +56,12 @@ def learn(settings: Settings, data: str, workdir: Path) -> PointSegmenter:
         raise ValueError(f"config.test names {', '.join(settings.test)}: expected folders of different names")
     for test in tests.values():
         clouds.joined([given, test])  # raises where they have other classes
-    segmenter = learn_from(settings, given, workdir, origin=f"trained on {' and '.join(Path(x).name for x in names)}")
+    sources = " and ".join(Path(name).name for name in names)
+    segmenter = learn_from(settings, given, workdir, origin=f"trained on {sources}")
     if tests:
-        write_scores(segmenter, tests, workdir)
+        found = write_scores(segmenter, tests, workdir)
+        learned_from = f"{len(given):,} clouds of {sources}"
+        reporting.write(found, segmenter.config.label_map, workdir, learned_from=learned_from)
     return segmenter
 
 

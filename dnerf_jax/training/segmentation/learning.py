@@ -27,7 +27,7 @@ from dnerf_jax.ops import losses
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.messages import some
 from dnerf_jax.training import logs, runs
-from dnerf_jax.training.segmentation import augmentation, batches, scores
+from dnerf_jax.training.segmentation import augmentation, batches, reporting, scores
 from dnerf_jax.training.segmentation.batches import Batch
 from dnerf_jax.training.segmentation.plan import Settings
 
@@ -50,7 +50,8 @@ class State:
 def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     """Trains a network on what is `opened`, writes it to workdir/model, scores it, and returns it.
 
-    A run that is there is continued, and one that is finished only scored, on the packs that are named now.
+    A run that is there is continued, and one that is finished only scored, on the packs that are named now. Scores,
+    pictures and a page of them, report.html, lie beside the network.
 
     Raises ValueError: dataset, packs and settings do not fit each other, workdir holds another run, or a shard turns
     out to be damaged when its turn has come.
@@ -98,7 +99,10 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     info = {"origin": f"trained on {Path(data).name}", "license": "see the dataset's card"}
     networks.save(workdir / MODEL, segmenter, info=info, replace=True)
     if tests:
-        scores.write(segmenter, tests, workdir)
+        found = scores.write(segmenter, tests, workdir)
+        of_real = f" and {len(real)} of {settings.real}" if real else ""
+        learned_from = f"{len(views):,} views of {Path(data).name}{of_real}"
+        reporting.write(found, segmenter.config.label_map, workdir, learned_from=learned_from)
     return segmenter
 
 

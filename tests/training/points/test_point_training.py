@@ -18,7 +18,7 @@ from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.points import PointCloud
 from dnerf_jax.training.points import clouds, learning
 from dnerf_jax.training.points.plan import Augmentation, Settings
-from dnerf_jax.training.segmentation import scores
+from dnerf_jax.training.segmentation import reporting, scores
 
 LABELS = LabelMap(("background", "below", "above"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 
@@ -84,6 +84,7 @@ def test_a_killed_run_goes_on_with_equal_results_and_is_scored(settings, folder,
     assert segmenter.config.label_map == LABELS and segmenter.config.network.num_classes == 3
     assert point_segmenters.label(segmenter, halves(9).points).shape == (40,)
     found = json.loads((straight / scores.SCORES).read_text())[folder.name]
+    assert f"{found['miou']:.3f}" in (straight / reporting.REPORT).read_text()
     assert found["clouds"] == 6 and np.sum(found["confusion"]) == 6 * 12
     killed.mkdir()
     kill(lambda: learning.learn(settings, str(folder), killed), learning, "train_step", 5)

@@ -19,7 +19,7 @@ from dnerf_jax.networks.deeplab import LAST
 from dnerf_jax.networks.resnet import ResNetConfig
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.training import logs
-from dnerf_jax.training.segmentation import learning, scores
+from dnerf_jax.training.segmentation import learning, reporting, scores
 from dnerf_jax.training.segmentation.plan import Settings
 
 pytestmark = pytest.mark.slow
@@ -50,6 +50,9 @@ def test_a_network_is_written_and_scored(straight, settings, tiny_assets):
     assert found["views"] == 3 and np.sum(found["confusion"]) == (pack.masks != 255).sum()
     assert 0 < found["miou"] < found["accuracy"] <= 1 and set(found["per_class"]) == set(pack.label_map.names)
     assert (straight / "heads_test.png").is_file()
+    page = (straight / reporting.REPORT).read_text()
+    assert f"{found['miou']:.3f}" in page and page.count("data:image/png") == 3
+    assert all(f'"></span>{name}</td>' in page for name in pack.label_map.names)
     records = {record["step"]: record for record in logs.read_metrics(straight / "metrics.jsonl")}
     assert set(records) == {3, 4, 6} and "heads_test_miou" in records[3] and "heads_test_miou" not in records[4]
 
