@@ -4,8 +4,8 @@ A pixel has 728 features, as many as our branch's default has on the embedded he
 last planes, `hidden+last`): 3 x 168 + 128 + 64 + 32.
 
 Command: python -m dnerf_jax.datasetgan --config datasetgan_cpu --workdir out/datasetgan
-Hardware: one CPU core, which others used too: 12 minutes to render the views, 29 CPU minutes for the first 1,500 steps of
-the distillation; resumable. What came of it: docs/downstream.md.
+Hardware: one CPU core, which others used too: 12 minutes to render the views, 29 CPU minutes for the first 1,500 steps
+of the distillation; resumable. What came of it: docs/downstream.md.
 """
 
 from ml_collections import ConfigDict
