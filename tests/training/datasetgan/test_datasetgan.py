@@ -21,13 +21,18 @@ NUM = 3
 
 
 @pytest.fixture(scope="module")
-def settings(shrunk, tmp_path_factory):
+def plan(shrunk):
+    """The settings, of packs that nobody opens."""
+    return cli.as_dataclass(shrunk("datasetgan_cpu.py"), Settings)
+
+
+@pytest.fixture(scope="module")
+def settings(plan, tmp_path_factory):
     """With three labelled views, and two to be scored on."""
     folder = tmp_path_factory.mktemp("packs")
     for name, count in (("heads_train", 3), ("heads_test", 2)):
         packs.save(folder / name, packs.load(name)[:count])
-    made = cli.as_dataclass(shrunk("datasetgan_cpu.py"), Settings)
-    return dataclasses.replace(made, labelled=str(folder / "heads_train"), test=(str(folder / "heads_test"),))
+    return dataclasses.replace(plan, labelled=str(folder / "heads_train"), test=(str(folder / "heads_test"),))
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +43,16 @@ def straight(settings, tmp_path_factory):
     return workdir
 
 
-def test_images_become_finer_at_their_steps(settings):
-    assert [settings.resolution(step) for step in (1, 2, 3)] == [4, 8, 8]
+def test_images_become_finer_at_their_steps(plan):
+    assert [plan.resolution(step) for step in (1, 2, 3)] == [4, 8, 8]
     with pytest.raises(ValueError, match="refine_at has 2 steps, .* begin below 4"):
-        dataclasses.replace(settings, refine_at=(1, 2))
+        dataclasses.replace(plan, refine_at=(1, 2))
     with pytest.raises(ValueError, match="held_out is 5 of 5 identities"):
-        dataclasses.replace(settings, data=dataclasses.replace(settings.data, held_out=5))
+        dataclasses.replace(plan, data=dataclasses.replace(plan.data, held_out=5))
 
 
-def test_every_identity_is_seen_before_one_is_seen_again_and_none_that_is_held_out(settings):
-    seen = [distilling.training_identities(settings, step) for step in (1, 2)]
+def test_every_identity_is_seen_before_one_is_seen_again_and_none_that_is_held_out(plan):
+    seen = [distilling.training_identities(plan, step) for step in (1, 2)]
     assert sorted(seen[0] + seen[1]) == [0, 1, 2, 3]
 
 
@@ -113,9 +118,9 @@ def test_what_does_not_fit_the_world_is_refused(settings, tiny_pack, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_few_images_are_learned_by_heart(settings):
+def test_a_few_images_are_learned_by_heart(plan):
     """By the steps of the finest resolution alone."""
-    still = dataclasses.replace(settings, refine_at=(), steps=60, ema_decay=0.5)
+    still = dataclasses.replace(plan, refine_at=(), steps=60, ema_decay=0.5)
     made = image_generators.init(still.generator, jax.random.key(0))
     draws, state, found = np.random.default_rng(1), distilling.create_state(still, made), []
     z, c = draws.standard_normal((2, 52)).astype(np.float32), draws.standard_normal((2, 25)).astype(np.float32)
