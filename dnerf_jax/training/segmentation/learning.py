@@ -110,11 +110,19 @@ def opened(data: str, split: str) -> Dataset | Annotations | Pictures:
     """The images and masks of a dataset's split, of a labelled pack, or of a folder of pictures.
 
     data: a folder of any of these, or the name of an embedded pack
+
+    Raises ValueError: it is none of them, or they are damaged.
     """
     if (files.located(data, label_folders.NAME) / label_folders.NAME).is_file():
         return packs.load(data)
-    if picture_folders.is_one(data) and not (Path(data) / description.NAME).exists():
-        return picture_folders.load(data)
+    if Path(data).is_dir() and not (Path(data) / description.NAME).exists():
+        if picture_folders.is_one(data):
+            return picture_folders.load(data)
+        raise ValueError(
+            f"{data} is neither a dataset (it has no {description.NAME}), nor a labelled pack (no "
+            f"{label_folders.NAME}), nor a folder of pictures (no {picture_folders.IMAGES}/ and "
+            f"{picture_folders.MASKS}/): name one of these"
+        )
     return loading.load(data, split=split, only=("image", "mask"))
 
 

@@ -144,6 +144,11 @@ def renamed(pack):
     return dataclasses.replace(pack, label_map=LabelMap(("sky", "a", "b", "c", "d"), pack.label_map.colors))
 
 
+def test_a_folder_of_something_else_is_no_data(tmp_path):
+    with pytest.raises(ValueError, match=r"neither a dataset .*no dataset.json.*, nor .*images/ and masks/"):
+        learning.opened(str(tmp_path), "train")
+
+
 def test_what_does_not_fit_is_refused_before_any_step(settings, tiny_dataset, tiny_pack, tmp_path):
     packs.save(tmp_path / "other", renamed(tiny_pack))
     for change, message in (
