@@ -46,7 +46,7 @@ def once_half_made(out, act, count=1):
         return {name: said["process"] for name, said in held if not name.startswith("command") and said.get("views")}
 
     def wait():
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600  # on a busy machine a cluster needs minutes
         while len(found := half_made()) < count and time.monotonic() < end:
             time.sleep(0.002)
         act(found)
