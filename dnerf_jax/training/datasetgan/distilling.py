@@ -164,11 +164,4 @@ def score(made: ImageGenerator, settings: Settings, rendered: Shards, sheet: Pat
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
-    rate = optax.warmup_exponential_decay_schedule(
-        init_value=0.0,
-        peak_value=settings.learning_rate,
-        warmup_steps=settings.warmup_steps,
-        transition_steps=max(settings.steps - settings.warmup_steps, 1),
-        decay_rate=settings.final_learning_rate / settings.learning_rate,
-    )
-    return stages.optimizer(rate, settings.mapping_boost)
+    return stages.optimizer(stages.falling_rate(settings), settings.mapping_boost)

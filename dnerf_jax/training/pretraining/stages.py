@@ -195,16 +195,20 @@ def pool_batch(settings: Settings, pool: Pool, step: int) -> tuple[np.ndarray, n
 
 def learning_rate(settings: Settings) -> optax.Schedule:
     """The learning rate of the rays' two stages, a function of the step."""
-    first = optax.warmup_exponential_decay_schedule(
+    peak, warmup = settings.finish_learning_rate, settings.warmup_steps
+    second = optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(settings.finish_steps, warmup + 1), peak / 40)
+    return optax.join_schedules([falling_rate(settings), second], [settings.steps])
+
+
+def falling_rate(settings: Any) -> optax.Schedule:
+    """A linear warm-up, then exponential decay over the settings' `steps`, of DatasetGAN's too."""
+    return optax.warmup_exponential_decay_schedule(
         init_value=0.0,
         peak_value=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
         transition_steps=max(settings.steps - settings.warmup_steps, 1),
         decay_rate=settings.final_learning_rate / settings.learning_rate,
     )
-    peak, warmup = settings.finish_learning_rate, settings.warmup_steps
-    second = optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(settings.finish_steps, warmup + 1), peak / 40)
-    return optax.join_schedules([first, second], [settings.steps])
 
 
 def ema_rate(decay: float, step: jax.Array) -> jax.Array:
