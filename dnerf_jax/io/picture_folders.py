@@ -57,7 +57,7 @@ class Pictures:
         return image, mask
 
     def content(self) -> str:
-        """16 hexadecimal digits of names, sizes of files, and the label map: another folder has others."""
+        """16 hexadecimal digits of names, sizes of files and label map; what changes none of these is not noticed."""
         entries = [f"{path.name} {path.stat().st_size}" for path in (*self.images, *self.masks)]
         text = "\n".join([*entries, self.label_map.to_json()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

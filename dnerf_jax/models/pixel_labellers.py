@@ -73,12 +73,6 @@ def abstract(config: PixelLabellerConfig) -> PixelLabeller:
     return jax.eval_shape(lambda: init(config, jax.random.key(0)))
 
 
-def logits(labeller: PixelLabeller, features: jax.Array) -> jax.Array:
-    """Logits (members, P, C) of the features (P, F) of pixels."""
-    made: Any = jax.vmap(lambda params: labeller.config.module.apply(params, features))(labeller.params)
-    return made
-
-
 def project(labeller: PixelLabeller, outputs: BlockOutputs, resolution: int) -> jax.Array:
     """The first layers' outputs (N, resolution, resolution, members, width) of block outputs.
 

@@ -44,7 +44,8 @@ def test_labels_are_those_of_the_features_at_any_size(labeller):
     @jax.jit
     def by_hand(generator, labeller, z, c):
         features = image_generators.pixel_features(image_generators.synthesize(generator, z, c), 12)
-        made = pixel_labellers.logits(labeller, features.reshape(-1, features.shape[-1]))
+        flat = features.reshape(-1, features.shape[-1])
+        made = jax.vmap(lambda params: labeller.config.module.apply(params, flat))(labeller.params)
         return made, pixel_labellers.divergence(made), pixel_labellers.vote(made)
 
     made, uncertainty, mask = by_hand(generator, labeller, z, c)
