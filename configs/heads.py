@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
             annotations="heads_train",
             semantic=dict(
                 features="hidden+last",
+                scales=None,
                 channels="all",
                 aggregation="none",
                 density_prior=True,
@@ -28,6 +29,7 @@ def get_config() -> ConfigDict:
             views_per_step=4,
             patch=64,
             coarse_dropout=0.5,
+            sparsity=0.0,
             class_balance=0.2,
             learning_rate=2e-2,
             final_learning_rate=2e-4,

@@ -1,7 +1,7 @@
 """The paper's tables and figures on exact ground truth: python -m dnerf_jax.reproduce --table 4 --out out/reproduce"""
 
 from dnerf_jax import cli
-from dnerf_jax.experiments import ablations, clouds, rounds, scans, strips, textures
+from dnerf_jax.experiments import ablations, carriers, clouds, rounds, scans, strips, textures
 from dnerf_jax.experiments.inverted import Inversions
 from dnerf_jax.io import checkpoints, encoders, folders
 from dnerf_jax.ops.ranges import Count, Share
@@ -24,11 +24,11 @@ def main(
     scale: Share = 1.0,
     files: str = "",
 ) -> None:
-    """Reproduces tables 2 to 5 and figures 5, S10, S12 and S13 of the paper, or makes ours (ceiling, tuning, choosing).
+    """Reproduces tables 2 to 5 and figures 5, S10, S12 and S13 of the paper, or makes ours (ceiling, ...).
 
     out: folder for trained branches, scores and tables; what is there is kept
-    table: 2 or 3 of clouds, 4, 5, ceiling or tuning
-    figure: 5, S10, S12, S13, or choosing: whether it helps to choose what is labelled
+    table: 2 or 3 of clouds, 4, 5, ceiling, features or tuning
+    figure: 5, S10, S12, S13; choosing, whether it helps to choose what is labelled; features, what carries the labels
     checkpoint: the generator, trained on the heads world
     seeds: how many runs of every row
     rows: names of the table's rows to make, separated by commas; all of them unless said
@@ -62,8 +62,8 @@ def main(
             textures.make_figure(bench)
         if figure == "S13":
             strips.make_figure(bench, labellers)
-        if figure == "choosing":
-            rounds.make_figure(bench, range(seeds))
+        if figure in ("choosing", "features"):
+            (rounds if figure == "choosing" else carriers).make_figure(bench, range(seeds))
 
 
 if __name__ == "__main__":

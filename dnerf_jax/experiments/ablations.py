@@ -27,6 +27,7 @@ from dnerf_jax.models.model import Model
 from dnerf_jax.models.semantic import Selected, SemanticConfig
 from dnerf_jax.ops import metrics
 from dnerf_jax.training import branch, frozen, scoring
+from dnerf_jax.training.frozen import Frozen
 from dnerf_jax.worlds import labelled
 
 KEPT = 4  # packs whose samples are kept: three to score on, and one to train on
@@ -136,11 +137,17 @@ def measure(bench: Bench, model: Model, name: str) -> dict[str, Any]:
     """
     # What inversion failed to find is a result, and no pack out of step.
     views = packs.load(name, model, check=4 if bench.inversions is None else 0)
-    label_map = scoring.require_labels(model, views)
+    scoring.require_labels(model, views)
     config = model.semantic.config
     if not config.density_prior:
         return scoring.score_pack(model, views)
     known = frozen.freeze(config, model, views, selected=known_samples(bench, config, views, name))
+    return measure_frozen(model, views, known)
+
+
+def measure_frozen(model: Model, views: Annotations, known: Frozen) -> dict[str, Any]:
+    """Scores of a branch on a labelled pack of whose views is known what is frozen."""
+    label_map = views.label_map
     counts = np.zeros((label_map.num_classes,) * 2, np.int64)
     for i in range(len(views)):
         logits = _predict(model.semantic, model.generator.config, frozen.choose(known, np.array([i])))

@@ -3,8 +3,9 @@
 Tables 4 and 5 of the paper: every row is the paper's form of the branch with the changes that the row lists. The
 paper's numbers stand beside ours for the direction alone: they are of AFHQ cats, inverted photos and drawn labels.
 
-Two tables are ours: `tuning`, what configs/heads.py was chosen from, on views that are in no other pack; and `ceiling`,
-the same branch with ever more labels, which tells what the labels limit from what the backbone does.
+Three tables are ours: `features`, which scales a branch can do without, and `tuning`, what configs/heads.py was chosen
+from, both scored on views that are in no other pack; and `ceiling`, the same branch with ever more labels, which tells
+what the labels limit from what the backbone does.
 """
 
 import dataclasses
@@ -34,7 +35,8 @@ class Row:
     training: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-FIGURES = ("5", "S10", "S12", "S13", "choosing")
+FIGURES = ("5", "S10", "S12", "S13", "choosing", "features")
+SCALES = (4, 8, 16, 32, 64, 128)  # the blocks of the embedded heads
 TABLES: dict[str, tuple[Row, ...]] = {
     "4": (
         Row("last", PAPER_FORM | {"features": "last"}, paper=((0.4014, 0.7067), None)),
@@ -65,6 +67,14 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("default-300x1", {}, (300, 1), training={"steps": 1200}),
         Row("default-1000x1", {}, (1000, 1), training={"steps": 2000}),
     ),
+    "features": (
+        Row("default", {}),
+        *(Row(f"without-{x}", {"scales": tuple(scale for scale in SCALES if scale != x)}) for x in SCALES),
+        Row("without-last", {"features": "hidden"}),
+        *(Row(f"from-{x}", {"scales": SCALES[SCALES.index(x) :]}) for x in SCALES[2:]),
+        Row("only-last", {"features": "last"}),
+        Row("sparse", {}, training={"sparsity": 0.4}),
+    ),
     "tuning": (
         Row("default", {}),
         *(Row(f"learning_rate-{x}", {}, training={"learning_rate": x}) for x in (1e-2, 4e-2)),
@@ -81,10 +91,11 @@ TABLES: dict[str, tuple[Row, ...]] = {
 VIDEOS = Pack("videos", SEEDS["videos"], 10, tuple((float(yaw), 0.0) for yaw in range(-30, 31, 5)))
 VALIDATION = Pack("validation", SEEDS["validation"], 60, None)
 SETS: dict[str, dict[str, str | Pack]] = dict.fromkeys(("4", "5", "ceiling"), EMBEDDED | {"videos": VIDEOS})
-SETS["tuning"] = {"validation": VALIDATION}
+SETS["features"] = SETS["tuning"] = {"validation": VALIDATION}
 # What the paper claims: the first row is better than the second.
 CLAIMS: dict[str, dict[str, tuple[str, str]]] = {
     "ceiling": {"more labels help": ("default-1000x1", "default")},
+    "features": {},
     "tuning": {},
     "4": {
         "multiscale features help": ("hidden", "last"),

@@ -17,6 +17,7 @@ from flax import struct
 from dnerf_jax.models import articulated
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.models.marching import Samples
+from dnerf_jax.networks import semantic_head
 from dnerf_jax.networks.semantic_head import SemanticConfig, SemanticHead
 from dnerf_jax.networks.stylegan2 import BlockOutputs, block_resolutions, by_resolution
 from dnerf_jax.ops import volume
@@ -54,10 +55,7 @@ def init(config: SemanticConfig, generator_config: GeneratorConfig, key: jax.Arr
     """
     if not config.num_classes:
         raise ValueError("num_classes is 0, expected that of a label map: a training takes it from its labelled views")
-    resolutions = block_resolutions(generator_config.plane_resolution)
-    widths = feature_widths(config, generator_config)
-    # "last" comes after the hidden features and has the resolution of the finest.
-    sizes = (resolutions + resolutions[-1:])[: len(widths)] if config.features != "last" else resolutions[-1:]
+    sizes, widths = feature_resolutions(config, generator_config), feature_widths(config, generator_config)
     features = [jnp.zeros((1, size, size, width), jnp.float32) for size, width in zip(sizes, widths, strict=True)]
     return Branch(config, network(config, generator_config).init(key, features)["params"])
 
@@ -76,13 +74,32 @@ def network(
 
 
 def feature_widths(config: SemanticConfig, generator_config: GeneratorConfig) -> tuple[int, ...]:
-    """Channels of the selected features, coarse to fine."""
-    resolutions = block_resolutions(generator_config.plane_resolution)
+    """Channels of the selected features, coarse to fine.
+
+    Raises ValueError: the configuration has scales that are not the generator's.
+    """
+    scales = _scales(config, generator_config)
     image = len(generator_config.plane_axes) * generator_config.plane_channels
-    hidden = [min(generator_config.channel_base // r, generator_config.channel_max) for r in resolutions]
     if config.features == "skip":
-        return (image,) * len(resolutions)
-    return tuple(hidden if config.features != "last" else []) + ((image,) if "last" in config.features else ())
+        return (image,) * len(scales)
+    hidden = tuple(min(generator_config.channel_base // r, generator_config.channel_max) for r in scales)
+    return hidden + ((image,) if "last" in config.features else ())
+
+
+def feature_resolutions(config: SemanticConfig, generator_config: GeneratorConfig) -> tuple[int, ...]:
+    """Resolutions of the selected features, in the same order; "last" comes last, as fine as the finest block."""
+    scales = _scales(config, generator_config)
+    return scales + ((generator_config.plane_resolution,) if "last" in config.features else ())
+
+
+def _scales(config: SemanticConfig, generator_config: GeneratorConfig) -> tuple[int, ...]:
+    """The resolutions of the blocks whose activations or images are selected."""
+    known = tuple(block_resolutions(generator_config.plane_resolution))
+    if config.features == "last":
+        return ()
+    if unknown := sorted(set(config.scales or ()) - set(known)):
+        raise ValueError(f"scales has {unknown}, but this generator's blocks have the resolutions {list(known)}")
+    return config.scales or known
 
 
 def select_features(config: SemanticConfig, outputs: BlockOutputs) -> list[jax.Array]:
@@ -90,11 +107,9 @@ def select_features(config: SemanticConfig, outputs: BlockOutputs) -> list[jax.A
 
     Scales differ in magnitude by orders; so scaled, the rows of W_1 are comparable. What is in half precision stays so.
     """
-    if config.features == "skip":
-        chosen = by_resolution(outputs.skip)
-    else:
-        hidden = by_resolution(outputs.hidden) if config.features != "last" else []
-        chosen = hidden + ([outputs.last] if "last" in config.features else [])
+    blocks = {} if config.features == "last" else outputs.skip if config.features == "skip" else outputs.hidden
+    chosen = [x for x in by_resolution(blocks) if config.scales is None or x.shape[-2] in config.scales]
+    chosen += [outputs.last] if "last" in config.features else []
     return [_at_unit_scale(x) for x in chosen]
 
 
@@ -112,6 +127,19 @@ def select_samples(config: SemanticConfig, samples: Samples) -> Selected:
         return Selected(samples.points, samples.weights)
     weights, points = volume.heaviest(samples.weights, samples.points, config.samples_kept)
     return Selected(points, weights)
+
+
+def channel_norms(branch: Branch, generator_config: GeneratorConfig) -> list[jax.Array]:
+    """How much a branch makes of every channel of its features; see `networks.semantic_head.channel_norms`."""
+    widths = feature_widths(branch.config, generator_config)
+    return semantic_head.channel_norms(branch.config, widths, branch.params["first_weight"])
+
+
+def shrink_channels(branch: Branch, generator_config: GeneratorConfig, by: float | jax.Array) -> Branch:
+    """A branch that makes less of every channel, or nothing; see `networks.semantic_head.shrink_channels`."""
+    widths = feature_widths(branch.config, generator_config)
+    first = semantic_head.shrink_channels(branch.config, widths, branch.params["first_weight"], by)
+    return Branch(branch.config, {**branch.params, "first_weight": first})
 
 
 def synthesize_planes(branch: Branch, generator_config: GeneratorConfig, features: list[jax.Array]) -> jax.Array:

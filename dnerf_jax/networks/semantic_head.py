@@ -42,6 +42,7 @@ class SemanticConfig:
       num_classes: C, background included; 0 in settings of a training leaves it to the labelled views.
       features: what is laid on the planes: "hidden", the activations of all synthesis blocks; "skip", their images;
         "last", EG3D's own planes (the paper's ablation); "hidden+last", both.
+      scales: resolutions of the blocks whose activations or images are taken, coarse to fine; None is all of them.
       channels: "split", each scale's channels in three, one part per plane; "concatenated", the concatenation of all
         scales in three (the paper to the letter); "all", every channel on all planes.
       aggregation: what becomes of a point's features on the three planes: their "sum" (the paper), their "mean", or
@@ -56,6 +57,7 @@ class SemanticConfig:
 
     num_classes: Classes = 0
     features: Literal["hidden", "skip", "last", "hidden+last"] = "hidden"
+    scales: tuple[Count, ...] | None = None
     channels: Literal["split", "concatenated", "all"] = "split"
     aggregation: Literal["sum", "mean", "none"] = "sum"
     density_prior: bool = True
@@ -63,6 +65,14 @@ class SemanticConfig:
     hidden: Count = 64
     feature_channels: Count = 32
     superresolution_width: Count = 32
+
+    def __post_init__(self) -> None:
+        if self.scales is None:
+            return
+        if self.features == "last":
+            raise ValueError("scales are of blocks, and features='last' takes none of their outputs: leave scales None")
+        if not self.scales or list(self.scales) != sorted(set(self.scales)):
+            raise ValueError(f"scales is {self.scales}, expected resolutions of blocks, the coarse before the fine")
 
 
 def plane_slices(config: SemanticConfig, widths: tuple[int, ...]) -> tuple[list[list[tuple[int, int, int, int]]], int]:
@@ -107,6 +117,53 @@ def plane_slices(config: SemanticConfig, widths: tuple[int, ...]) -> tuple[list[
     if config.aggregation != "none":
         return layout, rows
     return [[(p, begin, end, p * rows + row) for p, begin, end, row in pieces] for pieces in layout], NUM_PLANES * rows
+
+
+def channel_norms(config: SemanticConfig, widths: tuple[int, ...], first_weight: jax.Array) -> list[jax.Array]:
+    """How much W_1 makes of every channel: for each scale (channels,), the root mean square of the channel's rows.
+
+    All rows of a channel, one for each plane on which it lies, count as one. At the start it is about 1.
+
+    Args:
+      widths: channels of every scale.
+      first_weight: (rows, hidden), as the branch has it.
+    """
+    channel, channels = channel_of_row(config, widths), sum(widths)
+    squares = jax.ops.segment_sum(jnp.mean(jnp.square(first_weight), axis=-1), channel, channels + 1)[:-1]
+    norms = jnp.sqrt(squares / np.bincount(channel, minlength=channels + 1)[:-1])
+    return jnp.split(norms, np.cumsum(widths)[:-1])
+
+
+def shrink_channels(
+    config: SemanticConfig, widths: tuple[int, ...], first_weight: jax.Array, by: float | jax.Array
+) -> jax.Array:
+    """W_1 with the norm of every channel smaller by so much, or zero: the proximal step of a group lasso.
+
+    Args:
+      widths, first_weight: as of `channel_norms`.
+      by: how much a norm loses.
+    """
+    norms = jnp.concatenate(channel_norms(config, widths, first_weight))
+    left = jnp.append(jnp.maximum(1 - by / jnp.maximum(norms, 1e-12), 0), 1)
+    return first_weight * left[channel_of_row(config, widths)][:, None]
+
+
+def channel_of_row(config: SemanticConfig, widths: tuple[int, ...]) -> np.ndarray:
+    """The channel, counted through all scales, of every row of W_1; one more than there are of rows without any.
+
+    Raises ValueError: rows have several channels, one of each plane.
+    """
+    if config.channels != "all" and config.aggregation != "none":
+        raise ValueError(
+            f"with channels={config.channels!r} and aggregation={config.aggregation!r} three channels share a row of "
+            "the first layer and cannot be told apart: choose channels='all' or aggregation='none'"
+        )
+    layout, rows = plane_slices(config, widths)
+    channel = np.full(rows, sum(widths))
+    for start, pieces in zip(np.cumsum([0, *widths[:-1]]), layout, strict=True):
+        for _, begin, end, row in pieces:
+            channel[row : row + end - begin] = start + np.arange(begin, end)
+    return channel
 
 
 class SemanticHead(nn.Module):

@@ -22,6 +22,7 @@ from dnerf_jax.models import semantic
 from dnerf_jax.models.generator import GeneratorConfig
 from dnerf_jax.models.model import LABELS_TRUNCATION, Model, fingerprint
 from dnerf_jax.models.semantic import Branch, Selected, SemanticConfig
+from dnerf_jax.networks import semantic_head
 from dnerf_jax.ops import losses
 from dnerf_jax.ops.labels import LabelMap
 from dnerf_jax.ops.ranges import Count, Fraction, NotNegative, Positive, Seed
@@ -46,6 +47,8 @@ class Settings:
         random place; None is whole views.
       coarse_dropout: share of the channels of scales up to COARSE that a step leaves out, drawn for every latent: such
         features tell latents apart rather than places, and a few labelled latents are easily learned by heart.
+      sparsity: how many learning rates the norm of a channel's weights in the first layer loses in a step: a group
+        lasso, by its proximal step, which leaves only those channels that are worth it. 0 is the paper's.
       class_balance: exponent of the rarity by which a class counts more; 0 is the paper's plain mean over pixels.
       learning_rate: of Adam at the first step (weights are equalised).
       final_learning_rate: at the last step; a cosine leads there.
@@ -59,6 +62,7 @@ class Settings:
     views_per_step: Count
     patch: Count | None
     coarse_dropout: Fraction
+    sparsity: NotNegative
     class_balance: NotNegative
     learning_rate: Positive
     final_learning_rate: NotNegative
@@ -186,6 +190,9 @@ def train_step(
     grads, report = jax.grad(loss_of, has_aux=True)(state.params)
     updates, optimizer = _optimizer(settings).update(grads, state.optimizer)
     params = optax.apply_updates(state.params, updates)
+    if settings.sparsity:
+        by = settings.sparsity * _learning_rate(settings)(state.step)
+        params = semantic.shrink_channels(Branch(settings.semantic, params), generator_config, by).params
     return state.replace(params=params, optimizer=optimizer, step=state.step + 1), report
 
 
@@ -235,6 +242,9 @@ def _check(settings: Settings, model: Model, pack: Annotations) -> None:
             "views: a step draws different ones, so take fewer."
         )
     config = model.generator.config
+    widths = semantic.feature_widths(settings.semantic, config)
+    if settings.sparsity:
+        semantic_head.channel_of_row(settings.semantic, widths)
     grid, size = config.neural_rendering_resolution, config.image_resolution
     if settings.patch is not None and (not 0 < settings.patch <= grid or size % grid):
         raise ValueError(
@@ -244,7 +254,10 @@ def _check(settings: Settings, model: Model, pack: Annotations) -> None:
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
-    schedule = optax.cosine_decay_schedule(
+    return optax.adam(_learning_rate(settings), b2=0.99)
+
+
+def _learning_rate(settings: Settings) -> optax.Schedule:
+    return optax.cosine_decay_schedule(
         settings.learning_rate, settings.steps, alpha=settings.final_learning_rate / settings.learning_rate
     )
-    return optax.adam(schedule, b2=0.99)

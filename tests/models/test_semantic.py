@@ -303,6 +303,69 @@ def test_widths_follow_from_the_generator(tiny_config, odd_widths):
         assert params["first_weight"].shape[0] == 3 * sum(widths)
 
 
+@pytest.mark.parametrize("features", ["hidden", "skip", "hidden+last"])
+def test_a_branch_of_some_scales_is_one_that_gives_the_others_no_weight(features, outputs, odd_widths, tiny_config):
+    odd_widths.undo()
+    every, some = (small(features=features, channels="all", scales=scales) for scales in (None, (4, 16)))
+    widths, fewer = (semantic.feature_widths(config, tiny_config) for config in (every, some))
+    sizes = dict(HIDDEN.values())
+    wide = BlockOutputs({f"b{r}": draw(2, r, r, w, seed=r) for r, w in zip(sizes, widths, strict=False)}, outputs.skip)
+    left = [i for i in range(len(widths)) if i != 1]
+    assert fewer == tuple(widths[i] for i in left)
+    assert semantic.feature_resolutions(some, tiny_config) == ((4, 16, 16) if "last" in features else (4, 16))
+    selected = [semantic.select_features(config, wide) for config in (every, some)]
+    assert [x.shape[-1] for x in selected[1]] == list(fewer)
+    branch = semantic.init(some, tiny_config, jax.random.key(0))
+    first = np.asarray(branch.params["first_weight"])
+    assert first.shape == (sum(fewer), 6)
+    # The rows of the scale that is left out are zero; the gain of all others is that of fewer rows.
+    zeros = np.zeros((widths[1], 6), np.float32)
+    weight = np.concatenate([first[: widths[0]], zeros, first[widths[0] :]]) * np.sqrt(sum(widths) / sum(fewer))
+    whole = Branch(every, {**branch.params, "first_weight": weight.astype(np.float32)})
+    expected = semantic.synthesize_planes(whole, tiny_config, selected[0])
+    np.testing.assert_allclose(semantic.synthesize_planes(branch, tiny_config, selected[1]), expected, atol=1e-5)
+
+
+def test_scales_that_there_are_not_are_refused(odd_widths, tiny_config):
+    odd_widths.undo()
+    with pytest.raises(ValueError, match=r"scales has \[32\], but this generator's blocks have .* \[4, 8, 16\]"):
+        semantic.abstract(small(scales=(8, 32)), tiny_config)
+    for scales in ((), (8, 4), (8, 8)):
+        with pytest.raises(ValueError, match="expected resolutions of blocks, the coarse before the fine"):
+            small(scales=scales)
+    with pytest.raises(ValueError, match="features='last' takes none of their outputs"):
+        small(features="last", scales=(16,))
+
+
+@pytest.mark.parametrize("channels, aggregation", [("all", "sum"), ("all", "none"), ("split", "none")])
+def test_a_channels_rows_shrink_together(channels, aggregation, prepared, tiny_config):
+    config = small(features="hidden+last", channels=channels, aggregation=aggregation)
+    branch, widths = Branch(config, prepared(config)), WIDTHS["hidden+last"]
+    layout, _ = semantic_head.plane_slices(config, widths)
+
+    def rows(i, channel, first):
+        return np.concatenate([first[row + channel - b] for _, b, e, row in layout[i] if b <= channel < e])
+
+    norms = semantic.channel_norms(branch, tiny_config)
+    assert tuple(map(len, norms)) == widths
+    by = float(np.median(np.concatenate(norms)))
+    shrunk = semantic.shrink_channels(branch, tiny_config, by)
+    silent = 0
+    for i, of_scale in enumerate(norms):
+        for channel, norm in enumerate(of_scale):
+            before, after = (rows(i, channel, np.asarray(x.params["first_weight"])) for x in (branch, shrunk))
+            np.testing.assert_allclose(norm, np.sqrt(np.mean(before**2)), rtol=1e-5)
+            np.testing.assert_allclose(after, before * max(0, 1 - by / norm), rtol=1e-4, atol=1e-6)
+            silent += not after.any()
+    assert 0.4 < silent / sum(widths) < 0.6
+    assert all(shrunk.params[name] is branch.params[name] for name in branch.params if name != "first_weight")
+
+
+def test_channels_that_share_rows_cannot_be_told_apart(prepared, tiny_config):
+    with pytest.raises(ValueError, match="channels='split' and aggregation='sum' three channels share a row"):
+        semantic.channel_norms(Branch(small(), prepared(small())), tiny_config)
+
+
 def test_features_in_half_precision_stay_so_and_have_unit_scale():
     # Values whose squares half precision cannot hold.
     hidden = {"b4": jnp.asarray(1e4 * draw(2, 4, 4, 8), jnp.float16)}

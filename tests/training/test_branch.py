@@ -193,16 +193,34 @@ def test_pixels_without_a_label_count_for_nothing(branch_settings, known, loaded
     assert np.isfinite(float(report["loss"]))
 
 
+def test_a_penalty_leaves_fewer_channels(branch_settings, known, loaded):
+    """As many learning rates as a channel's norm has, in as many steps: what is not worth it is zero then."""
+    config = loaded.generator.config
+    settings = dataclasses.replace(branch_settings, learning_rate=0.1, final_learning_rate=0.1, sparsity=1.5)
+    state = branch.create_state(settings, config)
+    for _ in range(8):
+        state, report = branch.train_step(settings.of_step, config, known["few"], state)
+    norms = np.concatenate(semantic.channel_norms(Branch(settings.semantic, state.params), config))
+    assert 0.05 < np.mean(norms == 0) < 0.95 and np.isfinite(float(report["loss"]))
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        ({"scales": (32,)}, r"scales has \[32\], but this generator's blocks have the resolutions \[4, 8, 16\]"),
+        ({"sparsity": 1.0}, "three channels share a row of the first layer"),
         ({"num_classes": 12}, "'tiny' has 5 classes, config.semantic.num_classes is 12: leave it out, or set it to 5"),
         ({"views_per_step": 7}, "views_per_step is 7, but the pack 'tiny' has only 6 views"),
         ({"patch": 9}, "config.patch is 9: this generator renders 8 x 8 rays for images of 16 pixels"),
     ],
 )
 def test_settings_that_do_not_fit_the_pack_are_refused(branch_settings, loaded, tiny_pack, tmp_path, change, message):
-    if "num_classes" in change:
+    if "sparsity" in change:
+        branch_settings = dataclasses.replace(
+            branch_settings,
+            semantic=dataclasses.replace(branch_settings.semantic, channels="split", aggregation="sum"),
+        )
+    if {"num_classes", "scales"} & set(change):
         change = {"semantic": dataclasses.replace(branch_settings.semantic, **change)}
     settings = dataclasses.replace(branch_settings, **change)
     with pytest.raises(ValueError, match=message):
