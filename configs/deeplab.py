@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
         network=dict(
             backbone=dict(blocks=(3, 4, 23, 3), bottleneck=True, output_stride=16),
             width=256,
+            pyramid=0,
             dropout=0.5,
         ),
         resolution=256,

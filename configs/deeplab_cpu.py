@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
                 backbone=dict(blocks=(2, 2, 2, 2), bottleneck=False, width=64, output_stride=8),
                 num_classes=0,
                 width=128,
+                pyramid=0,
                 dropout=0.1,
             ),
             initial="",

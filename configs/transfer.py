@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
             ),
             num_classes=0,
             width=0,
+            pyramid=0,
             dropout=0.1,
         ),
         steps=150,

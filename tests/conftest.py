@@ -101,6 +101,8 @@ DATASET = {
     "cloud": {"num_points": 0, "voxel_size": 0.01},
 }
 
+EFFICIENTNET = {"repeats": (1,) * 7, "widths": (2, 2, 4, 4, 4, 6, 6), "stem": 2, "head": 8, "expansion": 2}
+
 # A segmentation network, and its training, likewise.
 DEEPLAB = {
     "network": {
@@ -164,21 +166,9 @@ TINY = {
     "deeplab.py": DEEPLAB | {"optimizer": "sgd", "learning_rate": 1e-1},
     "pointnet.py": POINTNET,
     "pointnet_cpu.py": POINTNET,
-    "transfer.py": DEEPLAB
-    | {
-        "network": {
-            "backbone": {
-                "repeats": (1, 1, 1, 1, 1, 1, 1),
-                "widths": (2, 2, 4, 4, 4, 6, 6),
-                "stem": 2,
-                "head": 8,
-                "expansion": 2,
-                "output_stride": 8,
-            },
-            "width": 0,
-            "dropout": 0.1,
-        }
-    },
+    "transfer.py": DEEPLAB | {"network": {"backbone": EFFICIENTNET | {"output_stride": 8}, "width": 0, "dropout": 0.1}},
+    "finetuned.py": DEEPLAB
+    | {"network": {"backbone": EFFICIENTNET | {"output_stride": 32}, "width": 0, "pyramid": 6, "dropout": 0.1}},
     "invert.py": {
         "candidates": 2,
         "trial_steps": 2,

@@ -9,7 +9,7 @@ Backbone = ResNetConfig | EfficientNetConfig
 
 
 def backbone(config: Backbone) -> nn.Module:
-    """From images (N, H, W, 3) to features (N, h, w, channels), called with `train`; its variables are "backbone"."""
+    """From images (N, H, W, 3) to features (N, h, w, channels), or to its levels; its variables are "backbone"."""
     if isinstance(config, ResNetConfig):
         return ResNet(config, name="backbone")
     return EfficientNet(config, name="backbone")

@@ -7,9 +7,14 @@
 The dilations are 6, 12, 18 at an output stride of 16, and twice that at 8. Every convolution but the last is followed
 by batch norm and a ReLU. Of width 0 all between the features and the dropout is left out, and the head too: classes
 are then linear in the backbone's features.
+
+What is small needs finer features. With a pyramid (Lin et al. 2017) those are taken from the backbone on its way, down
+to 1/4 of the side, narrowed, and added to what is coarser, resized; a head 3x3 then sees them. The backbone keeps all
+of its strides, as it was trained, which takes a small part of the time.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -28,20 +33,28 @@ class DeepLabConfig:
     """A DeepLabV3.
 
     Attributes:
-      backbone: a ResNet or an EfficientNet, with an output stride of 16 or 8.
+      backbone: a ResNet or an EfficientNet, with an output stride of 16 or 8, or of 32 with a pyramid.
       num_classes: logits of a pixel; for a training 0 leaves it to the labels.
       width: channels of each of the five views, and of the head; 0 has neither.
+      pyramid: channels of a pyramid of the backbone's features, and of its head; 0 has none.
       dropout: share of the channels before the last layers that a training step leaves out.
     """
 
     backbone: Backbone
     num_classes: Classes = 0
     width: Natural = 256
+    pyramid: Natural = 0
     dropout: Fraction = 0.5
 
     def __post_init__(self) -> None:
-        if self.backbone.output_stride == 32:
-            raise ValueError("backbone.output_stride is 32, expected 16 or 8: DeepLab dilates in place of strides")
+        stride = self.backbone.output_stride
+        if (stride == 32) != (self.pyramid > 0):
+            raise ValueError(
+                f"backbone.output_stride is {stride} and pyramid {self.pyramid}: expected 16 or 8 without a pyramid, "
+                "since DeepLab dilates in place of strides, or 32 with one"
+            )
+        if self.pyramid and self.width:
+            raise ValueError(f"width is {self.width} and pyramid {self.pyramid}: expected one of them to be 0")
 
     @property
     def dilations(self) -> tuple[int, int, int]:
@@ -65,10 +78,10 @@ class DeepLab(nn.Module):
         x = images
         if isinstance(config.backbone, EfficientNetConfig):
             x = centred(images, config.backbone.output_stride)
-        x = backbone(config.backbone)(x, train=train)
+        *finer, x = backbone(config.backbone)(x, train=train, levels=True)
 
-        def view(x: jax.Array, name: str, size: int = 1, dilation: int = 1) -> jax.Array:
-            x = convolution(config.width, size, dilation=dilation, name=f"{name}_conv")(x)
+        def view(x: jax.Array, name: str, size: int = 1, dilation: int = 1, width: int = config.width) -> jax.Array:
+            x = convolution(width, size, dilation=dilation, name=f"{name}_conv")(x)
             return nn.relu(batch_norm(train=train, name=f"{name}_bn")(x))
 
         if config.width:
@@ -77,8 +90,15 @@ class DeepLab(nn.Module):
             pooled = view(jnp.mean(x, axis=(1, 2), keepdims=True), "pool")
             views.append(jnp.broadcast_to(pooled, views[0].shape))
             x = view(jnp.concatenate(views, axis=-1), "project")
+        if config.pyramid:
+            narrow = functools.partial(view, width=config.pyramid)
+            x = narrow(x, f"pyramid{len(finer)}")
+            for level in reversed(range(len(finer))):
+                fine = narrow(finer[level], f"pyramid{level}")
+                x = fine + jax.image.resize(x, fine.shape, "linear", antialias=False)
         x = nn.Dropout(config.dropout, deterministic=not train)(x)
-        x = view(x, "head", 3) if config.width else x
+        head = config.pyramid or config.width
+        x = view(x, "head", 3, width=head) if head else x
         x = nn.Conv(config.num_classes, (1, 1), name=LAST)(x)
         shape = (*images.shape[:3], config.num_classes)
         # Between pixel centres, edges repeated; sharpened edges would move with less precise products.

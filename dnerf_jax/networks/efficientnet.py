@@ -17,7 +17,7 @@ An output stride of 16 or 8 replaces strides by dilation, as in `resnet`.
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -52,14 +52,14 @@ class EfficientNetConfig:
 class EfficientNet(nn.Module):
     """From images (N, H, W, 3) to features (N, H / s, W / s, head), s the output stride, sides rounded up.
 
-    train: as in `resnet`.
+    train, levels: as in `resnet`.
     """
 
     config: EfficientNetConfig
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(self, images: jax.Array, *, train: bool = False, levels: bool = False) -> Any:
+        config, found = self.config, {}
         x = nn.Conv(config.stem, (3, 3), strides=2, use_bias=False, name="stem_conv")(images)
         x = nn.relu6(_norm(train, "stem_bn")(x))
         stride_so_far, dilation, number = 2, 1, 0
@@ -79,8 +79,10 @@ class EfficientNet(nn.Module):
                     name=f"block{number}",
                 )
                 x, number = block(x, train=train), number + 1
+            found[stride_so_far] = x
         x = nn.Conv(config.head, (1, 1), use_bias=False, name="head_conv")(x)
-        return nn.relu6(_norm(train, "head_bn")(x))
+        x = nn.relu6(_norm(train, "head_bn")(x))
+        return [*(found[stride] for stride in (4, 8, 16) if stride < stride_so_far), x] if levels else x
 
 
 def centred(images: jax.Array, output_stride: int) -> jax.Array:

@@ -15,7 +15,7 @@ evaluation with given averages not at all.
 
 import dataclasses
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 from flax import linen as nn
@@ -49,13 +49,14 @@ class ResNet(nn.Module):
     """From images (N, H, W, 3) to features (N, H / s, W / s, channels) of the last layer, s the output stride.
 
     train: whether batch norm takes the batch's own averages, and updates the running ones ("batch_stats").
+    levels: whether to return a list of features instead: the last of every size, from 1/4 of the side on.
     """
 
     config: ResNetConfig
 
     @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        config = self.config
+    def __call__(self, images: jax.Array, *, train: bool = False, levels: bool = False) -> Any:
+        config, found = self.config, {}
         x = convolution(config.width, 7, stride=2, name="conv1")(images)
         x = nn.relu(batch_norm(train=train, name="bn1")(x))
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
@@ -74,7 +75,8 @@ class ResNet(nn.Module):
                     name=f"layer{layer + 1}_{index}",
                 )
                 x = block(x, train=train)
-        return x
+            found[stride_so_far] = x
+        return list(found.values()) if levels else x
 
 
 class Block(nn.Module):

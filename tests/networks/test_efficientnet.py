@@ -1,5 +1,7 @@
 """EfficientNet: its convolutions of single channels against XLA's, output strides, and what a training changes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,7 +60,19 @@ def test_dilation_sees_what_stride_would_see():
     assert float(jnp.abs(coarse).max()) > 0.01
 
 
-@pytest.mark.parametrize("output_stride", [16, 8])
+def test_levels_are_the_last_of_every_size():
+    image = jnp.zeros((1, 64, 100, 3))
+    network = EfficientNet(EfficientNetConfig(**NARROW))
+    variables = jax.eval_shape(network.init, jax.random.key(0), image)
+    found = jax.eval_shape(functools.partial(network.apply, levels=True), variables, image)
+    widths = NARROW["widths"]
+    assert [x.shape[1:] for x in found] == [(16, 25, widths[1]), (8, 13, widths[2]), (4, 7, widths[4]), (2, 4, 8)]
+    dilated = EfficientNet(EfficientNetConfig(**NARROW, output_stride=8))
+    found = jax.eval_shape(functools.partial(dilated.apply, levels=True), variables, image)
+    assert [x.shape[1:] for x in found] == [(16, 25, widths[1]), (8, 13, 8)]
+
+
+@pytest.mark.parametrize("output_stride", [32, 16, 8])
 def test_a_feature_of_a_moved_image_is_in_the_middle_of_its_pixels(output_stride):
     """Of a network whose strides weigh what they step over evenly, and whose other kernels look at one place alone."""
     network = EfficientNet(EfficientNetConfig(**NARROW, output_stride=output_stride))
@@ -76,13 +90,16 @@ def test_a_feature_of_a_moved_image_is_in_the_middle_of_its_pixels(output_stride
         return kernel
 
     variables = jax.tree_util.tree_map_with_path(even, jax.eval_shape(network.init, jax.random.key(0), image))
-    apply = jax.jit(lambda image: network.apply(variables, centred(image, output_stride))[0, ..., 0])
+    apply = jax.jit(lambda image: network.apply(variables, centred(image, output_stride), levels=True))
     across = jnp.broadcast_to(jnp.arange(192)[:, None] / 1000, image.shape)  # small: nothing is cut off at 6
-    whole = apply(jnp.ones_like(image) / 1000)
-    middle = slice(32 // output_stride, -64 // output_stride)  # away from the edges
-    found = (apply(across) / whole)[middle, middle]
-    cells = (np.arange(192 // output_stride) + 0.5) * output_stride - 0.5
-    np.testing.assert_allclose(found, np.broadcast_to(cells[middle], found.shape), atol=0.01)
+    levels = list(zip(apply(across), apply(jnp.ones_like(image) / 1000), strict=True))
+    # With all strides every level's features are in the middle of theirs.
+    for moved, whole in levels if output_stride == 32 else levels[-1:]:
+        stride = 192 // moved.shape[1]
+        middle = slice(32 // stride, -64 // stride)  # away from the edges
+        found = (moved / whole)[0, middle, middle, 0]
+        cells = (np.arange(192 // stride) + 0.5) * stride - 0.5
+        np.testing.assert_allclose(found, np.broadcast_to(cells[middle], found.shape), atol=0.01)
 
 
 def test_without_a_head_classes_are_linear_in_the_features():

@@ -39,8 +39,12 @@ def test_dilation_sees_what_stride_would_see():
 
 
 def test_an_output_stride_without_dilation_is_refused():
-    with pytest.raises(ValueError, match="output_stride is 32, expected 16 or 8"):
+    with pytest.raises(ValueError, match="output_stride is 32 and pyramid 0: expected 16 or 8 without a pyramid"):
         DeepLabConfig(ResNetConfig())
+    with pytest.raises(ValueError, match="output_stride is 8 and pyramid 4: .* or 32 with one"):
+        DeepLabConfig(ResNetConfig(output_stride=8), width=0, pyramid=4)
+    with pytest.raises(ValueError, match="width is 256 and pyramid 4: expected one of them to be 0"):
+        DeepLabConfig(ResNetConfig(), pyramid=4)
     assert DeepLabConfig(ResNetConfig(output_stride=16)).dilations == (6, 12, 18)
     assert DeepLabConfig(ResNetConfig(output_stride=8)).dilations == (12, 24, 36)
 
@@ -67,6 +71,26 @@ def test_deeplab_labels_images_of_any_size_and_drops_channels_in_training():
     (made, changed), (other, _) = (train(variables, jax.random.key(seed)) for seed in (1, 2))
     assert made.shape == (2, 33, 48, 5) and float(jnp.abs(other - made).max()) > 1e-3
     assert jax.tree.structure(changed["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
+
+
+def test_a_pyramid_adds_what_is_fine_to_what_is_coarse():
+    config = DeepLabConfig(ResNetConfig((1, 1, 1, 1), False, 4), 5, width=0, pyramid=6)
+    network = DeepLab(config)
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 70, 96, 3)), jnp.float32)
+    variables = jax.jit(network.init)(jax.random.key(0), image)
+    params = variables["params"]
+    assert {name for name in params if name.endswith("conv")} == {*(f"pyramid{i}_conv" for i in range(4)), "head_conv"}
+    apply = jax.jit(network.apply)
+
+    def only(level):
+        """The logits with all other levels silenced by their batch norms, and their steps across a row."""
+        silent = {f"pyramid{i}_bn": {"scale": jnp.zeros(6), "bias": jnp.zeros(6)} for i in range(4) if i != level}
+        made = apply(variables | {"params": params | silent}, image)
+        assert made.shape == (1, 70, 96, 5) and float(jnp.std(made)) > 1e-3
+        return np.abs(np.diff(made, 2, axis=2)).mean() / float(jnp.std(made))
+
+    # Between the places of a level logits are linear, but for the head's ReLU: the finer, the more they bend.
+    assert only(0) > 2 * only(3)
 
 
 @pytest.fixture(scope="module")

@@ -166,10 +166,13 @@ def starting(settings: Settings, config: SegmenterConfig) -> Segmenter:
     wanted, theirs = config.network.backbone, given.config.network
     theirs = theirs if isinstance(given, Classifier) else theirs.backbone
     same = dataclasses.replace(theirs, output_stride=wanted.output_stride) == wanted
-    if not same or (isinstance(given, Segmenter) and given.config.network.width != config.network.width):
+    if isinstance(given, Segmenter):
+        head = given.config.network
+        same &= (head.width, head.pyramid) == (config.network.width, config.network.pyramid)
+    if not same:
         raise ValueError(
             f"{settings.initial} is another network than config.network: {given.config.network}, expected "
-            f"{config.network}. Set config.network to it (blocks, bottleneck, width), or name another --config.initial"
+            f"{config.network}. Set config.network to it (backbone, width, pyramid), or name another --config.initial"
         )
     made = segmenters.init(config, jax.random.key(settings.seed))
     flat, new = (traverse_util.flatten_dict(network.params, sep="/") for network in (made, given))
