@@ -41,6 +41,10 @@ def test_names_of_classes_one_a_line_will_do(folder):
 def test_another_folder_has_another_content(folder):
     before = picture_folders.load(folder).content()
     assert picture_folders.load(folder).content() == before
+    mask = png.load_mask(folder / "masks" / "a.png", LABELS)
+    for corrected in (np.roll(mask, 1, axis=0), mask):  # files of equal size
+        png.save_mask(folder / "masks" / "a.png", corrected, LABELS)
+        assert (picture_folders.load(folder).content() == before) == (corrected is mask)
     png.save_image(folder / "images" / "d.png", np.zeros((8, 8, 3), np.uint8))
     png.save_mask(folder / "masks" / "d.png", np.zeros((8, 8), np.uint8), LABELS)
     assert picture_folders.load(folder).content() != before
