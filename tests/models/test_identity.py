@@ -20,7 +20,7 @@ POINTS = (
     ("left_mouth", 21.0, 24.0),
     ("right_mouth", 11.0, 25.0),
 )
-PLACES = jnp.array([place for _, *place in POINTS])
+PLACES = np.array([place for _, *place in POINTS], np.float32)
 SMALL = {
     "dlib": FaceDescriptorConfig(widths=(2, 4), depths=(1, 1), features=5),
     "arcface": ArcFaceConfig(widths=(4, 8), depths=(1, 1), reduction=2, features=5),
@@ -40,63 +40,68 @@ def anyone():
     return identity.abstract(IdentityConfig(SMALL["dlib"], 32, POINTS, (0.0,) * 3, (1.0,) * 3, False))
 
 
+# Compiled as wholes: operation by operation takes many times as long.
+align = jax.jit(identity.align, static_argnames="samples")
+describe, distance = jax.jit(identity.describe), jax.jit(identity.distance)
+
+
 def smooth(x, y):
     """An image's colours at places in pixels, linear, so that bilinear sampling is exact."""
-    return jnp.stack([x / 40 - 1, y / 40 - 1, (x - y) / 80], axis=-1)
+    return np.stack([x / 40 - 1, y / 40 - 1, (x - y) / 80], axis=-1)
 
 
 def picture(height=64, width=80):
-    return smooth(*jnp.meshgrid(jnp.arange(width) + 0.5, jnp.arange(height) + 0.5))
+    return smooth(*np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5))
 
 
 def turned(angle, scale, move):
     """The network's points, turned about the image's origin, scaled and moved."""
     c, s = scale * np.cos(angle), scale * np.sin(angle)
-    return PLACES @ jnp.array([[c, s], [-s, c]]) + jnp.array(move)
+    return PLACES @ np.array([[c, s], [-s, c]]) + np.array(move)
 
 
 def test_chips_are_cut_out_turned_and_scaled(anyone):
     angle, scale, move = 0.3, 1.2, (20.0, 8.0)
-    chip = identity.align(anyone, picture(), turned(angle, scale, move))
-    x, y = jnp.meshgrid(jnp.arange(32) + 0.5, jnp.arange(32) + 0.5)
+    chip = align(anyone, picture(), turned(angle, scale, move))
+    x, y = np.meshgrid(np.arange(32) + 0.5, np.arange(32) + 0.5)
     c, s = scale * np.cos(angle), scale * np.sin(angle)
-    at = jnp.stack([c * x - s * y + move[0], s * x + c * y + move[1]])
+    at = np.stack([c * x - s * y + move[0], s * x + c * y + move[1]])
     inside = (at[0] > 1) & (at[0] < 79) & (at[1] > 1) & (at[1] < 63)
     assert inside.mean() > 0.8
     np.testing.assert_allclose(chip[inside], smooth(*at)[inside], atol=1e-5)
 
 
 def test_points_need_not_fit_exactly_and_edges_are_repeated(anyone):
-    near = PLACES + 0.3 * jax.random.normal(jax.random.key(1), (5, 2))
-    assert jnp.abs(identity.align(anyone, picture(), near) - picture()[:32, :32]).mean() < 0.02
-    beyond = identity.align(anyone, picture(), PLACES - 100.0)
-    np.testing.assert_allclose(beyond, jnp.broadcast_to(picture()[0, 0], (32, 32, 3)), atol=1e-6)
+    near = PLACES + 0.3 * np.random.default_rng(1).standard_normal((5, 2))
+    assert np.abs(align(anyone, picture(), near) - picture()[:32, :32]).mean() < 0.02
+    beyond = align(anyone, picture(), PLACES - 100.0)
+    np.testing.assert_allclose(beyond, np.broadcast_to(picture()[0, 0], (32, 32, 3)), atol=1e-6)
 
 
 def test_chips_of_a_batch_are_each_ones_own(anyone):
-    images = jnp.stack([picture(), -picture()])
-    points = jnp.stack([turned(0.1 * i, 1.0, (9.0, 5.0)) for i in range(3)])
-    chips = identity.align(anyone, images[:, None], points)
+    images = np.stack([picture(), -picture()])
+    points = np.stack([turned(0.1 * i, 1.0, (9.0, 5.0)) for i in range(3)])
+    chips = align(anyone, images[:, None], points)
     assert chips.shape == (2, 3, 32, 32, 3)
-    np.testing.assert_allclose(chips[1, 2], identity.align(anyone, images[1], points[2]), atol=1e-6)
+    np.testing.assert_allclose(chips[1, 2], align(anyone, images[1], points[2]), atol=1e-6)
 
 
 def test_large_faces_are_averaged(anyone):
-    fine = jnp.tile(jnp.array([-1.0, 1.0])[None, :, None], (64, 32, 3))  # columns, black and white
+    fine = np.tile(np.array([-1.0, 1.0], np.float32)[None, :, None], (64, 32, 3))  # columns, black and white
     points = 2.0 * PLACES
-    assert jnp.abs(identity.align(anyone, fine, points, samples=2)).max() < 1e-5
-    assert jnp.abs(identity.align(anyone, fine, points + jnp.array([0.5, 0.0]))).min() > 0.9
+    assert np.abs(align(anyone, fine, points, samples=2)).max() < 1e-5
+    assert np.abs(align(anyone, fine, points + np.array([0.5, 0.0], np.float32))).min() > 0.9
 
 
 def test_descriptors_and_distances(network):
     chips = jax.random.uniform(jax.random.key(2), (2, 3, 32, 32, 3), minval=-1.0)
-    who = identity.describe(network, chips)
+    who = np.asarray(describe(network, chips))
     assert who.shape == (2, 3, 5)
-    np.testing.assert_allclose(who[1, 2], identity.describe(network, chips[1, 2]), atol=1e-5)
+    np.testing.assert_allclose(who[1, 2], describe(network, chips[1, 2]), atol=1e-5)
     if network.config.unit:
-        np.testing.assert_allclose(jnp.linalg.norm(who, axis=-1), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(identity.distance(who[0], who[1]), jnp.linalg.norm(who[0] - who[1], axis=-1), rtol=1e-5)
-    assert not jax.grad(lambda x: identity.distance(x, who[0, 0]))(who[0, 0]).any()
+        np.testing.assert_allclose(np.linalg.norm(who, axis=-1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(distance(who[0], who[1]), np.linalg.norm(who[0] - who[1], axis=-1), rtol=1e-5)
+    assert not jax.jit(jax.grad(distance))(who[0, 0], who[0, 0]).any()
 
 
 def test_all_of_it_is_differentiable(network):
@@ -109,11 +114,11 @@ def test_all_of_it_is_differentiable(network):
 
 def test_what_does_not_fit_is_refused(anyone):
     with pytest.raises(ValueError, match="chips has shape"):
-        identity.describe(anyone, jnp.zeros((30, 30, 3)))
+        identity.describe(anyone, np.zeros((30, 30, 3)))
     with pytest.raises(ValueError, match="points has shape"):
         identity.align(anyone, picture(), PLACES[:4])
     with pytest.raises(ValueError, match="dimensions that do not fit"):
-        identity.align(anyone, jnp.stack([picture()] * 2), jnp.stack([PLACES] * 3))
+        identity.align(anyone, np.stack([picture()] * 2), np.stack([PLACES] * 3))
     with pytest.raises(ValueError, match="there are 4 points"):
         IdentityConfig(SMALL["dlib"], 32, POINTS[:4], (0.0,) * 3, (1.0,) * 3, False)
     camera = dnerf_jax.cameras.orbit(0.0, 0.0)
@@ -165,7 +170,7 @@ def test_the_embedded_network_tells_heads_apart():
     camera = dnerf_jax.cameras.Camera(jnp.asarray(views["cam2world"][:12]), jnp.asarray(views["intrinsics"][:12]))
     pictures = [np.asarray(Image.open(pack / "images" / f"{i:04d}.png")) for i in range(12)]
     image = dnerf_jax.images.from_uint8(np.stack(pictures))
-    chips = identity.align(network, image, identity.points_of(network, camera, image.shape[-2]))
-    who = jax.jit(identity.describe)(network, chips)
-    distances = identity.distance(who[:, None], who[None]) + 9.0 * jnp.eye(12)
-    assert (jnp.argmin(distances, axis=1) // 3 == jnp.arange(12) // 3).all()
+    chips = align(network, image, identity.points_of(network, camera, image.shape[-2]))
+    who = np.asarray(describe(network, chips))
+    distances = distance(who[:, None], who[None]) + 9.0 * np.eye(12)
+    assert (np.argmin(distances, axis=1) // 3 == np.arange(12) // 3).all()

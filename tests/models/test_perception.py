@@ -11,6 +11,8 @@ from dnerf_jax.models.perception import PerceptionConfig
 from dnerf_jax.networks.squeezenet import SqueezeNetConfig
 from dnerf_jax.networks.vgg import VGGConfig
 
+# Compiled as wholes: operation by operation takes many times as long.
+features, distance, compare = (jax.jit(f) for f in (perception.features, perception.distance, perception.compare))
 SMALL = {
     "squeezenet": SqueezeNetConfig(stem=4, fires=(1,) * 8),
     "vgg": VGGConfig(widths=(2, 2, 4, 4, 4), depths=(1,) * 5),
@@ -29,7 +31,7 @@ def images():
 
 
 def test_features_are_of_unit_length_and_of_every_layer(network, images):
-    found = perception.features(network, images)
+    found = features(network, images)
     assert [x.shape[-1] for x in found] == list(network.config.network.widths)
     assert all(x.shape[:2] == (2, 3) for x in found)
     lengths = jnp.linalg.norm(found[0], axis=-1)
@@ -38,25 +40,25 @@ def test_features_are_of_unit_length_and_of_every_layer(network, images):
 
 def test_distance_is_symmetric_and_zero_of_itself(network, images):
     a, b = images[0], images[1]
-    forth = perception.distance(network, a, b)
+    forth = distance(network, a, b)
     assert forth.shape == (3,) and (forth > 0).all()
-    np.testing.assert_allclose(forth, perception.distance(network, b, a), rtol=1e-5)
-    assert not perception.distance(network, a, a).any()
-    every = perception.distance(network, a, images)  # leading dimensions broadcast
+    np.testing.assert_allclose(forth, distance(network, b, a), rtol=1e-5)
+    assert not distance(network, a, a).any()
+    every = distance(network, a, images)  # leading dimensions broadcast
     np.testing.assert_allclose(every[1], forth, rtol=1e-5)
-    known = perception.compare(network, perception.features(network, a), perception.features(network, b))
+    known = compare(network, features(network, a), features(network, b))
     np.testing.assert_allclose(known, forth, rtol=1e-6)
 
 
 def test_weights_say_what_counts(network, images):
     a, b = images[0], images[1]
-    plain = perception.distance(network, a, b)
-    np.testing.assert_allclose(perception.distance(network, a, b, weights=jnp.full((33, 48), 0.3)), plain, rtol=1e-4)
-    assert not perception.distance(network, a, b, weights=jnp.zeros((3, 33, 48))).any()
+    plain = distance(network, a, b)
+    np.testing.assert_allclose(distance(network, a, b, weights=jnp.full((33, 48), 0.3)), plain, rtol=1e-4)
+    assert not distance(network, a, b, weights=jnp.zeros((3, 33, 48))).any()
     half = jnp.zeros((33, 48)).at[:, 24:].set(1.0)
     mixed = jnp.where(half[..., None] > 0, a, b)  # the right half is a's
-    right = perception.distance(network, a, mixed, weights=half)
-    left = perception.distance(network, a, mixed, weights=1 - half)
+    right = distance(network, a, mixed, weights=half)
+    left = distance(network, a, mixed, weights=1 - half)
     assert (right < left).all()
 
 
@@ -82,7 +84,6 @@ def test_what_does_not_fit_is_refused(network, images):
 def test_the_embedded_network_sees_what_people_see():
     """More noise is further away; blur, which squared differences hardly see, too; red and blue are told apart."""
     network = loss_networks.load_perception()
-    distance = jax.jit(perception.distance)
     x, y = jnp.meshgrid(jnp.linspace(-3, 3, 64), jnp.linspace(-3, 3, 64))
     picture = jnp.stack([jnp.sin(3 * x * y), jnp.cos(4 * x), jnp.sin(5 * y)], -1) * 0.8
     noise = jax.random.normal(jax.random.key(0), picture.shape)

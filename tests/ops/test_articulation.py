@@ -21,10 +21,13 @@ def recorded():
     return dict(case.arrays) | {"posed": case.posed, "there": case.canonical, "near": case.near}
 
 
+# Compiled as wholes: operation by operation takes many times as long.
+to_canonical, nearest_face = jax.jit(articulation.to_canonical, static_argnums=0), jax.jit(articulation.nearest_face)
+
+
 def mapped(rule, recorded, face, **options):
-    face = jnp.asarray(face.astype(np.int32))
-    surfaces = jnp.asarray(recorded["posed"]), jnp.asarray(recorded["there"]), recorded["faces"]
-    return np.asarray(articulation.to_canonical(rule, jnp.asarray(recorded["points"]), face, *surfaces, **options))
+    surfaces = recorded["posed"], recorded["there"], recorded["faces"]
+    return np.asarray(to_canonical(rule, recorded["points"], face.astype(np.int32), *surfaces, **options))
 
 
 def test_points_far_beside_small_faces_are_carried_as_in_float64(recorded, generator):
@@ -47,7 +50,7 @@ def test_points_far_beside_small_faces_are_carried_as_in_float64(recorded, gener
 
 
 def test_it_does_not_matter_which_of_two_faces_is_found_at_their_edge(recorded):
-    found = articulation.nearest_face(recorded["points"], recorded["posed"], recorded["faces"])
+    found = nearest_face(recorded["points"], recorded["posed"], recorded["faces"])
     turned = jnp.broadcast_to(jnp.eye(3), (len(recorded["posed"]), 3, 3))
     ours, theirs = (
         mapped("blend", recorded, face, turned=turned) for face in (np.asarray(found.face), recorded["true_face"])
@@ -60,7 +63,8 @@ def test_it_does_not_matter_which_of_two_faces_is_found_at_their_edge(recorded):
 def test_points_may_have_any_shape_and_number(recorded, shape, monkeypatch):
     monkeypatch.setattr(triangles, "_NEAR_AT_ONCE", 4)
     points = np.resize(recorded["points"], (*shape, 3))
-    found = articulation.nearest_face(points, recorded["posed"], recorded["faces"])
+    # Made anew: what is changed here is compiled in.
+    found = jax.jit(lambda *at: articulation.nearest_face(*at))(points, recorded["posed"], recorded["faces"])
     assert found.face.shape == found.distance.shape == shape
     expected = np.resize(recorded["true_distance"], shape)
     np.testing.assert_allclose(found.distance, expected, atol=2e-7)
@@ -108,7 +112,7 @@ def test_blended_offsets_do_not_jump_at_edges(recorded):
     for rule in ("blend", "triangle"):
         ends = []
         for moved in (points, points + steps):
-            found = articulation.nearest_face(moved, recorded["posed"], recorded["faces"])
+            found = nearest_face(moved, recorded["posed"], recorded["faces"])
             ends.append(mapped(rule, recorded | {"points": moved}, np.asarray(found.face), turned=turned))
         leaps[rule] = np.mean(np.linalg.norm(ends[0] - ends[1], axis=-1) > 5 * length)
     assert 5 * leaps["blend"] < leaps["triangle"] and leaps["blend"] < 0.005
@@ -116,23 +120,24 @@ def test_blended_offsets_do_not_jump_at_edges(recorded):
 
 def test_gradients_reach_points_vertices_and_rotations(recorded):
     inside = np.flatnonzero(recorded["point_kind"] == 0)[:40]
-    points, face = jnp.asarray(recorded["points"][inside]), jnp.asarray(recorded["true_face"][inside].astype(np.int32))
-    at = points, jnp.asarray(recorded["posed"]), turns(recorded)
+    points, face = recorded["points"][inside], recorded["true_face"][inside].astype(np.int32)
+    at = points, recorded["posed"], np.asarray(turns(recorded))
     there, rng = jnp.asarray(recorded["there"]), np.random.default_rng(0)
 
     def image(*at):
         return articulation.to_canonical("blend", at[0], face, at[1], there, recorded["faces"], turned=at[2])
 
+    along, image = jax.jit(lambda at, way: jax.jvp(image, at, way)[1]), jax.jit(image)
     for which, x in enumerate(at):
-        way = jnp.asarray(rng.standard_normal(x.shape), jnp.float32)
-        _, found = jax.jvp(lambda y, i=which: image(*at[:i], y, *at[i + 1 :]), (x,), (way,))
-        ends = [image(*at[:which], x + step * way, *at[which + 1 :]) for step in (2e-4, -2e-4)]
+        way = rng.standard_normal(x.shape).astype(np.float32)
+        found = along(at, tuple(way if i == which else np.zeros_like(y) for i, y in enumerate(at)))
+        ends = [image(*at[:which], x + np.float32(step) * way, *at[which + 1 :]) for step in (2e-4, -2e-4)]
         expected = (np.asarray(ends[0]) - np.asarray(ends[1])) / 4e-4
         # Steps that cross from a face's inside to its edge meet a kink.
         agree = np.abs(found - expected).max(axis=-1) < 0.02 * np.abs(expected).max()
         assert agree.mean() > 0.8 and np.abs(found).max() > 1e-3
     query = jax.grad(lambda x: jnp.sum(articulation.nearest_face(x, at[1], recorded["faces"]).distance))
-    assert not query(points).any()
+    assert not jax.jit(query)(points).any()
 
 
 def test_rays_meet_a_surface_where_planes_say(generator):
@@ -148,7 +153,7 @@ def test_rays_meet_a_surface_where_planes_say(generator):
     at = height / slope
     enter, leave = np.where(slope < 0, at, -np.inf).max(-1), np.where(slope > 0, at, np.inf).min(-1)
     expected = (enter < leave) & (leave > 0)
-    near, far, hit = articulation.ray_limits(Rays(jnp.asarray(origins), jnp.asarray(ways)), corners, faces)
+    near, far, hit = jax.jit(articulation.ray_limits)(Rays(jnp.asarray(origins), jnp.asarray(ways)), corners, faces)
     np.testing.assert_array_equal(hit, expected)
     assert 0.2 < expected.mean() < 0.8
     outside = expected & (enter > 0)
@@ -159,9 +164,9 @@ def test_rays_meet_a_surface_where_planes_say(generator):
 
 def test_a_grown_surface_is_so_much_farther_out(recorded):
     faces, by = recorded["faces"], 0.01
-    larger = articulation.grown(jnp.asarray(recorded["posed"]), faces, by)
+    larger = jax.jit(articulation.grown)(recorded["posed"], faces, by)
     np.testing.assert_allclose(np.linalg.norm(larger - recorded["posed"], axis=-1), by, rtol=1e-3)
-    found = articulation.nearest_face(larger, recorded["posed"], faces)
+    found = nearest_face(larger, recorded["posed"], faces)
     assert np.median(found.distance) == pytest.approx(by, rel=0.1)
 
 

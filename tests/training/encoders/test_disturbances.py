@@ -1,6 +1,8 @@
 """Renderings made to look like photos: moved as is said, by what is said, and otherwise within the settings."""
 
 import dataclasses
+import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +24,12 @@ def image():
     return jnp.asarray(np.pad(inner, ((8, 8), (8, 8), (0, 0)), constant_values=1.0), jnp.float32)
 
 
+move = jax.jit(functools.partial(disturbances.move, background=1.0), static_argnums=2)
+
+
 def moved(image, **by):
-    values = jnp.array([by.get(name, 0.0) for name in ("roll", "right", "down", "zoom")], jnp.float32)
-    return np.asarray(disturbances.move(image, values, by.get("resolution", image.shape[0]), background=1.0))
+    values = np.array([by.get(name, 0.0) for name in ("roll", "right", "down", "zoom")], np.float32)
+    return np.asarray(move(image, values, by.get("resolution", image.shape[0])))
 
 
 def test_what_is_not_moved_is_only_reduced(image):
@@ -46,8 +51,14 @@ def test_moves_are_as_they_are_said(image):
     assert (smaller[:7] == 1).all()  # what comes into view is background
 
 
+@jax.jit
+def one(settings, key, image):
+    """An image disturbed, by settings whose numbers are not compiled in: by one program all of them."""
+    return disturbances.disturb(key, types.SimpleNamespace(**settings), image, 16, background=1.0)
+
+
 def test_without_disturbances_an_image_is_itself(image, key):
-    made, by = disturbances.disturb(key, NOTHING, image, 16, background=1.0)
+    made, by = one(dataclasses.asdict(NOTHING), key, image)
     np.testing.assert_array_equal(by, 0)
     np.testing.assert_allclose(made, moved(image, resolution=16), atol=1e-5)
 
@@ -63,13 +74,16 @@ def test_framings_are_drawn_within_the_settings(key):
     np.testing.assert_allclose(drawn[~still].mean(axis=0) / limits, 0, atol=0.08)
 
 
+many = jax.jit(jax.vmap(one, in_axes=(None, 0, None)))
+
+
 @pytest.fixture(scope="module")
 def disturb(image):
     """Images disturbed by 200 keys, and how they were moved: disturb(settings)."""
 
     def of(settings):
-        one = jax.jit(jax.vmap(lambda key: disturbances.disturb(key, settings, image, 16, background=1.0)))
-        return jax.tree.map(np.asarray, one(jax.random.split(jax.random.key(1), 200)))
+        keys = jax.random.split(jax.random.key(1), 200)
+        return jax.tree.map(np.asarray, many(dataclasses.asdict(settings), keys, image))
 
     return of
 
@@ -81,7 +95,7 @@ def test_photos_stay_in_range_and_their_moves_are_told(image, disturb):
     alone, same = disturb(still)
     np.testing.assert_array_equal(by, same)
     for i in (0, 1, 2):
-        expected = disturbances.move(image, by[i], 16, background=1.0)
+        expected = move(image, by[i], 16)
         np.testing.assert_allclose(alone[i], expected, atol=1e-4)
 
 
