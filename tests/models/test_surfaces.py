@@ -18,12 +18,18 @@ def test_normals_of_a_ball_point_away_from_its_centre(tiny_model, monkeypatch):
     monkeypatch.setattr(marching, "decode", ball)
     monkeypatch.setattr(surfaces, "decode", ball)
     camera = scenes.default_camera(tiny_model.generator.config, 0.3, 0.2)
-    samples = marching.march(tiny_model.generator, jnp.zeros((3, 4, 4, 4)), cameras.rays(camera, 24))
-    normal = np.asarray(surfaces.normals(tiny_model.generator, jnp.zeros((3, 4, 4, 4)), samples))
-    solid = np.asarray(samples.opacity) > 0.5
-    assert 0.2 < solid.mean() < 0.8
+
+    @jax.jit
+    def look(made, planes, rays):
+        samples = marching.march(made, planes, rays)
+        return samples, surfaces.normals(made, planes, samples)
+
     rays = cameras.rays(camera, 24)
-    points = np.asarray(rays.origins + samples.distance[..., None] * rays.directions)[solid]
+    found = look(tiny_model.generator, np.zeros((3, 4, 4, 4), np.float32), rays)
+    samples, normal = jax.tree.map(np.asarray, found)
+    solid = samples.opacity > 0.5
+    assert 0.2 < solid.mean() < 0.8
+    points = (rays.origins + samples.distance[..., None] * rays.directions)[solid]
     outwards = points / np.linalg.norm(points, axis=-1, keepdims=True)
     assert np.quantile(np.sum(outwards * normal[solid], axis=-1), 0.05) > 0.97
     assert (np.sum(normal * np.asarray(rays.directions), axis=-1)[solid] < 0).all()  # towards the camera
