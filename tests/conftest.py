@@ -12,6 +12,7 @@ FLAGS = (
     "--xla_force_host_platform_device_count=4",
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",  # workers have a core each, and parts to be linked cost time
 )
 os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", "")))
 # What takes long is compiled once for all workers, kernels and commands of a run, which inherit this folder.

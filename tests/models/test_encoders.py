@@ -24,7 +24,8 @@ def trained(random_arrays):
 def test_guesses_are_outputs_in_their_units(trained, generator):
     images = jnp.asarray(generator.uniform(-1, 1, (2, 3, 16, 16, 3)), jnp.float32)
     guess = encoders.guess(trained, images)
-    z, pose = encoders.outputs(CONFIG, trained.params, images.reshape(6, 16, 16, 3))
+    outputs = jax.jit(encoders.outputs, static_argnums=0)
+    z, pose = outputs(CONFIG, trained.params, images.reshape(6, 16, 16, 3))
     np.testing.assert_allclose(guess.z, z.reshape(2, 3, 5), rtol=1e-4, atol=1e-4)
     for i, name in enumerate(POSE):
         expected = pose[:, i].reshape(2, 3) * encoders.UNITS[i]

@@ -35,7 +35,7 @@ def test_coarse_blocks_are_those_of_the_whole(generator, inputs):
 
 def test_a_pixel_has_the_features_of_all_blocks(generator, inputs):
     outputs = jax.jit(image_generators.synthesize)(generator, *inputs)
-    features = image_generators.pixel_features(outputs, 32)
+    features = jax.jit(image_generators.pixel_features, static_argnums=1)(outputs, 32)
     assert features.shape == (2, 32, 32, sum(CONFIG.widths)) and CONFIG.widths == (12, 8, 4)
     of_last = features[..., -4:]
     wide = stylegan2.by_resolution(outputs.hidden)[-1]

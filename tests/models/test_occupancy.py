@@ -10,6 +10,8 @@ import pytest
 from dnerf_jax.models import generator, occupancy, scenes
 from dnerf_jax.ops import triplane
 
+decode = jax.jit(generator.decode)
+
 
 @pytest.fixture(scope="module")
 def planes():
@@ -22,11 +24,12 @@ def planes():
 def test_corners_have_the_density_of_the_decoder(axes, tiny_model, planes):
     config = dataclasses.replace(tiny_model.generator.config, plane_axes=axes)
     made = tiny_model.generator.replace(config=config)
-    density = np.asarray(occupancy.corner_density(made, planes, cells=5))
+    corner_density = jax.jit(occupancy.corner_density, static_argnames="cells")
+    density = np.asarray(corner_density(made, planes, cells=5))
     assert density.shape == (8, 8, 8)
     corners = (np.arange(-1, 7) / 5 - 0.5) * config.rendering.box_warp
     points = np.stack(np.meshgrid(corners, corners, corners, indexing="ij"), axis=-1).astype(np.float32)
-    expected, _ = generator.decode(made, planes, points.reshape(-1, 3))
+    expected, _ = decode(made, planes, points.reshape(-1, 3))
     np.testing.assert_allclose(density.reshape(-1), expected, rtol=1e-4, atol=1e-3)
 
 
@@ -36,7 +39,7 @@ def test_what_is_called_empty_is(tiny_model, planes):
     found = jax.jit(occupancy.bounds)(tiny_model.generator, planes)
     box = tiny_model.generator.config.rendering.box_warp
     points = np.random.default_rng(1).uniform(-0.7 * box, 0.7 * box, (20_000, 3)).astype(np.float32)
-    raw = np.asarray(generator.decode(tiny_model.generator, planes, points)[0])
+    raw = np.asarray(decode(tiny_model.generator, planes, points)[0])
     flagged = np.asarray(occupancy.look_up(found, points, box_warp=box))
     dense = raw > occupancy.EMPTY
     assert 0.2 < dense.mean() < 0.9  # something is there, and something is not
