@@ -17,8 +17,13 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST = 300_000  # bytes of a notebook with its pictures
 
 
-# Compiled as in conftest.py.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# Compiled as in conftest.py, and without the newer code generator, as the Makefile has it.
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
+)
+# A branch of one block's features, which is less to compile.
+LAST = 'semantic=dataclasses.replace(settings.semantic, features="last")'
 # Where a notebook's work is cut short in the test, which wants every cell to run and not what it shows to be good. All
 # but `bodies` run with a generator of 16 x 16 pixels: SMALL is the folder of `small_files`.
 SHORTER = {
@@ -34,12 +39,13 @@ SHORTER = {
     "quickstart": {
         'load("heads")': 'load("SMALL/assets/heads")',
         'load("heads_train", model), range(10))': 'load("SMALL/assets/heads_train", model), range(2))',
-        "steps=40)": "steps=4, patch=4)",
+        "steps=40)": f"steps=4, patch=4, {LAST})",
         " + (1 - opacity)[..., None]": "",  # its background is black
         "- 1) < 0.2": "- 1) < 0.5",  # where a ray is sampled moves with its density, and has no gradient
     },
     "dataset": {
-        "--config heads ": "--config heads --checkpoint SMALL/assets/heads --config.patch=4 ",
+        "--config heads ": "--config heads --checkpoint SMALL/assets/heads --config.patch=4 "
+        "--config.semantic.features=last ",
         "--config.steps=100": "--config.steps=4 --config.annotations=SMALL/assets/heads_train",
         "num_identities=40": "num_identities=10",
         "range(200)": "range(20)",
@@ -53,7 +59,7 @@ SHORTER = {
         "config.rendering.metres_per_unit * 1000": "1000",
         'disc & (painted == names.index("background"))': "disc",
         'read("open mouth", model)': 'read("SMALL/edit.json", model)',
-        "steps=40, views_per_step=1": "steps=4, views_per_step=1",
+        "steps=40, views_per_step=1": f"steps=4, views_per_step=1, {LAST}",
         "steps=60, learning_rate": "steps=10, learning_rate",
         "optimizer=optimizer, steps=60)": "optimizer=optimizer, steps=20)",
         "dataclasses.replace(adam, steps=40": "dataclasses.replace(adam, steps=10",
