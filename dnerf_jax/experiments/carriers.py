@@ -51,7 +51,7 @@ def score(bench: Bench, row: Row, seed: int) -> dict[str, Any]:
 
     Scores are {"miou", "accuracy"}: "all"; "without" by the name of a scale; "strongest" by the number of channels,
     with how many of every scale these are. "weight": of every scale its share of the squares of what makes a channel
-    strong.
+    strong; "used": how many of its channels have any weight.
     """
     path = ablations.run_folder(bench, row, seed) / "features.json"
     if path.exists():
@@ -82,7 +82,9 @@ def score(bench: Bench, row: Row, seed: int) -> dict[str, Any]:
     squares = np.array([np.sum(np.square(x)) for x in strength])
     weight = dict(zip(names, (squares / squares.sum()).tolist(), strict=True))
     channels = dict(zip(names, map(len, strength), strict=True))
-    result = {"channels": channels, "all": scored(every), "without": without, "strongest": strongest, "weight": weight}
+    used = dict(zip(names, (int(np.count_nonzero(x)) for x in strength), strict=True))
+    result = {"channels": channels, "used": used, "weight": weight, "all": scored(every)}
+    result |= {"without": without, "strongest": strongest}
     files.write_json(path, result)
     return result
 
@@ -134,10 +136,15 @@ def markdown(result: dict[str, Any]) -> str:
     lines.append(line("all", total, "all"))
     lines += [line(f"without {name}", total - first["channels"][name], "without", name) for name in first["without"]]
     lines += [line("the strongest", int(count), "strongest", count) for count in first["strongest"]]
-    lines += ["", "| scale | channels | " + " | ".join(f"weight, {name}" for name in branches) + " |"]
-    lines.append("|" + " --- |" * (2 + len(branches)))
+    columns = [f"{what}, {name}" for name in branches for what in ("weight", "channels in use")]
+    lines += ["", "| scale | channels | " + " | ".join(columns) + " |", "|" + " --- |" * (2 + len(columns))]
     for name, channels in first["channels"].items():
-        cells = [spread([one["weight"][name] for one in runs]) for runs in branches.values()]
+        cells = []
+        for runs in branches.values():
+            cells += [
+                spread([one["weight"][name] for one in runs]),
+                f"{np.mean([one['used'][name] for one in runs]):.0f}",
+            ]
         lines.append(f"| {name} | {channels} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

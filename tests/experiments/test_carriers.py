@@ -48,6 +48,7 @@ def test_silent_channels_are_their_means_and_only_some_are_missed(branches, tiny
         total = sum(one["channels"].values())
         assert list(one["without"]) == list(one["channels"]) == list(one["weight"]) == ["4", "8", "16", "last"]
         assert abs(sum(one["weight"].values()) - 1) < 1e-6
+        assert (sum(one["used"].values()) < total) == (name == "sparse")
         counts = [round(share * total) for share in carriers.SHARES]
         assert [sum(x["of_scales"].values()) for x in one["strongest"].values()] == counts
     (sparse,), (default,) = result["branches"]["sparse"], result["branches"]["default"]
@@ -74,7 +75,14 @@ def test_what_is_scored_is_kept(branches, monkeypatch):
     """Written by the door, and read again."""
     folder = branches.out / "default_30x3_seed0"
     folder.mkdir(parents=True)
-    kept = {"channels": {"4": 2, "last": 2}, "all": {"miou": 0.5}, "without": {}, "strongest": {}, "weight": {}}
+    kept = {
+        "channels": {"4": 2, "last": 2},
+        "all": {"miou": 0.5},
+        "without": {},
+        "strongest": {},
+        "weight": {},
+        "used": {},
+    }
     (folder / "features.json").write_text(json.dumps(kept))
     monkeypatch.setattr(ablations, "trained", None)
     assert carriers.score(branches, carriers.TABLES["features"][0], 0) == kept
