@@ -36,15 +36,15 @@ class DeepLabConfig:
       backbone: a ResNet or an EfficientNet, with an output stride of 16 or 8, or of 32 with a pyramid.
       num_classes: logits of a pixel; for a training 0 leaves it to the labels.
       width: channels of each of the five views, and of the head; 0 has neither.
-      pyramid: channels of a pyramid of the backbone's features, and of its head; 0 has none.
       dropout: share of the channels before the last layers that a training step leaves out.
+      pyramid: channels of a pyramid of the backbone's features, and of its head; 0 has none.
     """
 
     backbone: Backbone
     num_classes: Classes = 0
     width: Natural = 256
-    pyramid: Natural = 0
     dropout: Fraction = 0.5
+    pyramid: Natural = 0
 
     def __post_init__(self) -> None:
         stride = self.backbone.output_stride

@@ -42,7 +42,6 @@ class SemanticConfig:
       num_classes: C, background included; 0 in settings of a training leaves it to the labelled views.
       features: what is laid on the planes: "hidden", the activations of all synthesis blocks; "skip", their images;
         "last", EG3D's own planes (the paper's ablation); "hidden+last", both.
-      scales: resolutions of the blocks whose activations or images are taken, coarse to fine; None is all of them.
       channels: "split", each scale's channels in three, one part per plane; "concatenated", the concatenation of all
         scales in three (the paper to the letter); "all", every channel on all planes.
       aggregation: what becomes of a point's features on the three planes: their "sum" (the paper), their "mean", or
@@ -53,11 +52,11 @@ class SemanticConfig:
       hidden: width of the decoder's hidden layer.
       feature_channels: channels of the rendered feature map.
       superresolution_width: channels within U_s.
+      scales: resolutions of the blocks whose activations or images are taken, coarse to fine; None is all of them.
     """
 
     num_classes: Classes = 0
     features: Literal["hidden", "skip", "last", "hidden+last"] = "hidden"
-    scales: tuple[Count, ...] | None = None
     channels: Literal["split", "concatenated", "all"] = "split"
     aggregation: Literal["sum", "mean", "none"] = "sum"
     density_prior: bool = True
@@ -65,6 +64,7 @@ class SemanticConfig:
     hidden: Count = 64
     feature_channels: Count = 32
     superresolution_width: Count = 32
+    scales: tuple[Count, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.scales is None:
