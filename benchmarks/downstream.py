@@ -1,6 +1,6 @@
 """What trainings on the data cost, counted, on any machine: python -m benchmarks.downstream [--json FILE]
 
-Nothing is run or compiled: XLA counts the operations of one training step of each configuration as they are traced, so
+No training is run or compiled: XLA counts the operations of one step of each configuration as they are traced, so
 configurations for a GPU are counted on a CPU too. What a machine makes of them per second is its own.
 """
 

@@ -1,9 +1,9 @@
-"""Fine-tunes EfficientNet-Lite0 of ImageNet with a feature pyramid: labels for small parts on two CPU cores.
+"""Fine-tunes EfficientNet-Lite0 of ImageNet with a feature pyramid: eyes, noses and lips on two CPU cores.
 
 Command, after that of configs/transfer.py which converts the weights:
     python -m dnerf_jax.downstream --config finetuned --data out/dataset --workdir out/finetuned \\
         --config.initial=out/efficientnet
-Hardware: two CPU cores; 430 to 490 CPU seconds, 1.7 to 2.7 GiB. What came of it is in docs/downstream.md.
+Hardware: two CPU cores; 340 to 490 CPU seconds, 1.7 to 2.7 GiB. What came of it is in docs/downstream.md.
 """
 
 from ml_collections import ConfigDict
