@@ -1,9 +1,10 @@
 """The process: freed memory and compiled programs stay, and what it may have is known in containers, too."""
 
-import ctypes
 import functools
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -18,22 +19,35 @@ GIB = 2**30
 container_limits = process._container_limits
 
 
-def test_freed_memory_is_kept_for_the_next_step():
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.memset.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
-    libc.malloc.argtypes, libc.free.argtypes = (ctypes.c_size_t,), (ctypes.c_void_p,)
+FAULTS = """
+import ctypes, resource, threading
+from dnerf_jax.training import process
+libc, size = ctypes.CDLL(None), 2**26
+libc.malloc.restype, libc.memset.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+libc.malloc.argtypes, libc.free.argtypes = (ctypes.c_size_t,), (ctypes.c_void_p,)
 
-    def page_faults(size=2**26):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        block = libc.malloc(size)
-        libc.memset(block, 1, size)
-        libc.free(block)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def show_page_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(size)
+    libc.memset(block, 1, size)
+    libc.free(block)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
-    process.keep_freed_memory()
-    page_faults()
-    # Another thread of this process may take of the freed block before it is asked for again, so several are tried.
-    assert min(page_faults() for _ in range(8)) < 2**26 // resource.getpagesize() / 10
+process.keep_freed_memory()
+show_page_faults()
+show_page_faults()
+thread = threading.Thread(target=show_page_faults)
+thread.start()
+thread.join()
+"""
+
+
+def test_freed_memory_is_kept_for_the_next_step_and_for_other_threads():
+    # In a process of its own: in this one other threads may have taken of the freed block before it is asked for again.
+    shown = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    first, again, elsewhere = map(int, shown.stdout.split())
+    pages = 2**26 // resource.getpagesize()
+    assert first > 0.9 * pages and max(again, elsewhere) < 0.1 * pages
 
 
 def homeless():
