@@ -130,6 +130,19 @@ def as_json(settings: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
+def completed(old: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """Settings of an earlier version, read from JSON, with the defaults of fields that have come since."""
+    found = dict(old)
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name not in old:
+            if field.default is not dataclasses.MISSING:
+                found[field.name] = json.loads(json.dumps(field.default))
+        elif dataclasses.is_dataclass(value) and isinstance(old[field.name], Mapping):
+            found[field.name] = completed(old[field.name], value)
+    return found
+
+
 def require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], *, except_for: Collection[str]) -> None:
     """Raises ValueError, naming every difference, unless what was made in `folder` so far has the new settings."""
     names = sorted((old.keys() | new.keys()) - set(except_for))

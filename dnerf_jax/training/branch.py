@@ -47,12 +47,12 @@ class Settings:
         random place; None is whole views.
       coarse_dropout: share of the channels of scales up to COARSE that a step leaves out, drawn for every latent: such
         features tell latents apart rather than places, and a few labelled latents are easily learned by heart.
-      sparsity: how many learning rates the norm of a channel's weights in the first layer loses in a step: a group
-        lasso, by its proximal step, which leaves only those channels that are worth it. 0 is the paper's.
       class_balance: exponent of the rarity by which a class counts more; 0 is the paper's plain mean over pixels.
       learning_rate: of Adam at the first step (weights are equalised).
       final_learning_rate: at the last step; a cosine leads there.
       save_every: steps between checkpoints.
+      sparsity: how many learning rates the norm of a channel's weights in the first layer loses in a step: a group
+        lasso, by its proximal step, which leaves only those channels that are worth it. 0 is the paper's.
     """
 
     seed: Seed
@@ -62,11 +62,11 @@ class Settings:
     views_per_step: Count
     patch: Count | None
     coarse_dropout: Fraction
-    sparsity: NotNegative
     class_balance: NotNegative
     learning_rate: Positive
     final_learning_rate: NotNegative
     save_every: Count
+    sparsity: NotNegative = 0.0
 
     @property
     def of_step(self) -> Self:

@@ -154,7 +154,8 @@ def remember(
 
     Args:
       workdir: the run's folder; made if missing.
-      settings: a dataclass of numbers, strings, tuples and dataclasses.
+      settings: a dataclass of numbers, strings, tuples and dataclasses. A run of an earlier version had the defaults of
+        fields that have come since.
       inputs: what else the run depends on, by name (the fingerprint of its generator, say). What a run of an earlier
         version did not note is noted from now on. An input stands for the setting of its name (a checkpoint's
         fingerprint for its path).
@@ -169,7 +170,7 @@ def remember(
     file = Path(workdir) / SETTINGS
     new = schema.as_json(settings) | dict(inputs or {})
     if file.exists() and any(Path(workdir).glob(made)):
-        old = files.read_json(file, "the settings of a run")
+        old = schema.completed(files.read_json(file, "the settings of a run"), settings)
         # Earlier versions noted fewer inputs: what is not known of a run cannot contradict it.
         unknown = set(inputs or {}) - old.keys()
         grown = [name for name in may_grow if isinstance(old.get(name), int) and old[name] < new[name]]

@@ -36,6 +36,13 @@ def config(**changes) -> dict:
     return {"steps": 5, "optimizer": {"rate": 0.5}} | changes
 
 
+def test_settings_of_an_earlier_version_have_the_defaults_of_newer_fields():
+    settings = Settings(steps=5, optimizer=Optimizer(0.5, "sgd"), widths=(1,), clamp=2.0)
+    old = {"optimizer": {"rate": 0.25}, "box": [0, 2], "gone": 3}
+    rest = {"widths": [], "clamp": None, "flip": False, "name": "heads"}
+    assert schema.completed(old, settings) == old | rest | {"optimizer": {"rate": 0.25, "kind": "adam"}}
+
+
 def test_nested_dataclasses_tuples_and_whole_floats():
     made = schema.as_dataclass(config(widths=[1, 2], box=[0, 2], clamp=3, optimizer={"rate": 1}), Settings)
     assert made == Settings(steps=5, optimizer=Optimizer(1.0), widths=(1, 2), box=(0.0, 2.0), clamp=3.0)

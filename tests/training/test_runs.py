@@ -150,6 +150,14 @@ def test_settings_of_a_continued_run_must_be_the_same(begun):
     assert json.loads((begun / "settings.json").read_text()) == {"steps": 20, "widths": [1, 2]}
 
 
+def test_a_run_begun_before_a_field_was_there_had_its_default(begun):
+    (begun / "settings.json").write_text('{"steps": 10}')
+    with pytest.raises(ValueError, match=r"widths was \[1, 2\] and is \[3\]"):
+        runs.remember(begun, Settings(widths=(3,)))
+    runs.remember(begun, Settings())
+    assert json.loads((begun / "settings.json").read_text()) == {"steps": 10, "widths": [1, 2]}
+
+
 def test_inputs_of_a_continued_run_must_be_the_same(begun):
     runs.remember(begun, Settings(), inputs={"generator": "0123"})
     with pytest.raises(ValueError, match="generator was '0123' and is '4567'"):

@@ -44,8 +44,6 @@ class Settings:
       trained: all layers, or the last alone, the others being those of `initial`.
       resolution: side in pixels of the images that the network sees; those of another size are resized.
       split: of the dataset, which part to learn from; a labelled pack has none.
-      confident: pixels of a dataset whose confidence, the probability that the branch gives their label, is below this
-        count for nothing; 0 is none of them. Of datasets that were made with the modality confidence.
       real: a labelled pack to learn from too, a folder or the name of an embedded one; "" is none.
       real_share: share of every batch that comes from it.
       test: packs of exact labels that the network is scored on, the first of them during the training too.
@@ -56,6 +54,8 @@ class Settings:
       warmup_steps: over which it rises from zero.
       weight_decay: of kernels; biases and batch norm have none.
       save_every, score_every: steps between checkpoints, and between scores on the first pack.
+      confident: pixels of a dataset whose confidence, the probability that the branch gives their label, is below this
+        count for nothing; 0 is none of them. Of datasets that were made with the modality confidence.
     """
 
     seed: Seed
@@ -64,7 +64,6 @@ class Settings:
     trained: Literal["all", "last"]
     resolution: Count
     split: str
-    confident: Share
     real: str
     real_share: Share
     test: tuple[str, ...]
@@ -77,6 +76,7 @@ class Settings:
     weight_decay: NotNegative
     save_every: Count
     score_every: Count
+    confident: Share = 0.0
 
     @property
     def real_views(self) -> int:
