@@ -1,7 +1,7 @@
 """The paper's tables and figures on exact ground truth: python -m dnerf_jax.reproduce --table 4 --out out/reproduce"""
 
 from dnerf_jax import cli
-from dnerf_jax.experiments import ablations, carriers, clouds, rounds, scans, strips, textures
+from dnerf_jax.experiments import ablations, carriers, clouds, confidence, rounds, scans, strips, textures
 from dnerf_jax.experiments.inverted import Inversions
 from dnerf_jax.io import checkpoints, encoders, folders
 from dnerf_jax.ops.ranges import Count, Share
@@ -28,7 +28,7 @@ def main(
 
     out: folder for trained branches, scores and tables; what is there is kept
     table: 2 or 3 of clouds, 4, 5, ceiling, features or tuning
-    figure: 5, S10, S12, S13; choosing, whether it helps to choose what is labelled; features, what carries the labels
+    figure: 5, S10, S12, S13; choosing, features or confidence, which are ours: see docs/experiments.md
     checkpoint: the generator, trained on the heads world
     seeds: how many runs of every row
     rows: names of the table's rows to make, separated by commas; all of them unless said
@@ -37,7 +37,7 @@ def main(
     inversion: the configuration of inversions, a file or a name; its stage z
     network: the configuration of the network that learns from clouds
     scale: share of the paper's numbers of clouds
-    files: for figure 5 heads (OBJ, PLY or GLB, y up), for S13 folders of segmentation networks, separated by commas
+    files: for figure 5 heads (OBJ, PLY or GLB, y up), for S13 folders of networks, separated by commas
     """
     ablations.require_known(table, figure)
     if figure == "5":
@@ -62,8 +62,8 @@ def main(
             textures.make_figure(bench)
         if figure == "S13":
             strips.make_figure(bench, labellers)
-        if figure in ("choosing", "features"):
-            (rounds if figure == "choosing" else carriers).make_figure(bench, range(seeds))
+        if figure in (ours := {"choosing": rounds, "features": carriers, "confidence": confidence}):
+            ours[figure].make_figure(bench, range(seeds))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Row:
     training: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-FIGURES = ("5", "S10", "S12", "S13", "choosing", "features")
+FIGURES = ("5", "S10", "S12", "S13", "choosing", "features", "confidence")
 SCALES = (4, 8, 16, 32, 64, 128)  # the blocks of the embedded heads
 TABLES: dict[str, tuple[Row, ...]] = {
     "4": (
