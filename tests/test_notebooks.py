@@ -9,8 +9,11 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import small_bodies
 from nbclient import NotebookClient
 from PIL import Image
+
+from dnerf_jax.io import checkpoints, packs
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -25,15 +28,17 @@ QUICK = (
 # A branch of one block's features, which is less to compile.
 LAST = 'semantic=dataclasses.replace(settings.semantic, features="last")'
 # Where a notebook's work is cut short in the test, which wants every cell to run and not what it shows to be good. All
-# but `bodies` run with a generator of 16 x 16 pixels: SMALL is the folder of `small_files`.
+# run with a generator of few pixels: SMALL is the folder of `small_files`.
 SHORTER = {
     "bodies": {
-        '"bodies_train", model), range(8))': '"bodies_train", model, check=0), range(1))',
+        'load("bodies")': 'load("SMALL/bodies")',
+        "picture[32:224, 32:224]": "picture",
+        '"bodies_train", model), range(8))': '"SMALL/bodies_train", model, check=0), range(2))',
         "shown = [0, 9, 18, 27, 36]": "shown = [0, 1]",
-        "steps=60)": "steps=3)",
+        "steps=60)": f"steps=3, views_per_step=1, patch=4, {LAST})",
         "FRAMES = 8": "FRAMES = 2",
         "180.0, 7, endpoint": "180.0, 3, endpoint",
-        "resolution=160": "resolution=64",
+        "resolution=160": "resolution=32",
         '"num_identities": 3': '"num_identities": 2',
     },
     "quickstart": {
@@ -110,6 +115,16 @@ READING = {"dataset"}
 EACH = [pytest.param(path, marks=[pytest.mark.forms] * (path.stem in READING), id=path.stem) for path in NOTEBOOKS]
 
 
+@pytest.fixture(scope="module")
+def small_bodies_files(random_arrays, tmp_path_factory):
+    """A folder with a generator of bodies, and a pack of it."""
+    folder = tmp_path_factory.mktemp("bodies")
+    model = small_bodies.small(random_arrays)
+    checkpoints.save(folder / "bodies", model)
+    packs.save(folder / "bodies_train", small_bodies.looked_at(model))
+    return folder
+
+
 @pytest.fixture
 def small_files(tiny_assets, tmp_path, monkeypatch):
     """A folder with assets, edit.json, network.pkl, as EG3D writes it, and labels.zip, masks of six views of that."""
@@ -130,9 +145,9 @@ def small_files(tiny_assets, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EACH)
-def test_a_notebook_runs_and_shows_pictures(path, monkeypatch, small_files):
-    # Flags that suit small models would make a large one slow.
-    monkeypatch.setenv("XLA_FLAGS", "" if path.stem == "bodies" else QUICK)
+def test_a_notebook_runs_and_shows_pictures(path, monkeypatch, request):
+    small_files = request.getfixturevalue("small_bodies_files" if path.stem == "bodies" else "small_files")
+    monkeypatch.setenv("XLA_FLAGS", QUICK)
     monkeypatch.setenv("NPROC", "1")  # its commands have one worker, where several would compile the same at once
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shorter = {before: after.replace("SMALL", str(small_files)) for before, after in SHORTER[path.stem].items()}

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +12,9 @@ from dnerf_jax import reproduce
 from dnerf_jax.experiments import ablations, confidence
 from dnerf_jax.io import files
 from dnerf_jax.models import semantic
+from dnerf_jax.models.semantic import Selected
 from dnerf_jax.training import frozen
+from dnerf_jax.training.frozen import Frozen
 
 
 def test_ranking_is_the_share_of_pairs_in_order():
@@ -35,8 +38,22 @@ def test_what_is_found_is_among_the_least_sure():
     assert confidence.ranking(sure, sure > 2)["found"]["0.3"] == 0
 
 
+@pytest.fixture
+def known(bench, tiny_pack):
+    """Two views of random features, and random samples on their rays, in the place of a generator's."""
+    draws, config = np.random.default_rng(1), bench.model.generator.config
+    semantics, side = bench.base.semantic, config.neural_rendering_resolution
+    sizes, widths = semantic.feature_resolutions(semantics, config), semantic.feature_widths(semantics, config)
+    features = [draws.normal(size=(2, r, r, c)).astype(np.float32) for r, c in zip(sizes, widths, strict=True)]
+    points = draws.uniform(-0.3, 0.3, (2, side, side, semantics.samples_kept, 3)).astype(np.float32)
+    weights = np.full(points.shape[:-1], 1 / semantics.samples_kept, np.float32)
+    masks, rarity = tiny_pack.masks[:2], np.ones(tiny_pack.label_map.num_classes, np.float32)
+    known = Frozen(features, np.arange(2), Selected(points, weights), masks, rarity)
+    return jax.tree.map(jnp.asarray, known)
+
+
 @pytest.mark.slow
-def test_the_figure_is_of_what_is_measured(bench, tiny_pack, monkeypatch, capsys):
+def test_the_figure_is_of_what_is_measured(bench, known, tiny_pack, monkeypatch, capsys):
     config = bench.model.generator.config
 
     def trained(bench, row, seed):
@@ -44,6 +61,9 @@ def test_the_figure_is_of_what_is_measured(bench, tiny_pack, monkeypatch, capsys
         return bench.model.replace(semantic=made, label_map=tiny_pack.label_map)
 
     monkeypatch.setattr(ablations, "trained", trained)
+    monkeypatch.setattr(ablations, "known_samples", lambda *_: None)
+    monkeypatch.setattr(frozen, "freeze", lambda *_, **__: known)
+    bench.out.mkdir()
     result = confidence.make_figure(bench, range(2))
     text = (bench.out / "confidence.md").read_text()
     assert text in capsys.readouterr().out and "| video | ensemble |" in text
@@ -52,13 +72,13 @@ def test_the_figure_is_of_what_is_measured(bench, tiny_pack, monkeypatch, capsys
         assert picture.width > 500
 
     # An ensemble of equals is the branch itself; of others, it is of all.
-    known = frozen.freeze(bench.base.semantic, bench.model, tiny_pack[:2])
     rate = bench.base.coarse_dropout  # not 0: what is compiled is compiled
     one, two = (trained(bench, None, seed).semantic for seed in range(2))
     alike = confidence.measure([one, one], config, known, tiny_pack.label_map, rate)
     assert alike["own"][0]["miou"] == alike["own"][1]["miou"]
     assert alike["ensemble"][0]["auroc"] == pytest.approx(alike["own"][0]["auroc"], abs=1e-3)
     both = confidence.measure([one, two], config, known, tiny_pack.label_map, rate)
+    assert both == result["packs"]["single"] == result["packs"]["video"]
     assert both["own"][0] == alike["own"][0] != both["own"][1]
     assert both["ensemble"][0]["miou"] == both["ensemble"][1]["miou"]
     assert both["ensemble"][0]["found"] != both["ensemble"][1]["found"], "of the labels of either"
