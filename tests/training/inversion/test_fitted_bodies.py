@@ -7,12 +7,14 @@ python tests/training/inversion/test_fitted_bodies.py        # the same on the e
 """
 
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small_bodies
 
 from dnerf_jax import checkpoints
 from dnerf_jax.models import articulated, features, generator, scenes
@@ -30,9 +32,10 @@ LIMBS += tuple(f"{bone}.{s}" for bone in ("upperleg01", "lowerleg01") for s in "
 ENDS = ("neck01", "head", *(f"{end}.{s}" for end in ("lowerarm01", "wrist", "lowerleg01", "foot") for s in "LR"))
 
 
-def turned(model, pose, bones, turns):
+@partial(jax.jit, static_argnums=(0, 2))
+def turned(articulation, pose, bones, turns):
     """A pose with some of its bones turned on."""
-    chosen = np.array([model.generator.config.articulation.bones.index(bone) for bone in bones])
+    chosen = np.array([articulation.bones.index(bone) for bone in bones])
     rotations = einsum("bij,bjk->bik", skinning.rotation(turns), pose.rotations[chosen])
     return pose.replace(rotations=pose.rotations.at[chosen].set(rotations))
 
@@ -73,7 +76,14 @@ def joints(model, latent, pose):
     own = generator.body_shape(made, scenes.to_ws(made, latent))
     pose = pose.replace(shape=pose.shape if own is None else pose.shape + own)
     found = articulated.joints(made.config.articulation, made.variables["template"], pose)
-    return 1000 * made.config.rendering.metres_per_unit * np.asarray(found - found[0])
+    return 1000 * made.config.rendering.metres_per_unit * (found - found[0])
+
+
+@partial(jax.jit, static_argnums=1)
+def look(model, size, found, pose):
+    """What is seen, with where the joints and the camera are."""
+    camera = orbiting.camera(subjects.default_orbit(model, found["yaw"], found["pitch"]))
+    return seen(model, size, found, pose), joints(model, found["z"], pose), camera.cam2world[:3, 3]
 
 
 def fitted(model, bones, pose, *, size, steps, rate, seed, yaw=0.3):
@@ -82,43 +92,40 @@ def fitted(model, bones, pose, *, size, steps, rate, seed, yaw=0.3):
     latent, other = draws.normal(size=(2, model.generator.config.z_dim)).astype(np.float32)
     axes = draws.normal(size=(len(bones), 3)).astype(np.float32)
     axes *= OFF[2] / np.linalg.norm(axes, axis=-1, keepdims=True)
-    start = turned(model, pose, bones, axes)
+    turn = partial(turned, model.generator.config.articulation)
+    start = turn(pose, bones, axes)
     true = {"z": latent, "yaw": np.float32(yaw), "pitch": np.float32(0.05)}
     begun = {"z": other, "yaw": true["yaw"] + OFF[0], "pitch": true["pitch"] - OFF[1]}
-    look = jax.jit(seen, static_argnums=1)
-    target = look(model, size, true, pose)
+    target, place, stands = look(model, size, true, pose)
 
     def loss(model, target, params, key):
         image, start = target
-        away = seen(model, size, params, turned(model, start, bones, params["turns"])) - image
+        away = seen(model, size, params, turn(start, bones, params["turns"])) - image
         close = jnp.mean(jnp.square(blurred(away, jax.lax.stop_gradient(params["blur"]))))
         return close + 2e-4 * jnp.mean(jnp.square(params["turns"])) + 1e-4 * jnp.mean(jnp.square(params["z"]))
 
     free = begun | {"turns": np.zeros_like(axes), "blur": np.float32(BLURS[0])}
     found = loop.invert(model, (target, start), free, loss=loss, optimizer=optimizer(steps, rate), steps=steps).params
-    rows, place = [], joints(model, latent, pose)
-    for subject, at in ((begun, start), (found, turned(model, start, bones, found["turns"]))):
-        here, there = (
-            np.asarray(orbiting.camera(subjects.default_orbit(model, x["yaw"], x["pitch"])).cam2world)[:3, 3]
-            for x in (true, subject)
-        )
-        cosine = here @ there / np.linalg.norm(here) / np.linalg.norm(there)
-        image = jnp.clip(look(model, size, {name: subject[name] for name in true}, at)[..., :3], -1, 1)
-        psnr = float(metrics.psnr(image, jnp.clip(target[..., :3], -1, 1)))
-        off = np.linalg.norm(joints(model, latent, at) - place, axis=-1)
+    found = jax.tree.map(np.asarray, found)  # on no device yet, as what was begun with: the same program
+    rows = []
+    for subject, at in ((begun, start), (found, turn(start, bones, found["turns"]))):
+        image, there, camera = look(model, size, {name: subject[name] for name in true}, at)
+        cosine = camera @ stands / np.linalg.norm(camera) / np.linalg.norm(stands)
+        psnr = float(metrics.psnr(*(jnp.clip(x[..., :3], -1, 1) for x in (image, target))))
+        off = np.linalg.norm(there - place, axis=-1)
         rows.append((off, float(np.degrees(np.arccos(min(cosine, 1)))), psnr))
     return rows
 
 
 @pytest.mark.slow
-def test_a_latent_a_camera_and_a_pose_are_fitted_together():
-    """The whole way, in a few steps: the picture comes closer. `main` goes on to where cameras and joints do too."""
-    model = checkpoints.load("bodies")
+def test_a_latent_a_camera_and_a_pose_are_fitted_together(random_arrays):
+    """The whole way, in a few steps: picture and camera come closer. `main` goes on to where joints do too."""
+    model = small_bodies.small(random_arrays)
     pose = articulated.known(model.generator.config.articulation, model.generator.variables["template"], 25)
-    before, after = fitted(model, LIMBS, pose, size=40, steps=14, rate=0.08, seed=0, yaw=np.radians(35))
+    before, after = fitted(model, LIMBS, pose, size=40, steps=14, rate=0.03, seed=0, yaw=np.radians(35))
     moved = [float(np.max(np.abs(x - y))) for x, y in zip(before[:2], after[:2], strict=True)]
     assert np.isfinite(after[0]).all() and np.mean(before[0]) > 50 and min(moved) > 0.1
-    assert after[2] > before[2] + 2
+    assert after[2] > before[2] + 0.5 and after[1] < 0.7 * before[1]
 
 
 def main():
