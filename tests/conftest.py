@@ -43,7 +43,8 @@ from dnerf_jax.ops.images import to_uint8  # noqa: E402
 from dnerf_jax.ops.labels import LabelMap  # noqa: E402
 from dnerf_jax.training.editing import plan as editing  # noqa: E402
 
-jax.config.update("jax_debug_key_reuse", True)  # a key that is drawn from twice is an error
+# The tests of all that draws: with them a key that is drawn from twice is an error, to look for which takes long.
+DRAWING = ("experiments/test_textures", "factory/test_draws", "models", "networks", "ops", "training", "viz")
 # Tracing makes many objects that stay: it takes a fifth less time where garbage is looked for less often.
 gc.freeze()
 gc.set_threshold(50_000, 20, 50)
@@ -194,6 +195,12 @@ def _few_memory_maps():
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > 32_000:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _keys_are_drawn_from_once(request):
+    with jax.debug_key_reuse(request.path.relative_to(ROOT / "tests").as_posix().startswith(DRAWING)):
+        yield
 
 
 @pytest.fixture

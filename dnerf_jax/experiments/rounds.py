@@ -7,7 +7,8 @@ all labels so far, from scratch. The world paints: its masks at the latents and 
     random    as many candidates as are wanted, so that nothing is chosen
     latents   always far from one another in w, and from those that are there
 
-the first and the last have the same first round. A seed is of candidates, cameras, initial weights and order of views.
+the first and the last have the same first round. The branch that doubts is a short one, as a user would have it while
+labelling; those that are scored learn to the end. A seed is of candidates, cameras, initial weights and order of views.
 Runs and scores stay in `out`; what was stopped continues.
 """
 
@@ -34,23 +35,26 @@ from dnerf_jax.worlds import views
 
 ARMS = ("active", "random", "latents")
 ROUND, COUNTS = 10, (10, 20, 30, 40)  # labels added at a time, and how many there are then
-STEPS = 30  # of the 400 in configs/heads.py: 30 branches are trained, and 2,700 views looked at
+QUICK = 30  # steps of a branch that doubts: nine are trained, and 2,700 views looked at
 TESTED = slice(None, None, 2)  # every second of the test's views
 WORDS = {"reproduced": "yes", "not reproduced": "no, worse", "undecided": "undecided"}
 
 
-def make_figure(bench: Bench, seeds: Sequence[int], arms: Sequence[str] = ARMS) -> dict[str, Any]:
+def make_figure(
+    bench: Bench, seeds: Sequence[int], arms: Sequence[str] = ARMS, counts: Sequence[int] = ()
+) -> dict[str, Any]:
     """Trains and scores what is missing, prints the table, writes choosing.json, .md and .png; returns the first.
 
-    They are written as soon as a number of labels is done for all seeds and arms, of those that are.
+    They are written as soon as a number of labels, is done for all seeds and arms, of those that are.
+    counts: of labels, some of COUNTS; all unless given.
     """
     if not (test := _folder(bench) / "test").exists():
         packs.save(test, packs.load(EMBEDDED["single"], bench.model)[TESTED])
     found: dict[str, dict[str, list[dict[str, Any]]]] = {arm: {} for arm in arms}
-    for count in COUNTS:
+    for count in counts or COUNTS:
         for arm in arms:
             found[arm][str(count)] = [score(bench, arm, seed, count) for seed in seeds]
-        result = summary(found)
+        result = summary(found, bench.base.steps)
         files.write_json(bench.out / "choosing.json", result)
         files.write_text(bench.out / "choosing.md", markdown(result))
         png.save_image(bench.out / "choosing.png", curve(result), optimize=True)
@@ -70,13 +74,15 @@ def score(bench: Bench, arm: str, seed: int, count: int) -> dict[str, Any]:
     return found
 
 
-def trained(bench: Bench, arm: str, seed: int, count: int) -> Model:
-    """The model of an arm with so many labels, trained unless it is there."""
+def trained(bench: Bench, arm: str, seed: int, count: int, *, quick: bool = False) -> Model:
+    """The model of an arm with so many labels, trained unless it is there. quick: for QUICK steps alone."""
     folder = _run(bench, arm, seed, count)
+    folder = folder.with_name(f"{count}_quick") if quick else folder
     if (folder / branch.MODEL).exists():
         return checkpoints.load(folder / branch.MODEL)
     where = str(folder.parent / "labels")
-    settings = dataclasses.replace(bench.base, seed=seed, annotations=where, steps=STEPS)
+    steps = QUICK if quick else bench.base.steps
+    settings = dataclasses.replace(bench.base, seed=seed, annotations=where, steps=steps)
     return branch.train(settings, bench.model, labelled(bench, arm, seed, count), folder)
 
 
@@ -90,7 +96,7 @@ def labelled(bench: Bench, arm: str, seed: int, count: int) -> Annotations:
     there = packs.load(path, unlabelled=True) if path.exists() else ()
     if len(there) < count:
         doubts = arm == "active"
-        model = trained(bench, arm, seed, before) if doubts else bench.model
+        model = trained(bench, arm, seed, before, quick=True) if doubts else bench.model
         request = Request(
             num=ROUND,
             by="uncertainty" if doubts else "latents",
@@ -111,7 +117,7 @@ def paint(pack: Annotations, path: Path) -> None:
         label_folders.write_mask(path, index, seen.mask, pack.label_map)
 
 
-def summary(found: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
+def summary(found: dict[str, dict[str, list[dict[str, Any]]]], steps: int) -> dict[str, Any]:
     """Scores by arm and number of labels, seed by seed, and what runs of equal seeds say of one arm against another."""
     claims: dict[str, dict[str, Any]] = {}
     for better, worse in (("active", "random"), ("latents", "random"), ("active", "latents")):
@@ -121,13 +127,13 @@ def summary(found: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]
                 said = verdict(*both, count)
                 claim = claims.setdefault(f"{better} is better than {worse}", {})
                 claim[count] = said | {"verdict": WORDS[said["verdict"]]}
-    return {"figure": "choosing", "steps": STEPS, "arms": found, "claims": claims}
+    return {"figure": "choosing", "steps": steps, "arms": found, "claims": claims}
 
 
 def markdown(result: dict[str, Any]) -> str:
     """A table of the scores by number of labels, means and standard deviations over seeds, and the differences."""
     arms = result["arms"]
-    seeds = len(arms["random"][str(COUNTS[0])])
+    seeds = len(next(iter(arms["random"].values())))
     columns = ["labels", *(f"{arm} {measure}" for arm in arms for measure in ("mIoU", "acc."))]
     lines = [f"Mean ± standard deviation over {seeds} seeds, {result['steps']} steps.", ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]

@@ -61,7 +61,8 @@ def test_every_arm_chooses_as_it_says_and_what_is_done_is_kept(proposed, tiny_se
     taught: list[tuple[str, str, Annotations]] = []
 
     def train(settings, model, pack, workdir):
-        assert settings.annotations == str(workdir.parent / "labels") and settings.steps == rounds.STEPS
+        steps = rounds.QUICK if workdir.name.endswith("_quick") else bench.base.steps
+        assert settings.annotations == str(workdir.parent / "labels") and settings.steps == steps
         taught.append((workdir.parent.name, workdir.name, pack))
         return model.replace(semantic=len(taught), label_map=tiny_semantic_model.label_map)
 
@@ -80,8 +81,9 @@ def test_every_arm_chooses_as_it_says_and_what_is_done_is_kept(proposed, tiny_se
         *[("random_seed1", "latents", 2, 1)] * 3,
     ]
     assert all((model.semantic is not None) == where.startswith("active") for where, _, model in asked)
-    assert [one for one in taught if one[0] == "latents_seed1" and one[1] == "2"]
-    assert not [one for one in taught if one[0] == "active_seed1" and one[1] == "2"]
+    assert [one[1] for one in taught if one[0] == "latents_seed1"] == ["2", "2_quick", "4", "6"]
+    assert [one[1] for one in taught if one[0] == "active_seed1"] == ["4", "4_quick", "6"]
+    assert [one[1] for one in taught if one[0] == "random_seed1"] == ["2", "4", "6"]
     active, latents = ({x[1]: x[2] for x in taught if x[0] == f"{arm}_seed1"} for arm in ("active", "latents"))
     np.testing.assert_array_equal(active["4"].z[:2], latents["2"].z)
     np.testing.assert_array_equal(active["6"].z[:4], active["4"].z)
@@ -96,7 +98,10 @@ def test_every_arm_chooses_as_it_says_and_what_is_done_is_kept(proposed, tiny_se
     monkeypatch.setattr(branch, "train", None)
     monkeypatch.setattr(proposing, "propose", None)
     assert rounds.make_figure(bench, [1]) == result
-    assert set(rounds.make_figure(bench, [1], ("active", "random"))["claims"]) == {"active is better than random"}
+    some = rounds.make_figure(bench, [1], ("active", "random"), (4, 6))
+    assert {claim: list(by_count) for claim, by_count in some["claims"].items()} == {
+        "active is better than random": ["4", "6"]
+    }
 
 
 def test_what_was_stopped_before_it_was_painted_is_painted(proposed):
@@ -113,7 +118,7 @@ def test_an_arm_is_better_only_beyond_the_spread():
         return {"10": [{"miou": value, "accuracy": value} for value in values]}
 
     found = {"active": runs(0.6, 0.62, 0.61), "random": runs(0.5, 0.51, 0.52), "latents": runs(0.5, 0.6, 0.45)}
-    said = rounds.summary(found)
+    said = rounds.summary(found, 400)
     words = {claim: by_count["10"]["verdict"] for claim, by_count in said["claims"].items()}
     assert words == {
         "active is better than random": "yes",
@@ -121,7 +126,7 @@ def test_an_arm_is_better_only_beyond_the_spread():
         "active is better than latents": "yes",
     }
     swapped = {"active": found["random"], "random": found["active"]}
-    assert "no, worse" in rounds.markdown(rounds.summary(swapped))
+    assert "no, worse" in rounds.markdown(rounds.summary(swapped, 400))
 
 
 def test_the_door_makes_it(in_small, tmp_path, monkeypatch):
