@@ -138,7 +138,7 @@ def _file(name: str) -> Path:
 def _override(config: ConfigDict, cls: type, override: str) -> None:
     """Sets one field of a configuration of settings `cls`. Raises ValueError: they have none of that name."""
     name, _, text = override.partition("=")
-    known = {field: hint for field, hint, _, _ in _fields(cls, None)}
+    known = {field: hint for field, hint, _, _ in _fields(cls, config)}
     inside = [field for field in known if field.startswith(f"{name}.")]
     if inside:
         raise ValueError(f"config.{name} has fields of its own: set one of {some(inside)}")
@@ -162,7 +162,7 @@ def _value(text: str) -> Any:
 
 
 def _fields(cls: type, config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
-    """(dotted name, type, meaning, value) of all fields, nested ones in their place."""
+    """(dotted name, type, meaning, value) of all fields, nested ones in their place, of a union those meant."""
     if choices := typing.get_args(cls):
         for choice in choices if config is None else [_meant(cls, config)]:
             yield from _fields(choice, config, prefix)
@@ -170,7 +170,7 @@ def _fields(cls: type, config: Any, prefix: str = "") -> Iterator[tuple[str, Any
     meanings, hints = _meanings(cls), typing.get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         value = config.get(field.name, field.default) if config is not None else None
-        if dataclasses.is_dataclass(hints[field.name]):
+        if all(map(dataclasses.is_dataclass, typing.get_args(hints[field.name]) or (hints[field.name],))):
             nested = value if isinstance(value, ConfigDict) else None
             yield from _fields(hints[field.name], nested, f"{prefix}{field.name}.")
         else:

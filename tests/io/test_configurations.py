@@ -83,6 +83,32 @@ def test_overrides_that_do_not_fit_are_refused(file, override, message):
         configurations.load_settings(file, Settings, [override])
 
 
+def test_of_a_union_the_fields_are_those_of_the_one_that_is_meant(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Annealing:
+        """How to go down, sometimes up.
+
+        Attributes:
+          heat: at first.
+        """
+
+        heat: Positive
+
+    kinds = [("optimizer", Optimizer | Annealing)]
+    either = dataclasses.make_dataclass("Either", kinds, frozen=True)
+    for name, fields in (("down", {"rate": 0.5}), ("both", {"heat": 2.0})):
+        text = f"from ml_collections import ConfigDict\nget_config = lambda: ConfigDict(dict(optimizer={fields}))"
+        (tmp_path / f"{name}.py").write_text(text)
+    down, both = tmp_path / "down.py", tmp_path / "both.py"
+    assert configurations.load_settings(down, either, ["optimizer.rate=2"]) == either(Optimizer(2.0))
+    assert configurations.load_settings(both, either, ["optimizer.heat=3"]) == either(Annealing(3.0))
+    with pytest.raises(ValueError, match=r"config has no field 'optimizer.heat'; did you mean 'optimizer.rate'"):
+        configurations.load_settings(down, either, ["optimizer.heat=3"])
+    described = configurations.described_fields(either, configurations.load_config(both))
+    assert described == "  --config.optimizer.heat=2.0: float (above 0)\n      at first."
+    assert configurations.field_names(either) == ["optimizer.rate", "optimizer.heat"]
+
+
 def test_fields_are_described_with_their_values(file):
     described = configurations.described_fields(Settings, configurations.load_config(file))
     assert described.split("\n") == [
