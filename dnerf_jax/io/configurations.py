@@ -79,7 +79,7 @@ def load_settings(path: str | PathLike, cls: type, overrides: Sequence[str] = ()
     Raises ValueError as `load_config` does, and where a field is unknown, missing, of another type or out of range.
     """
     config = load_config(path)
-    cls = _meant(cls, config)
+    cls = schema.meant(typing.get_args(cls) or (cls,), config)
     for override in overrides:
         _override(config, cls, override)
     try:
@@ -94,12 +94,6 @@ def load_settings(path: str | PathLike, cls: type, overrides: Sequence[str] = ()
 def as_dataclass(config: ConfigDict | dict, cls: type, path: str = "config") -> Any:
     """Turns a configuration into the frozen dataclass `cls`; see schema.as_dataclass for what it refuses."""
     return schema.as_dataclass(config.to_dict() if isinstance(config, ConfigDict) else config, cls, path)
-
-
-def _meant(cls: Any, config: ConfigDict) -> type:
-    """Of a union of settings the one that a configuration is for."""
-    choices = typing.get_args(cls) or (cls,)
-    return max(choices, key=lambda each: len({field.name for field in dataclasses.fields(each)} & set(config)))
 
 
 def described_fields(cls: type, config: ConfigDict | None = None) -> str:
@@ -164,7 +158,7 @@ def _value(text: str) -> Any:
 def _fields(cls: type, config: Any, prefix: str = "") -> Iterator[tuple[str, Any, str, Any]]:
     """(dotted name, type, meaning, value) of all fields, nested ones in their place, of a union those meant."""
     if choices := typing.get_args(cls):
-        for choice in choices if config is None else [_meant(cls, config)]:
+        for choice in choices if config is None else [schema.meant(choices, config)]:
             yield from _fields(choice, config, prefix)
         return
     meanings, hints = _meanings(cls), typing.get_type_hints(cls, include_extras=True)

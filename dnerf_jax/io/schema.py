@@ -9,7 +9,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
                 raise  # the kind is right: what is wrong with the number says more than all kinds
             except ValueError:
                 continue
+        if isinstance(value, Mapping) and (classes := tuple(filter(dataclasses.is_dataclass, arguments))):
+            return as_dataclass(value, meant(classes, value), path)  # which says what is wrong
     elif origin is typing.Literal:
         if value in arguments and not isinstance(value, bool):
             return value
@@ -83,6 +85,11 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
             raise OutOfRange(f"{path} is {value}, expected a finite number")
         return value
     raise ValueError(f"{path} must be {described(hint)}, not {value!r:.200} ({type(value).__name__})")
+
+
+def meant(choices: Sequence[type], config: Collection[str]) -> type:
+    """Of dataclasses the one that a dictionary is for: that with most of its fields."""
+    return max(choices, key=lambda each: len({field.name for field in dataclasses.fields(each)} & set(config)))
 
 
 class OutOfRange(ValueError):

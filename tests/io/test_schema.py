@@ -36,6 +36,20 @@ def config(**changes) -> dict:
     return {"steps": 5, "optimizer": {"rate": 0.5}} | changes
 
 
+def test_of_a_union_the_one_that_is_meant_says_what_is_wrong():
+    kinds = [("way", Optimizer | Settings | None)]
+    either = dataclasses.make_dataclass("Either", kinds, frozen=True)
+    assert schema.as_dataclass({"way": {"rate": 1}}, either) == either(Optimizer(1.0))
+    for way, message in (
+        ({"rate": 1, "kind": "adan"}, r"config.way.kind is 'adan'; did you mean 'adam'\?"),
+        ({"steps": 1, "flip": 2}, "config.way lacks the field 'optimizer', which Settings needs"),
+        (config(flip=2), "config.way.flip must be bool, not 2"),
+        (3, "config.way must be Optimizer or Settings or None, not 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            schema.as_dataclass({"way": way}, either)
+
+
 def test_settings_of_an_earlier_version_have_the_defaults_of_newer_fields():
     settings = Settings(steps=5, optimizer=Optimizer(0.5, "sgd"), widths=(1,), clamp=2.0)
     old = {"optimizer": {"rate": 0.25}, "box": [0, 2], "gone": 3}
