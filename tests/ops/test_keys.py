@@ -23,3 +23,10 @@ def test_there_is_one_key_for_every_entry():
             ValueError, match=r"key has shape \(.*\), expected one key for every view, \(4,\): split it"
         ):
             keys.of_batch(key, (4,), entry="view")
+
+
+def test_a_key_that_is_drawn_from_twice_is_an_error(key):
+    """In the tests of all that draws, of which this is one: `conftest.DRAWING`."""
+    jax.random.normal(key)
+    with pytest.raises(jax.errors.KeyReuseError):
+        jax.random.normal(key)
