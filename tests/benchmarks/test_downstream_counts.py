@@ -11,9 +11,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_costs_are_counted_of_images_and_of_points(shrunk, known_machine, monkeypatch, tmp_path):
-    small = {name: shrunk(f"{name}.py") for name in ("finetuned", "pointnet_cpu")}
-    small["twice"] = shrunk("finetuned.py")
-    small["twice"].update(batch=2 * small["finetuned"].batch, steps=3 * small["finetuned"].steps)
+    small = {name: shrunk(f"{name}.py") for name in ("deeplab_cpu", "pointnet_cpu")}
+    small["twice"] = shrunk("deeplab_cpu.py")
+    small["twice"].update(batch=2 * small["deeplab_cpu"].batch, steps=3 * small["deeplab_cpu"].steps)
     monkeypatch.setattr(configurations, "load_config", small.__getitem__)
     downstream.main(",".join(small), json=str(tmp_path / "out.json"))
     images, points, twice = json.loads((tmp_path / "out.json").read_text())["rows"]
