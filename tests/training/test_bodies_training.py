@@ -17,6 +17,7 @@ from dnerf_jax.training.pretraining import fitting, shapes
 from dnerf_jax.worlds import bodies, labelled
 
 pytestmark = pytest.mark.slow
+synthesize = jax.jit(scenes.synthesize)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def model(shrunk, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bodies")
     with pytest.MonkeyPatch.context() as few:
         few.setattr(shapes, "LATENTS", 2000)
-        few.setattr(shapes, "STEPS", 500)
+        few.setattr(shapes, "STEPS", 200)
         fitting.fit(cli.as_dataclass(shrunk("bodies_backbone_cpu.py"), fitting.Settings), workdir)
     records = logs.read_metrics(workdir / "metrics.jsonl")
     assert any("shape" in record for record in records) and any("opacity_iou" in record for record in records)
@@ -56,7 +57,7 @@ def test_a_scene_of_a_latent_has_its_shape_and_another_that_is_added(model):
     canonical = bodies.canonical_pose()
     pose = Pose(canonical.rotations, canonical.translation, np.float32(1), np.zeros(16, np.float32))
     taller = pose.replace(shape=np.eye(16, dtype=np.float32)[0])
-    plain, more = (scenes.synthesize(model, z, pose=one) for one in (pose, taller))
+    plain, more = (synthesize(model, z, pose=one) for one in (pose, taller))
     expected = model.generator.variables["template"]["vertex_shapes"][0]
     moved = np.linalg.norm(np.asarray(more.body.posed - plain.body.posed), axis=-1)
     # Joints move with it, and carry what hangs on them.
@@ -125,7 +126,7 @@ def test_what_is_frozen_is_what_is_rendered(shrunk, model, pack):
     """The samples of a posed view, composited, stop as much of every ray as the rendering does."""
     config = cli.as_dataclass(shrunk("heads.py"), branch.Settings).semantic
     selected = frozen.freeze_samples(dataclasses.replace(config, samples_kept=None), model, pack[:1])
-    scene = scenes.synthesize(model, pack.z[0], pose=jax.tree.map(lambda x: x[0], pack.pose))
+    scene = synthesize(model, pack.z[0], pose=jax.tree.map(lambda x: x[0], pack.pose))
     surface = features.render(model, 8, 8, scene, pack.camera[0])[2]
     np.testing.assert_allclose(selected.weights[0].sum(-1), surface.opacity, atol=1e-4)
     seen = np.asarray(selected.points)[np.asarray(selected.weights) > 1e-3]
