@@ -44,8 +44,8 @@ def _changed(model, path, factor):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, stages", [("cars_small", 20), ("ffhq_small", 22), ("afhq_full", 6)])
 def test_recorded_cases_are_within_tolerance(name, stages, monkeypatch):
-    # Compiled as users have it: of these sizes running takes longer than compiling.
-    options = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+    # Of these sizes running takes as long as compiling; at level 3, as users have it, both together take a fifth more.
+    options = {"xla_backend_optimization_level": 1}
     monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=options))
     lines = verify.verify(GOLDEN / f"{name}.json")
     assert len(lines) == stages
