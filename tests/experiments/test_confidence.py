@@ -61,7 +61,6 @@ def test_the_figure_is_of_what_is_measured(bench, known, tiny_pack, monkeypatch,
         return bench.model.replace(semantic=made, label_map=tiny_pack.label_map)
 
     monkeypatch.setattr(ablations, "trained", trained)
-    monkeypatch.setattr(ablations, "known_samples", lambda *_: None)
     monkeypatch.setattr(frozen, "freeze", lambda *_, **__: known)
     bench.out.mkdir()
     result = confidence.make_figure(bench, range(2))
