@@ -31,7 +31,7 @@ def main(
     figure: 5, S10, S12, S13; choosing, features or confidence, which are ours: see docs/experiments.md
     checkpoint: the generator, trained on the heads world
     seeds: how many runs of every row
-    rows: names of the table's rows to make, separated by commas; all of them unless said
+    rows: names of the rows to make of table 4, 5, ceiling, features or tuning, separated by commas; all unless said
     protocol: known latents and cameras are scored, or with inversion what is found from pictures, as in the paper
     cases: how many views are inverted
     inversion: the configuration of inversions, a file or a name; its stage z
@@ -40,14 +40,14 @@ def main(
     files: for figure 5 heads (OBJ, PLY or GLB, y up), for S13 folders of networks, separated by commas
     """
     ablations.require_known(table, figure)
+    wanted = ablations.require_rows(table, rows)
+    ablations.require_protocol(protocol, table)
     if figure == "5":
         scans.make(out, files.split(",") if files else (), scale)
         return
     if (name := table or figure) in clouds.TABLES:
         clouds.make(out, name, checkpoint, cli.load_settings(network, PointSettings), range(seeds), scale)
         return
-    wanted = ablations.require_rows(table, rows)
-    ablations.require_protocol(protocol, table)
     labellers = strips.named(files) if figure == "S13" else {}
     plan = cli.load_settings(inversion, Settings) if protocol == "inversion" else None
     with folders.claimed(out, known_by=[runs.SETTINGS]) as folder:

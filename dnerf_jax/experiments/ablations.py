@@ -50,9 +50,9 @@ class Bench:
 
 
 def require_known(table: str, figure: str) -> None:
-    """Raises ValueError: neither a table nor a figure that can be made is named, or one that cannot."""
-    if table not in ("", "2", "3", *TABLES) or figure not in ("", *FIGURES) or not (table or figure):
-        known = f"--table 2, 3, {', '.join(TABLES)} or --figure {', '.join(FIGURES)}"
+    """Raises ValueError: neither a table nor a figure that can be made is named, or both, or one that cannot."""
+    if table not in ("", "2", "3", *TABLES) or figure not in ("", *FIGURES) or bool(table) == bool(figure):
+        known = f"either --table 2, 3, {', '.join(TABLES)} or --figure {', '.join(FIGURES)}"
         raise ValueError(f"--table is {table!r} and --figure {figure!r}: give {known}")
 
 
@@ -61,7 +61,7 @@ def require_rows(table: str, names: str) -> list[str]:
     wanted, known = [name for name in names.split(",") if name], [row.name for row in TABLES.get(table, ())]
     unknown = sorted(set(wanted) - set(known))
     if unknown:
-        rows = ", ".join(known) or "none without --table"
+        rows = ", ".join(known) or f"none but of --table {', '.join(TABLES)}"
         raise ValueError(f"--rows names {', '.join(unknown)}; there are: {rows}.")
     return wanted
 

@@ -137,7 +137,8 @@ class Dataset(Sequence[Record]):
         Raises ValueError: the dataset has none of this kind, or no such identity in this split.
         """
         if kind not in self.plan.modalities or kind not in shards.FOLDERS:
-            raise ValueError(f"{self.path} has no {kind!r:.50}: its modalities are {some(self.plan.modalities)}")
+            has = f"its modalities are {some(self.plan.modalities)}"
+            raise ValueError(f"{self.path} has no {kind!r:.50}: {has}. Make one with it in --config.modalities")
         for name, place in ((self._locate(i)) for i in self._indices(identity)):
             folder = shards.FOLDERS[kind]
             sample = shards.read_sidecar(self.path, name, folder)["samples"][place // self.plan.views_per_identity]

@@ -222,7 +222,8 @@ def verify(annotations: Annotations, model: Model, *, check: int = 4) -> None:
 def _read(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
     """The fields of Annotations that could be read, and what is wrong with the files."""
     if not path.is_dir():
-        raise ValueError(f"{path} is no folder, expected an annotation pack (pack.json, images/, masks/, ...)")
+        known = some(files.embedded_names("pack.json"), 9)
+        raise ValueError(f"{path} is no folder, expected a pack (pack.json, images/, ...), or one of {known}")
     problems: list[str] = []
     parts, resolution = _read_description(path / "pack.json", problems)
     parts |= _read_views(path / "views.npz", problems)

@@ -61,7 +61,8 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
                 raise  # the kind is right: what is wrong with the number says more than all kinds
             except ValueError:
                 continue
-        if isinstance(value, Mapping) and (classes := tuple(filter(dataclasses.is_dataclass, arguments))):
+        classes = [choice for choice in arguments if dataclasses.is_dataclass(choice) and isinstance(choice, type)]
+        if isinstance(value, Mapping) and classes:
             return as_dataclass(value, meant(classes, value), path)  # which says what is wrong
     elif origin is typing.Literal:
         if value in arguments and not isinstance(value, bool):
@@ -75,6 +76,8 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     elif origin is tuple or hint is tuple:
         if isinstance(value, list | tuple):
             return _convert_tuple(tuple(value), arguments, path)
+        if isinstance(value, str) and arguments == (str, ...):
+            raise ValueError(f"{path} is {value!r:.100}, expected some in brackets: ({value!r:.100},) of one alone")
     elif hint is None or hint is types.NoneType:
         if value is None:
             return None

@@ -111,6 +111,8 @@ def _serve_scene(scene: Path, out: Path, checkpoint: str, editing: str, port: in
 def _serve(session: Session | SceneSession, port: int) -> None:
     try:
         server.serve(session, port)
+    except KeyboardInterrupt:
+        print("\nended; all is saved")
     finally:
         session.close()
 

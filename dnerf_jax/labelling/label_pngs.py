@@ -62,6 +62,12 @@ def read(folder: Path, paths: Sequence[Path], label_map: LabelMap) -> Iterator[P
     Raises ValueError: there are none, or labelmap.txt is damaged.
     """
     pngs = [path for path in paths if path.suffix.lower() == ".png"]
+    if (folder / "masks").is_dir() and not any((folder / "masks").iterdir()):
+        raise ValueError(f"{folder} has no labels yet: its masks/ is empty")
+    if (folder / "labels.txt").is_file():
+        raise ValueError(
+            f"{folder} has no labels yet: LabelMe, whose labels.txt it has, writes a JSON beside each picture"
+        )
     chosen = next((name for name in (CVAT, "masks") if any(path.parent.name == name for path in pngs)), None)
     pngs = [path for path in pngs if chosen is None or path.parent.name == chosen]
     if not pngs:

@@ -41,7 +41,11 @@ FORMS = {
     "labelme": Form("LabelMe: open the folder, with --labels labels.txt; polygons", labelme.write),
     "label-studio": Form("Label Studio: config.xml, tasks.json, images/ as local files; brushes", label_studio.write),
     "coco": Form("COCO: panoptic.json, and instances.json as run lengths", coco.write),
-    "png": Form("masks/ as PNGs of ids in the classes' colours, for any editor that keeps palettes", label_pngs.write),
+    "png": Form(
+        "masks/ of what is labelled: PNGs of ids, of the pictures' names, in the classes' colours, for any editor that"
+        " keeps palettes",
+        label_pngs.write,
+    ),
 }
 
 

@@ -249,7 +249,12 @@ def _check(settings: Settings, model: Model, pack: Annotations) -> None:
     if settings.patch is not None and (not 0 < settings.patch <= grid or size % grid):
         raise ValueError(
             f"config.patch is {settings.patch}: this generator renders {grid} x {grid} rays for images of {size} "
-            f"pixels. Take 1 to {grid} if the one divides the other, or None for whole views."
+            f"pixels. "
+            + (
+                f"Take 1 to {grid}, or None for whole views."
+                if not size % grid
+                else "Only None, whole views, fits that."
+            )
         )
 
 

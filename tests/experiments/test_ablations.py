@@ -153,7 +153,13 @@ def test_labelled_views_of_a_seed(tiny_model, monkeypatch):
         ablations.labelled_views(tiny_model, 4, 2, 0)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"table": "1"}, {"figure": "6"}])
+@pytest.mark.parametrize("wrong", [{}, {"table": "1"}, {"figure": "6"}, {"table": "4", "figure": "S10"}])
 def test_what_cannot_be_reproduced_is_refused(wrong, tmp_path):
     with pytest.raises(ValueError, match="--table is"):
+        reproduce.main(str(tmp_path), **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"table": "3", "rows": "hidden"}, {"figure": "5", "rows": "hidden"}])
+def test_rows_are_of_tables_that_have_any(wrong, tmp_path):
+    with pytest.raises(ValueError, match="--rows names hidden; there are: none but of --table 4, 5"):
         reproduce.main(str(tmp_path), **wrong)

@@ -30,6 +30,7 @@ class Settings:
     clamp: float | None = None
     flip: bool = False
     name: str = "heads"
+    names: tuple[str, ...] = ()
 
 
 def config(**changes) -> dict:
@@ -53,7 +54,7 @@ def test_of_a_union_the_one_that_is_meant_says_what_is_wrong():
 def test_settings_of_an_earlier_version_have_the_defaults_of_newer_fields():
     settings = Settings(steps=5, optimizer=Optimizer(0.5, "sgd"), widths=(1,), clamp=2.0)
     old = {"optimizer": {"rate": 0.25}, "box": [0, 2], "gone": 3}
-    rest = {"widths": [], "clamp": None, "flip": False, "name": "heads"}
+    rest = {"widths": [], "clamp": None, "flip": False, "name": "heads", "names": []}
     assert schema.completed(old, settings) == old | rest | {"optimizer": {"rate": 0.25, "kind": "adam"}}
 
 
@@ -76,6 +77,7 @@ def test_nested_dataclasses_tuples_and_whole_floats():
         ({"steps": True}, "config.steps must be int, not True"),
         ({"widths": (1, "2")}, r"config.widths\[1\] must be int, not '2'"),
         ({"box": (1.0,)}, "config.box must have 2 entries, not 1"),
+        ({"names": "a"}, r"config.names is 'a', expected some in brackets: \('a',\) of one alone"),
         ({"clamp": "off"}, "config.clamp must be float | None, not 'off'"),
         ({"flip": 1}, "config.flip must be bool, not 1"),
         ({"name": 7}, "config.name must be str, not 7"),

@@ -271,6 +271,13 @@ def test_what_is_no_export_is_refused(content, message, blank, tmp_path):
         tools.bring_in(tmp_path / "nothing.zip", blank)
 
 
+@pytest.mark.parametrize("form, message", [("png", "its masks/ is empty"), ("labelme", "LabelMe, whose labels.txt")])
+def test_what_was_given_out_and_not_drawn_on_has_no_labels(form, message, blank, tmp_path):
+    tools.export(blank, form, tmp_path / "out")
+    with pytest.raises(ValueError, match=f"has no labels yet: .*{message.split(maxsplit=1)[-1]}"):
+        tools.bring_in(tmp_path / "out", blank)
+
+
 @pytest.mark.parametrize(
     "element, message",
     [

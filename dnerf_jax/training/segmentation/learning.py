@@ -33,6 +33,7 @@ from dnerf_jax.training.segmentation.plan import Settings
 
 MODEL = "model"  # the folder of a run's result
 SCORED = 24  # views of the first pack that are scored during a run
+SAMPLED = 16  # views of a dataset whose confidence is looked at before
 _POWER = 0.9  # of the decay of the learning rate (DeepLab's "poly")
 
 
@@ -73,7 +74,13 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     runs.remember(workdir, settings, inputs=inputs, may_change=("save_every", "score_every", "test"))
     state = create_state(settings, start_from)
     learned = state.params if settings.trained == "all" else state.params[LAST]
-    print(f"{len(views):,} views; {parameter_overview.count_parameters(learned):,} parameters to train")
+    of_real = (
+        f", and {settings.real_views} of a batch of {settings.batch} from {settings.real}" if settings.real else ""
+    )
+    print(f"{len(views):,} views{of_real}; {parameter_overview.count_parameters(learned):,} parameters to train")
+    if isinstance(views, Dataset) and settings.confident:
+        share = counted(views, settings.confident)
+        print(f"{share:.1%} of the pixels of {min(SAMPLED, len(views))} views are as confident as {settings.confident}")
     sources = [batches.of(views, settings.batch - settings.real_views, confident=settings.confident)]
     sources += [] if real is None else [batches.of(real, settings.real_views)]
     with runs.Checkpoints(workdir / runs.CHECKPOINTS, every=settings.save_every) as saved:
@@ -100,8 +107,8 @@ def learn(settings: Settings, data: str, workdir: Path) -> Segmenter:
     networks.save(workdir / MODEL, segmenter, info=info, replace=True)
     if tests:
         found = scores.write(segmenter, tests, workdir)
-        of_real = f" and {len(real)} of {settings.real}" if real else ""
-        learned_from = f"{len(views):,} views of {Path(data).name}{of_real}"
+        also = f" and {len(real)} of {settings.real}" if real else ""
+        learned_from = f"{len(views):,} views of {Path(data).name}{also}"
         reporting.write(found, segmenter.config.label_map, workdir, learned_from=learned_from)
     return segmenter
 
@@ -136,6 +143,17 @@ def with_confidence(views: Dataset | Annotations | Pictures, data: str) -> Datas
     return loading.load(views.path, split=views.split, only=("image", "mask", "confidence"))
 
 
+def counted(views: Dataset, confident: float) -> float:
+    """The share of the pixels of SAMPLED views, evenly spread, that are so confident. Raises ValueError: none is."""
+    numbers = np.linspace(0, len(views) - 1, min(SAMPLED, len(views))).astype(int)
+    share = float(np.mean([np.mean(views[int(number)]["confidence"] >= confident) for number in numbers]))
+    if not share:
+        raise ValueError(
+            f"config.confident is {confident}, and no pixel of {len(numbers)} views has as much: take less"
+        )
+    return share
+
+
 def fitted(settings: Settings, label_map: LabelMap | None, data: str) -> Settings:
     """The settings with the number of classes of the data. Raises ValueError: they, or flips, do not fit it."""
     classes = label_map.num_classes if label_map else 0
@@ -145,11 +163,6 @@ def fitted(settings: Settings, label_map: LabelMap | None, data: str) -> Setting
         raise ValueError(
             f"{data} has {classes} classes, config.network.num_classes is {settings.network.num_classes}: "
             "leave it out, or 0"
-        )
-    if settings.real_views >= settings.batch:
-        raise ValueError(
-            f"config.real_share is {settings.real_share}, which leaves none of the {settings.batch} views of a batch "
-            f"to {data}: take less"
         )
     _mirrored(label_map, settings.augmentation.flip)
     return dataclasses.replace(settings, network=dataclasses.replace(settings.network, num_classes=classes))

@@ -45,7 +45,7 @@ class Settings:
       resolution: side in pixels of the images that the network sees; those of another size are resized.
       split: of the dataset, which part to learn from; a labelled pack has none.
       real: a labelled pack to learn from too, a folder or the name of an embedded one; "" is none.
-      real_share: share of every batch that comes from it.
+      real_share: share of every batch that comes from it, at least a view; 0 without `real`.
       test: packs of exact labels that the network is scored on, the first of them during the training too.
       augmentation: what is drawn anew at every step.
       steps, batch: how long, and how many images a step.
@@ -77,6 +77,18 @@ class Settings:
     save_every: Count
     score_every: Count
     confident: Share = 0.0
+
+    def __post_init__(self) -> None:
+        if bool(self.real) != bool(self.real_share):
+            raise ValueError(
+                f"real is {self.real!r} and real_share {self.real_share:g}: name both a labelled pack and its share, "
+                "or neither"
+            )
+        if self.real and not 0 < self.real_views < self.batch:
+            raise ValueError(
+                f"real_share {self.real_share:g} of a batch of {self.batch} is {self.real_views} views, expected 1 to "
+                f"{self.batch - 1}"
+            )
 
     @property
     def real_views(self) -> int:

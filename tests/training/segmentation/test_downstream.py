@@ -155,7 +155,6 @@ def test_what_does_not_fit_is_refused_before_any_step(settings, tiny_dataset, ti
         ({"test": (str(tmp_path / "other"),)}, r"has the classes background, .*the pack 'tiny' sky, .*relabel"),
         ({"real": str(tmp_path / "other"), "test": ()}, "the pack 'tiny' sky"),
         ({"test": settings.test * 2}, "expected folders of different names"),
-        ({"real_share": 1.0}, "real_share is 1.0, which leaves none of the 4 views"),
         ({"network": dataclasses.replace(settings.network, num_classes=9)}, "has 5 classes, .*num_classes is 9"),
         ({"split": "validation"}, "validation"),
         ({"trained": "last"}, "trained is 'last' and config.initial is empty"),
@@ -170,7 +169,23 @@ def test_what_does_not_fit_is_refused_before_any_step(settings, tiny_dataset, ti
     assert not (tmp_path / "run").exists()
 
 
-def test_pixels_of_little_confidence_count_for_nothing(settings, straight, tiny_dataset, tiny_assets, tmp_path):
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"real_share": 0.0}, "real_share 0: name both a labelled pack and its share, or neither"),
+        ({"real": ""}, "real is '' and real_share 0.25: name both"),
+        ({"real_share": 0.1}, "real_share 0.1 of a batch of 4 is 0 views, expected 1 to 3"),
+        ({"real_share": 1.0}, "real_share 1 of a batch of 4 is 4 views, expected 1 to 3"),
+    ],
+)
+def test_a_share_of_real_views_is_some_of_a_batch(settings, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(settings, **change)
+
+
+def test_pixels_of_little_confidence_count_for_nothing(
+    settings, straight, tiny_dataset, tiny_assets, tmp_path, monkeypatch
+):
     """Of the dataset alone; and a run with them is another run."""
     sure = dataclasses.replace(settings, confident=0.99, test=())
     with pytest.raises(ValueError, match=r"made with other settings or inputs: confident was 0.0 and is 0.99"):
@@ -183,6 +198,12 @@ def test_pixels_of_little_confidence_count_for_nothing(settings, straight, tiny_
     with pytest.raises(ValueError, match="data has no confidence, .* with confidence in --config.modalities"):
         learning.with_confidence(without, "data")
     alone = dataclasses.replace(sure, real="", real_share=0.0, confident=1.0)
+    with pytest.raises(ValueError, match="config.confident is 1.0, and no pixel of . views has as much: take less"):
+        learning.learn(alone, str(tiny_dataset), tmp_path / "run")
+    views = loading.load(tiny_dataset, split="train", only=("confidence",))
+    least = float(np.median([record["confidence"] for record in views]))
+    assert 0.4 < learning.counted(views, least) < 0.6 and learning.counted(views, 0.0) == 1
+    monkeypatch.setattr(learning, "counted", lambda *_: 1.0)
     learning.learn(alone, str(tiny_dataset), tmp_path / "run")
     assert [record["loss"] for record in logs.read_metrics(tmp_path / "run" / "metrics.jsonl")] == [0.0, 0.0, 0.0]
 
