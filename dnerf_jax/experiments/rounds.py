@@ -45,7 +45,7 @@ def make_figure(
 ) -> dict[str, Any]:
     """Trains and scores what is missing, prints the table, writes choosing.json, .md and .png; returns the first.
 
-    They are written as soon as a number of labels, is done for all seeds and arms, of those that are.
+    They are written as soon as a number of labels is done for all seeds and arms, of those that are.
     counts: of labels, some of COUNTS; all unless given.
     """
     if not (test := _folder(bench) / "test").exists():

@@ -64,10 +64,6 @@ def read(folder: Path, paths: Sequence[Path], label_map: LabelMap) -> Iterator[P
     pngs = [path for path in paths if path.suffix.lower() == ".png"]
     if (folder / "masks").is_dir() and not any((folder / "masks").iterdir()):
         raise ValueError(f"{folder} has no labels yet: its masks/ is empty")
-    if (folder / "labels.txt").is_file():
-        raise ValueError(
-            f"{folder} has no labels yet: LabelMe, whose labels.txt it has, writes a JSON beside each picture"
-        )
     chosen = next((name for name in (CVAT, "masks") if any(path.parent.name == name for path in pngs)), None)
     pngs = [path for path in pngs if chosen is None or path.parent.name == chosen]
     if not pngs:
@@ -79,6 +75,9 @@ def read(folder: Path, paths: Sequence[Path], label_map: LabelMap) -> Iterator[P
             pixels, palette = png.load_labels(path)
             shapes, size = _shapes(pixels, palette, label_map, told), pixels.shape[:2]
         except ValueError as error:
+            if (folder / "labels.txt").is_file() and path == pngs[0]:
+                what = "LabelMe, whose labels.txt it has, writes a JSON beside each picture"
+                raise ValueError(f"{folder} has no labels yet: {what}") from error
             yield Picture(path.name, None, problem=str(error))
             continue
         nothing = chosen == CVAT and {shape.label.casefold() for shape in shapes} <= {label_maps.BACKGROUND}
