@@ -104,6 +104,7 @@ DATASET = {
 }
 
 EFFICIENTNET = {"repeats": (1,) * 7, "widths": (2, 2, 4, 4, 4, 6, 6), "stem": 2, "head": 8, "expansion": 2}
+VIT = {"backbone": {"width": 8, "depth": 1, "heads": 2, "grid": 2}, "width": 0, "dropout": 0.1}
 
 # A segmentation network, and its training, likewise.
 DEEPLAB = {
@@ -168,6 +169,7 @@ TINY = {
     "deeplab.py": DEEPLAB | {"optimizer": "sgd", "learning_rate": 1e-1},
     "pointnet.py": POINTNET,
     "pointnet_cpu.py": POINTNET,
+    "dinov2.py": DEEPLAB | {"network": VIT, "trained": "all"},
     "transfer.py": DEEPLAB | {"network": {"backbone": EFFICIENTNET | {"output_stride": 8}, "width": 0, "dropout": 0.1}},
     "finetuned.py": DEEPLAB
     | {"network": {"backbone": EFFICIENTNET | {"output_stride": 32}, "width": 0, "pyramid": 6, "dropout": 0.1}},

@@ -11,7 +11,8 @@ The fingerprint is of what is read, so that damage is noticed. Nothing in a fold
     kind          what it is                                          made by
     perception    how different two images look (`loss_networks`)     converters
     identity      whether two faces are the same (`loss_networks`)    converters
-    classifier    a ResNet or EfficientNet that names objects         converters.torchvision, converters.efficientnet
+    classifier    a ResNet or EfficientNet that names objects,        converters.torchvision, converters.efficientnet,
+                  or a ViT's features                                 converters.dinov2
     segmenter     a DeepLabV3 that labels pixels                      converters.torchvision, dnerf_jax.downstream
     points        a PointNet that labels points                       dnerf_jax.downstream
     images        a StyleGAN2 of a latent and a camera                dnerf_jax.datasetgan

@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax import struct
 
 from dnerf_jax.networks.backbones import Backbone, backbone
-from dnerf_jax.ops.ranges import Count, Positive
+from dnerf_jax.ops.ranges import Natural, Positive
 
 # Of red, green and blue in [-1, 1], what torchvision's networks were trained with on ImageNet.
 MEAN = (2 * 0.485 - 1, 2 * 0.456 - 1, 2 * 0.406 - 1)
@@ -23,13 +23,13 @@ class ClassifierConfig:
     """The network, and how it wants its images.
 
     Attributes:
-      network: its ResNet or EfficientNet.
-      num_classes: of its classifier.
+      network: its ResNet, EfficientNet or ViT.
+      num_classes: of its classifier; 0 is a backbone alone.
       mean, deviation: of red, green and blue in [-1, 1]: the network sees (x - mean) / deviation.
     """
 
     network: Backbone
-    num_classes: Count = 1000
+    num_classes: Natural = 1000
     mean: tuple[float, float, float] = MEAN
     deviation: tuple[Positive, Positive, Positive] = DEVIATION
 
@@ -46,14 +46,15 @@ class Classifier:
 
 
 class _Module(nn.Module):
-    """A backbone, the mean over places, and a dense layer."""
+    """A backbone, the mean over places, and a dense layer, if there are classes."""
 
     config: ClassifierConfig
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         features = backbone(self.config.network)(images)
-        return nn.Dense(self.config.num_classes, name="fc")(jnp.mean(features, axis=(1, 2)))
+        seen = jnp.mean(features, axis=(1, 2))
+        return nn.Dense(self.config.num_classes, name="fc")(seen) if self.config.num_classes else seen
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -68,7 +69,7 @@ def abstract(config: ClassifierConfig) -> Classifier:
 
 
 def logits(classifier: Classifier, images: jax.Array) -> jax.Array:
-    """Logits (N, num_classes) of images (N, H, W, 3) in [-1, 1]."""
+    """Logits (N, num_classes) of images (N, H, W, 3) in [-1, 1]; the features' means (N, channels) without classes."""
     config = classifier.config
     scaled = (images - jnp.array(config.mean)) / jnp.array(config.deviation)
     made: Any = _Module(config).apply(classifier.params, scaled)

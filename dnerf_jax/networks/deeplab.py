@@ -23,6 +23,7 @@ from flax import linen as nn
 from dnerf_jax.networks.backbones import Backbone, backbone
 from dnerf_jax.networks.efficientnet import EfficientNetConfig, centred
 from dnerf_jax.networks.resnet import batch_norm, convolution
+from dnerf_jax.networks.vit import ViTConfig
 from dnerf_jax.ops.ranges import Classes, Fraction, Natural
 
 LAST = "classifier"  # the layer that transfer learning trains
@@ -33,7 +34,8 @@ class DeepLabConfig:
     """A DeepLabV3.
 
     Attributes:
-      backbone: a ResNet or an EfficientNet, with an output stride of 16 or 8, or of 32 with a pyramid.
+      backbone: a ResNet or an EfficientNet, with an output stride of 16 or 8, or of 32 with a pyramid; or a ViT, of
+        width 0.
       num_classes: logits of a pixel; for a training 0 leaves it to the labels.
       width: channels of each of the five views, and of the head; 0 has neither.
       dropout: share of the channels before the last layers that a training step leaves out.
@@ -47,6 +49,10 @@ class DeepLabConfig:
     pyramid: Natural = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.backbone, ViTConfig) and (self.width or self.pyramid):
+            raise ValueError(
+                f"width is {self.width} and pyramid {self.pyramid}: expected 0, classes linear in the features of a ViT"
+            )
         stride = self.backbone.output_stride
         if (stride == 32) != (self.pyramid > 0):
             raise ValueError(

@@ -9,6 +9,7 @@ from dnerf_jax.networks import pointnet
 from dnerf_jax.networks.deeplab import DeepLab, DeepLabConfig
 from dnerf_jax.networks.pointnet import PointNet, PointNetConfig
 from dnerf_jax.networks.resnet import ResNet, ResNetConfig, batch_norm
+from dnerf_jax.networks.vit import ViTConfig
 from dnerf_jax.ops import losses
 
 POINTNET = PointNetConfig(4, (6, 8, 8, 10, 16), (8, 8, 6), (4, 6, 8, 8, 6))
@@ -36,6 +37,12 @@ def test_dilation_sees_what_stride_would_see():
     assert coarse.shape[1:3] == (13, 13) and fine.shape[1:3] == (52, 52)
     np.testing.assert_allclose(fine[:, ::4, ::4][:, 5:8, 5:8], coarse[:, 5:8, 5:8], atol=1e-5)
     assert float(jnp.abs(coarse).max()) > 0.1
+
+
+@pytest.mark.parametrize("head", [{"width": 8}, {"width": 0, "pyramid": 8}])
+def test_the_classes_of_a_vit_are_linear_in_its_features(head):
+    with pytest.raises(ValueError, match="expected 0, classes linear in the features of a ViT"):
+        DeepLabConfig(ViTConfig(), **head)
 
 
 def test_an_output_stride_without_dilation_is_refused():

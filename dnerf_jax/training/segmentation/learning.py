@@ -221,12 +221,13 @@ def create_state(settings: Any, start: Any) -> State:
     params = start.params["params"]
     moments = optimizer(settings).init(params)
     seed = jnp.asarray(settings.seed, jnp.int32)
-    return runs.placed(State(params, start.params["batch_stats"], moments, jnp.zeros((), jnp.int32), seed))
+    return runs.placed(State(params, start.params.get("batch_stats", {}), moments, jnp.zeros((), jnp.int32), seed))
 
 
 def result(start: Any, state: State) -> Any:
     """The network of a state."""
-    return start.replace(params={"params": state.params, "batch_stats": state.batch_stats})
+    averages = {"batch_stats": state.batch_stats} if state.batch_stats else {}  # a ViT has no batch norm
+    return start.replace(params={"params": state.params, **averages})
 
 
 def optimizer(settings: Any) -> optax.GradientTransformation:
@@ -279,7 +280,7 @@ def train_step(
         right, known = jnp.argmax(made, axis=-1) == mask, mask != LabelMap.IGNORE
         loss = losses.cross_entropy(made, mask)
         report = {"loss": loss, "accuracy": jnp.sum(right) / jnp.maximum(jnp.sum(known), 1)}
-        return loss, (changed["batch_stats"], report)
+        return loss, (changed.get("batch_stats", {}), report)
 
     grads, (batch_stats, report) = jax.grad(loss_of, has_aux=True)(state.params)
     updates, moments = optimizer(settings).update(grads, state.optimizer, state.params)

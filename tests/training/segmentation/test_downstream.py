@@ -119,9 +119,10 @@ def test_a_backbone_is_taken_and_another_refused(settings, tiny_dataset, random_
     assert learning.starting(dataclasses.replace(last, initial=str(tmp_path / "deeplab")), config).config == config
 
 
-def test_the_last_layer_learns_alone_from_a_pack(shrunk, tiny_assets, tmp_path, capsys):
-    """What transfer learning is: all before it stays to the last bit, averages too."""
-    settings = cli.as_dataclass(shrunk("transfer.py"), Settings)
+@pytest.mark.parametrize("name", ["transfer.py", "dinov2.py"])
+def test_the_last_layer_learns_alone_from_a_pack(name, shrunk, tiny_assets, tmp_path, capsys):
+    """What transfer learning is: all before it stays to the last bit, averages too, where there are any."""
+    settings = cli.as_dataclass(shrunk(name), Settings)
     given = ClassifierConfig(settings.network.backbone, 7, mean=(0.1,) * 3)
     given = jax.jit(classifiers.init, static_argnums=0)(given, jax.random.key(9))
     networks.save(tmp_path / "given", given, info={})
@@ -131,7 +132,8 @@ def test_the_last_layer_learns_alone_from_a_pack(shrunk, tiny_assets, tmp_path, 
     assert "6 views; 45 parameters to train" in capsys.readouterr().out
     start = learning.starting(settings, dataclasses.replace(config, network=made.config.network))
     assert made.config.mean == (0.1,) * 3
-    for part in ("params", "batch_stats"):
+    assert set(made.params) == ({"params"} if name == "dinov2.py" else {"params", "batch_stats"})
+    for part in made.params:
         jax.tree.map(np.testing.assert_array_equal, made.params[part]["backbone"], start.params[part]["backbone"])
     moved = np.abs(made.params["params"][LAST]["kernel"] - start.params["params"][LAST]["kernel"])
     assert moved.max() > 0
