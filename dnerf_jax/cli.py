@@ -149,7 +149,7 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 def _hint(parameter: inspect.Parameter) -> Any:
     """The annotation of a parameter, None left aside."""
     hint = parameter.annotation
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    if schema.is_union(hint):
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
     return hint
 

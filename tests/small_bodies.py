@@ -11,20 +11,17 @@ from dnerf_jax.models import generator as eg3d
 from dnerf_jax.models.generator import Generator
 from dnerf_jax.networks.superresolution import SuperresolutionConfig
 
+NARROW = ("w_dim", "plane_resolution", "plane_channels", "channel_base", "channel_max")
+NARROW += ("feature_channels", "decoder_hidden")
 
-def small(random_arrays):
-    """The embedded bodies with every width cut down and images of 32 x 32 pixels, as solid as they are."""
+
+def small(random_arrays, tiny_config):
+    """The embedded bodies as narrow as the tiny generator, and of 32 x 32 pixels, as solid as they are."""
     model = checkpoints.load("bodies")
     known = model.generator.config
     config = dataclasses.replace(
         known,
-        w_dim=16,
-        plane_resolution=16,
-        plane_channels=4,
-        channel_base=128,
-        channel_max=16,
-        feature_channels=8,
-        decoder_hidden=16,
+        **{name: getattr(tiny_config, name) for name in NARROW},
         neural_rendering_resolution=16,
         superresolution=SuperresolutionConfig(input_resolution=16, widths=(8, 8), upsample=(False, True)),
         rendering=dataclasses.replace(known.rendering, depth_resolution=6, depth_resolution_importance=6),

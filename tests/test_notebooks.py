@@ -116,10 +116,10 @@ EACH = [pytest.param(path, marks=[pytest.mark.forms] * (path.stem in READING), i
 
 
 @pytest.fixture(scope="module")
-def small_bodies_files(random_arrays, tmp_path_factory):
+def small_bodies_files(random_arrays, tiny_config, tmp_path_factory):
     """A folder with a generator of bodies, and a pack of it."""
     folder = tmp_path_factory.mktemp("bodies")
-    model = small_bodies.small(random_arrays)
+    model = small_bodies.small(random_arrays, tiny_config)
     checkpoints.save(folder / "bodies", model)
     packs.save(folder / "bodies_train", small_bodies.looked_at(model))
     return folder

@@ -164,11 +164,12 @@ def _fields(cls: type, config: Any, prefix: str = "") -> Iterator[tuple[str, Any
     meanings, hints = _meanings(cls), typing.get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         value = config.get(field.name, field.default) if config is not None else None
-        if all(map(dataclasses.is_dataclass, typing.get_args(hints[field.name]) or (hints[field.name],))):
+        hint = hints[field.name]
+        if all(map(dataclasses.is_dataclass, typing.get_args(hint) if schema.is_union(hint) else (hint,))):
             nested = value if isinstance(value, ConfigDict) else None
-            yield from _fields(hints[field.name], nested, f"{prefix}{field.name}.")
+            yield from _fields(hint, nested, f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", hints[field.name], meanings.get(field.name, ""), value
+            yield f"{prefix}{field.name}", hint, meanings.get(field.name, ""), value
 
 
 def _meanings(cls: type) -> dict[str, str]:

@@ -53,7 +53,7 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         return value
     if origin is typing.Annotated:
         return require_in_range(_convert(value, arguments[0], path), hint, path)
-    if origin in (typing.Union, types.UnionType):
+    if is_union(hint):
         for choice in arguments:
             try:
                 return _convert(value, choice, path)
@@ -90,6 +90,11 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     raise ValueError(f"{path} must be {described(hint)}, not {value!r:.200} ({type(value).__name__})")
 
 
+def is_union(hint: Any) -> bool:
+    """Whether a type is one of several."""
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
 def meant(choices: Sequence[type], config: Collection[str]) -> type:
     """Of dataclasses the one that a dictionary is for: that with most of its fields."""
     return max(choices, key=lambda each: len({field.name for field in dataclasses.fields(each)} & set(config)))
@@ -115,7 +120,7 @@ def described(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return f"{described(arguments[0])} ({', '.join(map(str, hint.__metadata__))})"
-    if origin in (typing.Union, types.UnionType):
+    if is_union(hint):
         return " or ".join(described(choice) for choice in arguments)
     if origin is typing.Literal:
         return " or ".join(map(repr, arguments))

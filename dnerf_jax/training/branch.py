@@ -247,14 +247,10 @@ def _check(settings: Settings, model: Model, pack: Annotations) -> None:
         semantic_head.channel_of_row(settings.semantic, widths)
     grid, size = config.neural_rendering_resolution, config.image_resolution
     if settings.patch is not None and (not 0 < settings.patch <= grid or size % grid):
+        fitting = "None, whole views" if size % grid else f"1 to {grid}, or None for whole views"
         raise ValueError(
             f"config.patch is {settings.patch}: this generator renders {grid} x {grid} rays for images of {size} "
-            f"pixels. "
-            + (
-                f"Take 1 to {grid}, or None for whole views."
-                if not size % grid
-                else "Only None, whole views, fits that."
-            )
+            f"pixels. Take {fitting}."
         )
 
 

@@ -117,11 +117,11 @@ def fitted(model, bones, pose, *, size, steps, rate, seed, yaw=0.3):
 
 
 @pytest.mark.slow
-def test_a_latent_a_camera_and_a_pose_are_fitted_together(random_arrays):
+def test_a_latent_a_camera_and_a_pose_are_fitted_together(random_arrays, tiny_config):
     """The whole way, in a few steps: picture and camera come closer. `main` goes on to where joints do too."""
     import small_bodies  # which `main` has no need of
 
-    model = small_bodies.small(random_arrays)
+    model = small_bodies.small(random_arrays, tiny_config)
     pose = articulated.known(model.generator.config.articulation, model.generator.variables["template"], 25)
     before, after = fitted(model, LIMBS, pose, size=40, steps=14, rate=0.03, seed=0, yaw=np.radians(35))
     moved = [float(np.max(np.abs(x - y))) for x, y in zip(before[:2], after[:2], strict=True)]
