@@ -190,14 +190,22 @@ def _fields_help(settings: type, argv: Sequence[str]) -> str:
     """What --help says of a configuration: its fields, with the values of the one named, or of the first that fits."""
     named = [argument.partition("=")[2] for argument in argv if re.match("--?config=", argument)]
     named += [after for before, after in itertools.pairwise(argv) if re.fullmatch("--?config", before)]
-    for name in named or configurations.packaged():
-        try:
-            load_settings(name, settings)
-        except ValueError:
-            continue
-        shown = configurations.described_fields(settings, load_config(name))
-        return f"Fields of the configuration, with the values of {name}:\n{shown}\n"
-    return f"Fields of the configuration:\n{configurations.described_fields(settings)}\n"
+    fitting = [name for name in named or configurations.packaged() if _fits(name, settings)]
+    if not fitting:
+        return f"Fields of the configuration:\n{configurations.described_fields(settings)}\n"
+    first, *others = fitting
+    shown = configurations.described_fields(settings, load_config(first))
+    more = f" (--config NAME --help has those of {', '.join(others)})" if others else ""
+    return f"Fields of the configuration, with the values of {first}{more}:\n{shown}\n"
+
+
+def _fits(name: str, settings: type) -> bool:
+    """Whether the configuration of this name, or file, is one of such settings."""
+    try:
+        load_settings(name, settings)
+    except ValueError:
+        return False
+    return True
 
 
 def _values(places: Sequence[inspect.Parameter], arguments: Sequence[str]) -> list[Any]:

@@ -108,3 +108,10 @@ def test_a_folder_is_looked_at_before_any_work(name, others, known_by, tmp_path,
         main(**{folder: str(tmp_path / "file")}, **others)
     with pytest.raises(ValueError, match=rf"mine has content \(thesis.tex\), but no {known_by}"):
         main(**{folder: str(tmp_path / "mine")}, **others)
+
+
+def test_help_names_the_other_configurations_of_a_door():
+    config = next(parameter for _, parameter in parameters_of("dnerf_jax.downstream") if parameter.name == "config")
+    first = cli._fields_help(config.annotation, []).splitlines()[0]
+    assert "with the values of deeplab (--config NAME --help has those of deeplab_cpu" in first
+    assert "pointnet" in first and "heads" not in first

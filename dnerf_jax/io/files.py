@@ -47,7 +47,7 @@ def read_text(path: str | os.PathLike, what: str = "text", *, limit: int = TEXT_
     try:
         if not path.is_file():
             found = "it is a folder" if path.is_dir() else "it is no regular file" if path.exists() else "no such file"
-            raise ValueError(f"{found}; give the path of such a file")
+            raise ValueError(f"{found}; give the path of one, or copy anew the folder that it belongs to")
         with open(path, "rb") as handle:
             if os.fstat(handle.fileno()).st_size > limit:
                 raise ValueError(f"it has more than {limit >> 20} MiB; is it another file?")
