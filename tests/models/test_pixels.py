@@ -16,9 +16,9 @@ CHOSEN = np.array([0, 9, 27, 28, 36, 62, 63])
 
 
 @pytest.fixture(scope="module")
-def scene(tiny_semantic_model):
+def scene(small_model):
     z = np.random.default_rng(3).standard_normal(8).astype(np.float32)
-    return jax.jit(scenes.synthesize)(tiny_semantic_model, z)
+    return jax.jit(scenes.synthesize)(small_model, z)
 
 
 @pytest.fixture(scope="module")
@@ -34,32 +34,31 @@ def pose(tiny_config):
     )
 
 
-def test_chosen_rays_are_those_of_the_view(tiny_semantic_model, scene, pose):
+def test_chosen_rays_are_those_of_the_view(small_model, scene, pose):
     camera = orbiting.camera(pose)
-    view = jax.jit(scenes.render)(tiny_semantic_model, scene, camera)
-    chosen = jax.jit(pixels.sample)(tiny_semantic_model, scene, camera, CHOSEN)
+    view = jax.jit(scenes.render)(small_model, scene, camera)
+    chosen = jax.jit(pixels.sample)(small_model, scene, camera, CHOSEN)
     np.testing.assert_allclose(chosen.features[:, :3], view.image_raw.reshape(-1, 3)[CHOSEN], atol=1e-5)
-    scores = pixels.scores(tiny_semantic_model, chosen)
+    scores = pixels.scores(small_model, chosen)
     np.testing.assert_allclose(scores, view.semantic_raw.reshape(-1, 5)[CHOSEN], atol=1e-4)
 
 
-def test_every_ray_may_have_its_own_camera_and_another_resolution(tiny_semantic_model, scene, pose):
+def test_every_ray_may_have_its_own_camera_and_another_resolution(small_model, scene, pose):
     yaw = jnp.array([-0.4, 0.0, 0.4])
     cameras = orbiting.camera(pose.replace(yaw=yaw).spread())
     index = np.array([5, 40, 100])
-    found = jax.jit(pixels.sample, static_argnames="resolution")(
-        tiny_semantic_model, scene, cameras, index, resolution=16
-    )
-    views = jax.jit(scenes.render, static_argnames="resolution")(tiny_semantic_model, scene, cameras, resolution=16)
-    expected = views.image_raw.reshape(3, -1, 3)[np.arange(3), index]
+    found = jax.jit(pixels.sample, static_argnames="resolution")(small_model, scene, cameras, index, resolution=16)
+    images = jax.jit(lambda *seen: scenes.render(*seen, resolution=16).image_raw)(small_model, scene, cameras)
+    expected = images.reshape(3, -1, 3)[np.arange(3), index]
     np.testing.assert_allclose(found.features[:, :3], expected, atol=1e-5)
 
 
-def test_without_a_branch_rays_have_no_labels(tiny_model, scene, pose):
-    chosen = jax.jit(pixels.sample)(tiny_model, scene, orbiting.camera(pose), CHOSEN)
+def test_without_a_branch_rays_have_no_labels(small_model, scene, pose):
+    plain = small_model.replace(semantic=None, label_map=None)
+    chosen = jax.eval_shape(pixels.sample, plain, scene, orbiting.camera(pose), CHOSEN)
     assert chosen.semantic is None
     with pytest.raises(ValueError, match="the model has no semantic branch. Train one first"):
-        pixels.scores(tiny_model, chosen)
+        pixels.scores(plain, chosen)
 
 
 PARTS = np.random.default_rng(0).permutation(64).reshape(4, 16)
@@ -80,15 +79,15 @@ def of_chosen(model, scene, pose, index):
 
 
 @pytest.fixture(scope="module")
-def completed(tiny_semantic_model, scene, pose):
+def completed(small_model, scene, pose):
     """The same of every part of a division of the pixels."""
-    return [of_chosen(tiny_semantic_model, scene, pose, part) for part in PARTS]
+    return [of_chosen(small_model, scene, pose, part) for part in PARTS]
 
 
-def test_a_completed_view_is_the_view_whatever_was_chosen(tiny_semantic_model, scene, pose, completed):
+def test_a_completed_view_is_the_view_whatever_was_chosen(small_model, scene, pose, completed):
     render = jax.jit(scenes.render, static_argnames="skip_empty")
-    view = render(tiny_semantic_model, scene, orbiting.camera(pose), skip_empty=True)
-    twice = of_chosen(tiny_semantic_model, scene, pose, PARTS[0] // 2)
+    view = render(small_model, scene, orbiting.camera(pose), skip_empty=True)
+    twice = of_chosen(small_model, scene, pose, PARTS[0] // 2)
     for _, (image, logits) in (*completed, twice):
         np.testing.assert_allclose(image, view.image, atol=1e-4)
         np.testing.assert_allclose(logits, view.logits, atol=1e-3)
@@ -100,7 +99,7 @@ def error(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-def test_a_completed_views_gradient_is_the_full_views_in_expectation(tiny_semantic_model, scene, pose, completed):
+def test_a_completed_views_gradient_is_the_full_views_in_expectation(small_model, scene, pose, completed):
     """Over the parts of any division of the pixels exactly, and so over draws."""
 
     @jax.jit
@@ -109,7 +108,7 @@ def test_a_completed_views_gradient_is_the_full_views_in_expectation(tiny_semant
         view = scenes.render(model, scene, orbiting.camera(pose))
         return look(view.image, view.logits)
 
-    true, _ = of_all(tiny_semantic_model, scene, pose)
+    true, _ = of_all(small_model, scene, pose)
     found = [jax.tree.map(np.asarray, gradient) for gradient, _ in completed]
     mean = jax.tree.map(lambda *parts: sum(parts) / 4, *found)
     for field in (0, 1, 2):  # in the weights that render, as tuning has it, in the scene, and in the pose

@@ -24,34 +24,36 @@ def poses(tiny_config):
 
 
 @pytest.fixture(scope="module")
-def made(tiny_semantic_model):
+def made(small_model):
     """Three scenes, and bounds that call nothing empty: then the same samples are composited."""
     z = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
-    scene = jax.jit(scenes.synthesize)(tiny_semantic_model, z)
-    size = occupancy.PARTS * (16 + 2)
+    scene = jax.jit(scenes.synthesize)(small_model, z)
+    size = occupancy.PARTS * (8 + 2)
     return scene, Bounds(jnp.ones((3, size, size, size), bool))
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_semantic_model, made, poses):
-    return jax.tree.map(np.asarray, render(tiny_semantic_model, made[0], poses))
+def whole(small_model, made, poses):
+    return jax.tree.map(np.asarray, render(small_model, made[0], poses))
 
 
 @pytest.fixture(scope="module")
-def views(tiny_semantic_model, made, poses):
-    return jax.tree.map(np.asarray, skipped(tiny_semantic_model, made[0], poses, bounds=made[1]))
+def views(small_model, made, poses):
+    return jax.tree.map(np.asarray, skipped(small_model, made[0], poses, bounds=made[1]))
 
 
 def assert_nearly_the_same(view, other, tolerance):
     """Relative errors of all that is to be seen: what is cut gets `skipping.MISSED` of a ray's light at most."""
-    for name in ("image", "image_raw", "logits", "semantic_raw", "opacity"):
+    labelled = ("logits", "semantic_raw") if view.mask is not None else ()
+    for name in ("image", "image_raw", "opacity", *labelled):
         ours, theirs = np.asarray(getattr(view, name)), np.asarray(getattr(other, name))
         error = np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
         assert error <= tolerance, f"{name} differs by {error:.2g}"
     solid = np.isfinite(view.distance) & np.isfinite(other.distance)
     assert (np.isfinite(view.distance) == np.isfinite(other.distance)).mean() > 0.99
     np.testing.assert_allclose(np.asarray(view.depth_z)[solid], np.asarray(other.depth_z)[solid], atol=10 * tolerance)
-    assert (np.asarray(view.mask) == np.asarray(other.mask)).mean() > 0.98
+    if labelled:
+        assert (np.asarray(view.mask) == np.asarray(other.mask)).mean() > 0.98
 
 
 def test_a_scene_that_fills_everything_is_not_cut(views, whole):
@@ -61,67 +63,80 @@ def test_a_scene_that_fills_everything_is_not_cut(views, whole):
     assert np.quantile(normals, 0.98) < 1e-2
 
 
-def test_rays_that_guesses_cut_too_early_are_looked_at_again(tiny_semantic_model, made, poses, views, monkeypatch):
+def test_rays_that_guesses_cut_too_early_are_looked_at_again(small_model, made, poses, views, monkeypatch):
     """Guesses that everything is hidden at once do not change the view."""
     monkeypatch.setattr(skipping, "_at_least", lambda raw, depths: jnp.full_like(depths[:, 1:], 1e3))
-    again = jax.jit(partial(scenes.render, skip_empty=True))(tiny_semantic_model, made[0], poses, bounds=made[1])
-    assert np.isfinite(again.image).all()
-    assert np.abs(again.opacity - views.opacity).max() < 0.3  # importance depths come from other coarse densities
-    assert np.abs(again.opacity.mean() - views.opacity.mean()) < 0.03
+
+    @jax.jit
+    def again(scene, camera, bounds):
+        view = scenes.render(small_model, scene, camera, bounds=bounds, skip_empty=True)
+        return view.image_raw, view.opacity
+
+    image, opacity = again(made[0], poses, made[1])
+    assert np.isfinite(image).all()
+    assert np.abs(opacity - views.opacity).max() < 0.3  # importance depths come from other coarse densities
+    assert np.abs(opacity.mean() - views.opacity.mean()) < 0.03
 
 
-def test_empty_scenes_are_background(tiny_semantic_model, made, poses):
+def test_empty_scenes_are_background(small_model, made, poses):
     scene, full = made
-    nothing = skipped(tiny_semantic_model, scene, poses, bounds=Bounds(jnp.zeros_like(full.occupied)))
+    nothing = skipped(small_model, scene, poses, bounds=Bounds(jnp.zeros_like(full.occupied)))
     assert not np.asarray(nothing.opacity).any() and not np.isfinite(nothing.distance).any()
     assert not np.asarray(nothing.normal).any()
     np.testing.assert_array_equal(nothing.image_raw, -1)
     raw = np.asarray(nothing.semantic_raw)
     np.testing.assert_array_equal(raw, np.broadcast_to(raw[0, 0, 0], raw.shape))
-    np.testing.assert_allclose(raw[0, 0, 0], tiny_semantic_model.semantic.params["background"][:5], rtol=1e-5)
+    np.testing.assert_allclose(raw[0, 0, 0], small_model.semantic.params["background"][:5], rtol=1e-5)
 
 
-def test_a_view_has_the_same_bits_whatever_it_is_beside(tiny_semantic_model, made, poses, views):
+def test_a_view_has_the_same_bits_whatever_it_is_beside(small_model, made, poses, views):
     """Views are made one after the other by one program, whatever the others are."""
     scene, full = made
-    beside = skipped(tiny_semantic_model, scene[np.array([2, 1, 0])], poses[np.array([2, 1, 0])], bounds=full)
+    beside = skipped(small_model, scene[np.array([2, 1, 0])], poses[np.array([2, 1, 0])], bounds=full)
     for name in ("image", "logits", "distance", "mask"):
         np.testing.assert_array_equal(getattr(beside, name)[1], getattr(views, name)[1], err_msg=name)
 
 
-def test_views_do_not_depend_on_how_many_views_and_rays_are_rendered_at_once(tiny_semantic_model, made, poses, views):
+def test_views_do_not_depend_on_how_many_views_and_rays_are_rendered_at_once(small_model, made, poses, views):
     scene, full = made
-    alone = skipped(tiny_semantic_model, scene[1:2], poses[1:2], bounds=full[1:2], rows_at_once=1)
+    alone = skipped(small_model, scene[1:2], poses[1:2], bounds=full[1:2], rows_at_once=1)
     assert_nearly_the_same(alone[0], views[1], 1e-5)
 
 
-def test_scenes_and_cameras_broadcast_and_bounds_are_found(tiny_semantic_model, made, poses):
+def test_scenes_and_cameras_broadcast_and_bounds_are_found(small_model, made, poses):
     """Without bounds they are found; entry (i, j) of a grid is scene i from camera j, under `vmap` too."""
     scene, _ = made
-    found = jax.jit(scenes.bounds)(tiny_semantic_model, scene)
-    grid = skipped(tiny_semantic_model, scene[:2, None], poses)
-    expected = skipped(tiny_semantic_model, scene, poses, bounds=found)  # by the program of all views here
+    found = jax.jit(scenes.bounds)(small_model, scene)
+    grid = skipped(small_model, scene[:2, None], poses)
+    expected = skipped(small_model, scene, poses, bounds=found)  # by the program of all views here
     assert grid.image.shape == (2, 3, 16, 16, 3)
-    mapped = jax.jit(jax.vmap(lambda s, c, b: scenes.render(tiny_semantic_model, s, c, bounds=b, skip_empty=True)))(
-        scene[:2], poses[:2], found[:2]
-    )
+
+    @jax.jit
+    @jax.vmap
+    def mapped(scene, camera, bounds):
+        view = scenes.render(small_model, scene, camera, bounds=bounds, skip_empty=True)
+        return view.image_raw, view.semantic_raw
+
+    image, semantic_raw = mapped(scene[:2], poses[:2], found[:2])
     for i in range(2):
         assert_nearly_the_same(grid[i, i], expected[i], 1e-5)
-        assert_nearly_the_same(mapped[i], expected[i], 1e-5)
+        np.testing.assert_allclose(image[i], expected.image_raw[i], atol=1e-4)
+        np.testing.assert_allclose(semantic_raw[i], expected.semantic_raw[i], atol=1e-3)
 
 
-def test_random_depths_are_those_of_the_key(tiny_semantic_model, made, poses):
+def test_random_depths_are_those_of_the_key(small_model, made, poses):
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(7), i))(jnp.arange(3))
-    view = skipped(tiny_semantic_model, made[0], poses, bounds=made[1], key=keys)
-    expected = render(tiny_semantic_model, made[0], poses, key=jax.random.clone(keys))
+    model, scene = small_model.replace(semantic=None, label_map=None), made[0].replace(semantic_planes=None)
+    view = skipped(model, scene, poses, bounds=made[1], key=keys)
+    expected = render(model, scene, poses, key=jax.random.clone(keys))
     assert_nearly_the_same(view, expected, skipping.MISSED / 5)
 
 
-def test_a_branch_with_its_own_density_is_rendered_as_ever(tiny_semantic_model, made, poses):
+def test_a_branch_with_its_own_density_is_rendered_as_ever(small_model, made, poses):
     """Its density may lie anywhere, so that nothing can be skipped: the program is the same."""
-    generator_config = tiny_semantic_model.generator.config
-    config = dataclasses.replace(tiny_semantic_model.semantic.config, density_prior=False)
-    model = tiny_semantic_model.replace(semantic=semantic.abstract(config, generator_config))
+    generator_config = small_model.generator.config
+    config = dataclasses.replace(small_model.semantic.config, density_prior=False)
+    model = small_model.replace(semantic=semantic.abstract(config, generator_config))
 
     def program(skip_empty):
         def see(model, scene, camera):
