@@ -29,8 +29,8 @@ def checkout(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_rules_and_views_are_timed(checkout, known_machine, uncounted, monkeypatch, tiny_semantic_model, tmp_path):
-    monkeypatch.setattr(checkpoints, "load", lambda name: tiny_semantic_model)
+def test_rules_and_views_are_timed(checkout, known_machine, uncounted, monkeypatch, small_model, tmp_path):
+    monkeypatch.setattr(checkpoints, "load", lambda name: small_model)
     articulation.main(gnarf=checkout, repeats=1, json=str(tmp_path / "out.json"))
     rows = {row["stage"]: row for row in json.loads((tmp_path / "out.json").read_text())["rows"]}
     assert {"rule 'vertex'", "blend with gradient", "ray limits", "pose to body", "GNARF", "view, posed"} <= set(rows)

@@ -9,17 +9,17 @@ from benchmarks import eg3d
 
 
 @pytest.fixture
-def small(monkeypatch, tiny_semantic_model):
+def small(monkeypatch, small_model):
     """The benchmark's branch on the tiny generator, whose weights need not be drawn."""
-    branch = tiny_semantic_model.semantic
+    branch = small_model.semantic
     monkeypatch.setattr(eg3d, "SEMANTIC", branch.config)
-    monkeypatch.setattr(eg3d.generator, "init", lambda config, key: tiny_semantic_model.generator)
+    monkeypatch.setattr(eg3d.generator, "init", lambda config, key: small_model.generator)
     monkeypatch.setattr(eg3d.semantic, "init", lambda config, generator_config, key: branch)
 
 
 @pytest.mark.slow
-def test_stages_follow_each_other_and_are_written(small, known_machine, uncounted, tiny_config, tmp_path, capsys):
-    ours = eg3d.our_stages(tiny_config)
+def test_stages_follow_each_other_and_are_written(small, known_machine, uncounted, small_model, tmp_path, capsys):
+    ours = eg3d.our_stages(small_model.generator.config)
     names = ["mapping", "backbone", "rendering", "super-resolution", "image", "labelled view", "4 labelled views"]
     assert list(ours) == names
     image, (one, mask, *_), (four, *_) = (ours[name][0]() for name in names[4:])

@@ -6,24 +6,17 @@ import jax
 import pytest
 
 from benchmarks import factory
-from dnerf_jax.io import checkpoints
 from dnerf_jax.models import marching, scenes
 from dnerf_jax.models.model import Model
 from dnerf_jax.ops import cameras
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tiny_semantic_model, tmp_path_factory):
-    """The folder of the tiny model with a branch."""
-    folder = tmp_path_factory.mktemp("factory") / "model"
-    checkpoints.save(folder, tiny_semantic_model)
-    return str(folder)
-
-
 @pytest.mark.slow
-def test_views_per_second_are_counted_and_half_precision_is_compared(known_machine, uncounted, checkpoint, tmp_path):
-    out = tmp_path / "out.json"
-    rows = factory.main(checkpoint, views="2", batches="2", dtype="bfloat16", repeats=1, json=str(out))["rows"]
+def test_views_per_second_are_counted_and_half_precision_is_compared(
+    known_machine, uncounted, small_checkpoint, tmp_path
+):
+    out, small = tmp_path / "out.json", {"views": "2", "batches": "2", "repeats": 1}
+    rows = factory.main(str(small_checkpoint), **small, dtype="bfloat16", json=str(out))["rows"]
     assert json.loads(out.read_text())["rows"] == rows
     assert [(row["views"], row["batch"], row["skip_empty"]) for row in rows] == [(2, 2, False), (2, 2, True)]
     assert all(row["views_per_s"] == row["views"] * 2 / row["median_s"] for row in rows)
@@ -34,9 +27,9 @@ def test_views_per_second_are_counted_and_half_precision_is_compared(known_machi
     assert skipped["labels"] > 0.9 and skipped["psnr"] > 15 and skipped["temporary_mib"] > 0
 
 
-def test_every_number_of_views_is_measured_with_every_number_of_latents(known_machine, checkpoint, monkeypatch):
+def test_every_number_of_views_is_measured_with_every_number_of_latents(known_machine, small_checkpoint, monkeypatch):
     monkeypatch.setattr(factory, "both_ways", lambda _, *pair: [{"pair": pair}])
-    rows = factory.main(checkpoint, views="1,4", batches="2,3", dtype="float16", repeats=7)["rows"]
+    rows = factory.main(str(small_checkpoint), views="1,4", batches="2,3", dtype="float16", repeats=7)["rows"]
     assert [row["pair"] for row in rows] == [(v, b, "float16", 7) for v in (1, 4) for b in (2, 3)]
 
 

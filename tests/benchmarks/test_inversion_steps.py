@@ -9,11 +9,12 @@ from dnerf_jax.io import checkpoints, configurations, loss_networks
 
 
 @pytest.fixture
-def in_small(shrunk, monkeypatch, tiny_model):
+def in_small(shrunk, monkeypatch, small_model):
     """The configuration as changed for the tiny generator, whose pictures are too small for the perceptual network."""
     small = shrunk("invert.py")
     monkeypatch.setattr(configurations, "load_config", lambda name: small)
-    monkeypatch.setattr(checkpoints, "load", lambda name: tiny_model)
+    plain = small_model.replace(semantic=None, label_map=None)
+    monkeypatch.setattr(checkpoints, "load", lambda name: plain)
     monkeypatch.setattr(loss_networks, "load_perception", lambda: None)
 
 
