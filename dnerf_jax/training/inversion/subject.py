@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from dnerf_jax.models import scenes
@@ -67,8 +68,10 @@ def camera_of(subject: Subject) -> Camera:
 
 def views_of(model: Model, subject: Subject) -> list[View]:
     """What all cameras (V,) of the subject see; its scene is synthesized once."""
-    tuned, camera = model_of(model, subject), camera_of(subject)
-    scene = _synthesize(tuned, ws_of(model, subject))
+    # By way of the host: what was found is bound to a device, what was given is not, and either has its own program.
+    ws, camera = jax.tree.map(np.asarray, (ws_of(model, subject), camera_of(subject)))
+    tuned = model_of(model, subject)
+    scene = _synthesize(tuned, ws)
     return [_render(tuned, scene, one) for one in camera]
 
 

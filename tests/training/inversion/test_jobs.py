@@ -30,14 +30,14 @@ def settings(shrunk):
 
 
 @pytest.fixture(scope="module")
-def files(tiny_semantic_model, tmp_path_factory):
+def files(small_model, tmp_path_factory):
     """A folder with a view of the tiny model as image.png and mask.png, three times as large, and its camera.json."""
-    folder, camera = tmp_path_factory.mktemp("inverted"), scenes.default_camera(tiny_semantic_model, 0.2, 0.1)
+    folder, camera = tmp_path_factory.mktemp("inverted"), scenes.default_camera(small_model, 0.2, 0.1)
     z = np.random.default_rng(3).standard_normal(8).astype(np.float32)
-    view = jax.jit(lambda model, z: scenes.render(model, scenes.synthesize(model, z), camera))(tiny_semantic_model, z)
+    view = jax.jit(lambda model, z: scenes.render(model, scenes.synthesize(model, z), camera))(small_model, z)
     large = np.ones((3, 3), np.uint8)
     png.save_image(folder / "image.png", np.kron(images.to_uint8(view.image, span=(-1, 1)), large[..., None]))
-    png.save_mask(folder / "mask.png", np.kron(np.asarray(view.mask), large), tiny_semantic_model.label_map)
+    png.save_mask(folder / "mask.png", np.kron(np.asarray(view.mask), large), small_model.label_map)
     matrices = {name: np.asarray(getattr(camera, name)).tolist() for name in ("cam2world", "intrinsics")}
     (folder / "camera.json").write_text(json.dumps(matrices))
     return folder
@@ -50,19 +50,19 @@ def _in_small(monkeypatch):
     monkeypatch.setattr(exhibits.write, "__kwdefaults__", {"yaws": (-20.0, 20.0), "pitch": 0.0})
 
 
-def test_a_photo_becomes_a_scene(settings, files, tiny_checkpoint, tiny_semantic_model, tmp_path, capsys):
+def test_a_photo_becomes_a_scene(settings, files, small_checkpoint, small_model, tmp_path, capsys):
     out = tmp_path / "out"
     every = dataclasses.replace(settings, stages=("z", "w+", "tune"))
-    invert.main(every, str(out), str(files / "image.png"), checkpoint=str(tiny_checkpoint))
+    invert.main(every, str(out), str(files / "image.png"), checkpoint=str(small_checkpoint))
     result = json.loads((out / "result.json").read_text())
     assert {path.name for path in out.iterdir()} == WRITTEN | {"result.json", "settings.json"}
     assert list(result["stages"]) == ["start", "z", "w+", "tune"] and result["camera"] == "found"
-    assert len(result["stages"]["z"]["losses"]) == 4 and result["fingerprint"] == tiny_semantic_model.fingerprint
+    assert len(result["stages"]["z"]["losses"]) == 4 and result["fingerprint"] == small_model.fingerprint
     kept = [stage["scores"]["psnr"] for stage in result["stages"].values() if stage["kept"]]
     assert result["scores"]["psnr"] == kept[-1] >= max(kept) - 0.01
     loaded = scene_folders.load_scene(out / "scene")
     tuned = result["stages"]["tune"]["kept"]
-    assert (loaded.model.fingerprint == tiny_semantic_model.fingerprint) != tuned
+    assert (loaded.model.fingerprint == small_model.fingerprint) != tuned
     assert loaded.camera.batch_shape == (1,) and loaded.info["of"] == "image.png"
     with Image.open(out / "comparison.png") as picture:
         assert picture.width >= 8 * 16  # input, four stages, error, mask, depth
@@ -73,11 +73,13 @@ def test_a_photo_becomes_a_scene(settings, files, tiny_checkpoint, tiny_semantic
     assert "w+: " in told and f"yaw {result['views'][0]['yaw']:.1f}" in told
 
 
-def test_what_was_stopped_goes_on_after_the_last_stage(settings, files, tiny_checkpoint, tmp_path, monkeypatch, capsys):
+def test_what_was_stopped_goes_on_after_the_last_stage(
+    settings, files, small_checkpoint, tmp_path, monkeypatch, capsys
+):
     two = dataclasses.replace(settings, stages=("z", "w"))
 
     def work(folder):
-        invert.main(two, str(tmp_path / folder), str(files / "image.png"), checkpoint=str(tiny_checkpoint))
+        invert.main(two, str(tmp_path / folder), str(files / "image.png"), checkpoint=str(small_checkpoint))
 
     work("straight")
     kill(lambda: work("killed"), stages, "_stage", 1)
@@ -102,15 +104,15 @@ def test_what_was_stopped_goes_on_after_the_last_stage(settings, files, tiny_che
             part.pop("seconds")
     assert straight == resumed
     with pytest.raises(ValueError, match="other settings or inputs: the target changed"):
-        invert.main(two, str(tmp_path / "killed"), "", str(files / "mask.png"), checkpoint=str(tiny_checkpoint))
+        invert.main(two, str(tmp_path / "killed"), "", str(files / "mask.png"), checkpoint=str(small_checkpoint))
     assert (tmp_path / "killed" / "result.json").exists()
 
 
-def test_a_mask_has_several_scenes(settings, files, tiny_checkpoint, tmp_path, monkeypatch):
+def test_a_mask_has_several_scenes(settings, files, small_checkpoint, tmp_path, monkeypatch):
     # The embedded network wants larger images than the tiny generator's.
     monkeypatch.setattr(jobs.perceptions, "distance", lambda network, a, b: np.square(a - b).mean())
     out = tmp_path / "out"
-    invert.main(settings, str(out), "", str(files / "mask.png"), checkpoint=str(tiny_checkpoint), num_samples=2)
+    invert.main(settings, str(out), "", str(files / "mask.png"), checkpoint=str(small_checkpoint), num_samples=2)
     found = [scene_folders.load_scene(out / f"sample_{i}" / "scene") for i in range(2)]
     assert np.abs(found[0].z - found[1].z).max() > 0.01
     summary = json.loads((out / jobs.SAMPLES).read_text())
@@ -119,11 +121,11 @@ def test_a_mask_has_several_scenes(settings, files, tiny_checkpoint, tmp_path, m
     result = json.loads((out / "sample_1" / "result.json").read_text())
     assert result["scores"].keys() == {"miou", "accuracy"} and "psnr" not in result["scores"]
     with pytest.raises(ValueError, match="samples was 'several' and is 'one'"):
-        invert.main(settings, str(out), "", str(files / "mask.png"), checkpoint=str(tiny_checkpoint))
+        invert.main(settings, str(out), "", str(files / "mask.png"), checkpoint=str(small_checkpoint))
 
 
-def test_known_cameras_stay_unless_they_are_to_be_refined(settings, files, tiny_checkpoint, tmp_path):
-    named = {"camera": str(files / "camera.json"), "checkpoint": str(tiny_checkpoint)}
+def test_known_cameras_stay_unless_they_are_to_be_refined(settings, files, small_checkpoint, tmp_path):
+    named = {"camera": str(files / "camera.json"), "checkpoint": str(small_checkpoint)}
     views = {}
     for refine in (False, True):
         out = tmp_path / str(refine)
@@ -134,9 +136,9 @@ def test_known_cameras_stay_unless_they_are_to_be_refined(settings, files, tiny_
     assert abs(views[True]["yaw"] - np.degrees(0.2)) > 1e-3 and views[True]["roll"] == pytest.approx(0, abs=1e-4)
 
 
-def test_an_inversion_that_begins_badly_leaves_no_folder(settings, files, tiny_checkpoint, tmp_path):
+def test_an_inversion_that_begins_badly_leaves_no_folder(settings, files, small_checkpoint, tmp_path):
     for image, message in (("absent.png", "there is no file"), (str(files / "camera.json"), "camera.json")):
         with pytest.raises(ValueError, match=message):
-            invert.main(settings, str(tmp_path / "out"), image, checkpoint=str(tiny_checkpoint))
+            invert.main(settings, str(tmp_path / "out"), image, checkpoint=str(small_checkpoint))
     assert not (tmp_path / "out").exists()
     assert results.RESULT == "result.json"
