@@ -12,8 +12,8 @@ from dnerf_jax.viz.live.sight import Sight, Wanted
 
 
 @pytest.fixture(scope="module")
-def seen(tiny_semantic_model):
-    return Sight(tiny_semantic_model, reach=40.0)
+def seen(small_model):
+    return Sight(small_model, reach=40.0)
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def test_a_view_is_the_library_s(seen, camera):
 
 
 @pytest.mark.slow
-def test_a_scene_that_was_found_stands_for_the_first_seed(tiny_semantic_model, seen, camera):
-    ws = scenes.to_ws(tiny_semantic_model.generator, jax.random.normal(jax.random.key(3), (8,), "float32"))
-    given = Sight(tiny_semantic_model, ws, reach=40.0)
+def test_a_scene_that_was_found_stands_for_the_first_seed(small_model, seen, camera):
+    ws = scenes.to_ws(small_model.generator, jax.random.normal(jax.random.key(3), (8,), "float32"))
+    given = Sight(small_model, ws, reach=40.0)
     assert given.given and not seen.given
     found, expected = (each.look(Wanted(seed=3), camera, fine=False).image for each in (given, seen))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     with pytest.raises(ValueError, match=r"\(2,\) scenes, and a page shows one"):
-        Sight(tiny_semantic_model, np.stack([ws, ws]), reach=40.0)
+        Sight(small_model, np.stack([ws, ws]), reach=40.0)
 
 
 @pytest.mark.slow
