@@ -59,9 +59,11 @@ def run(model: Model, case: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[s
         if "points" in arrays:
             raw_density, features = jax.jit(decode)(generator, planes, arrays["points"])
             outputs |= {"points_rgb": features, "points_sigma": raw_density[..., None]}
-        outputs |= _images(generator, planes, recorded)
         if "grad_ws" in arrays:
-            outputs |= _gradient(generator, case, recorded)
+            rendered, gradient = _with_gradient(generator, case, recorded)
+            outputs |= _images(rendered, recorded.rays) | gradient
+        else:
+            outputs |= _images(jax.jit(_render)(generator, planes, *recorded), recorded.rays)
     return {name: np.asarray(output) for name, output in outputs.items()}
 
 
@@ -99,32 +101,34 @@ def _blocks(blocks):
     return outputs | {"planes_crop": _channels_first(blocks.last)[:, :, ::step, ::step]}
 
 
-def _images(generator, planes, inputs):
-    image, raw, depth = jax.jit(_render)(generator, planes, *inputs)
-    flat = [x.reshape(len(x), -1, 3)[:, :: _CROP["rays"]] for x in (inputs.rays.origins, inputs.rays.directions)]
+def _images(rendered, rays):
+    image, raw, depth = (np.asarray(x) for x in rendered)
+    flat = [np.reshape(x, (len(x), -1, 3))[:, :: _CROP["rays"]] for x in (rays.origins, rays.directions)]
     step = _CROP["image"] if image.shape[-2] > _WHOLE_IMAGE else 1
     return {
         **{"ray_origins": flat[0], "ray_directions": flat[1]},
         **{"image_raw": _channels_first(raw), "image_depth": depth[:, None]},
         "image_crop": _channels_first(image)[:, :, ::step, ::step],
-        "image_mean": jnp.mean(image, axis=(1, 2)),
-        "image_std": jnp.std(image, axis=(1, 2), ddof=1),
+        "image_mean": np.mean(image, axis=(1, 2)),
+        "image_std": np.std(image, axis=(1, 2), ddof=1),
     }
 
 
-def _gradient(generator, case, inputs):
-    """The loss and its gradient in ws, sample by sample: the batch's mean at a fraction of its memory."""
+def _with_gradient(generator, case, inputs):
+    """What is rendered, and the loss and its gradient in ws: sample by sample, at a fraction of the batch's memory."""
 
     def loss(ws, generator, inputs):
         one = jax.tree.map(lambda x: x[None], inputs._replace(ws=ws))
         blocks = _synthesize(generator, one.ws, case["noise_mode"])
-        image, _, depth = _render(generator, to_planes(generator.config, blocks), *one)
-        return jnp.mean(jnp.square(image)) + jnp.mean(depth)
+        image, raw, depth = _render(generator, to_planes(generator.config, blocks), *one)
+        return jnp.mean(jnp.square(image)) + jnp.mean(depth), (image[0], raw[0], depth[0])
 
-    step = jax.jit(jax.value_and_grad(loss))
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
     samples = [jax.tree.map(lambda x, i=i: x[i], inputs) for i in range(len(inputs.ws))]
-    values, gradients = zip(*(step(one.ws, generator, one) for one in samples), strict=True)
-    return {"loss": sum(values) / len(values), "grad_ws": jnp.stack(gradients) / len(gradients)}
+    results = [step(one.ws, generator, one) for one in samples]
+    values, rendered, gradients = zip(*((value, seen, gradient) for (value, seen), gradient in results), strict=True)
+    means = {"loss": np.mean(values), "grad_ws": np.stack(gradients) / len(gradients)}
+    return [np.stack(parts) for parts in zip(*rendered, strict=True)], means
 
 
 def _render(generator, planes, ws, rays, uniforms):
@@ -158,7 +162,7 @@ def _recorded(config, arrays) -> _Inputs:
 
 
 def _channels_first(image):
-    return jnp.moveaxis(image, -1, -3)
+    return np.moveaxis(np.asarray(image), -1, -3)
 
 
 def verify(path: str | os.PathLike, model: Model | None = None) -> list[Line]:
