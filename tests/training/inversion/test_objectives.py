@@ -183,6 +183,7 @@ def test_a_mask_alone_is_compared_as_it_is(tiny_semantic_model, subject, target,
         return lambda model, seen, params, key: jnp.sum(jnp.square(params["ws"]))
 
     monkeypatch.setattr(objectives, "of_stage", of_stage)
+    monkeypatch.setattr(stages, "scores", lambda *_: {"miou": 0.5})
     one = target if given == "both" else target.replace(image=None)
     stages.run(settings, tiny_semantic_model, one, begin=subject)
     assert asked == {"w": False, "w+": whole and given == "mask"}
