@@ -18,11 +18,13 @@ from dnerf_jax.models.articulated import Pose
 from dnerf_jax.ops import skinning
 from dnerf_jax.ops.cameras import Camera
 
+repose = jax.jit(scenes.repose)
+
 
 @pytest.fixture(scope="module")
-def model(tiny_semantic_model):
-    """The tiny generator in a box of two bones."""
-    return bending_box.in_a_box(tiny_semantic_model)
+def model(small_model):
+    """A small generator in a box of two bones."""
+    return bending_box.in_a_box(small_model)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_a_body_that_turns_is_a_camera_that_turns_back(model, scene, render):
     rigid = jnp.eye(4).at[:3, :3].set(turn(0.7)).at[:3, 3].set(moved.translation)
     follows = Camera(rigid @ camera.cam2world, camera.intrinsics)
     before = render(model, scene, camera)
-    after = render(model, scenes.repose(model, scene, moved), follows)
+    after = render(model, repose(model, scene, moved), follows)
     for name in ("image", "logits", "opacity"):
         np.testing.assert_allclose(getattr(after, name), getattr(before, name), atol=0.02)
     solid = np.isfinite(np.asarray(before.distance)) & np.isfinite(np.asarray(after.distance))
@@ -67,7 +69,7 @@ def test_a_body_that_turns_is_a_camera_that_turns_back(model, scene, render):
 def test_parts_and_batches_of_a_view_are_the_view(model, scene, render):
     camera = scenes.default_camera(model, 0.2, 0.1)
     poses = jax.tree.map(lambda *x: jnp.stack(x), pose(), pose(jnp.eye(3), turn(0.5)))
-    both = scenes.repose(model, scene, poses)
+    both = repose(model, scene, poses)
     assert both.batch_shape == (2,)
     views = render(model, both, camera, rows_at_once=2)
     assert np.abs(np.asarray(views.image[0] - views.image[1])).max() > 0.05
@@ -155,7 +157,7 @@ def test_a_body_is_saved_with_its_model(model, tmp_path):
         np.testing.assert_allclose(before["vertices"], after["vertices"], atol=1e-3)
 
 
-def test_poses_that_are_none_are_refused(model, tiny_semantic_model, scene):
+def test_poses_that_are_none_are_refused(model, small_model, scene):
     for wrong, words in (
         (pose(jnp.eye(3)), r"rotations of shape \(1, 3, 3\), expected \(..., 2, 3, 3\) of the bones root, upper"),
         (pose(jnp.eye(3), 2 * jnp.eye(3)), "rotations of upper are none"),
@@ -169,7 +171,7 @@ def test_poses_that_are_none_are_refused(model, tiny_semantic_model, scene):
         with pytest.raises(ValueError, match=words):
             scenes.repose(model, scene, wrong)
     with pytest.raises(ValueError, match="no body"):
-        jax.eval_shape(lambda: scenes.synthesize(tiny_semantic_model, jnp.zeros(8), pose=pose()))
+        jax.eval_shape(lambda: scenes.synthesize(small_model, jnp.zeros(8), pose=pose()))
     with pytest.raises(ValueError, match="the model has a body, the scene none"):
         scenes.render(model, scene.replace(body=None), scenes.default_camera(model))
     with pytest.raises(ValueError, match="do not broadcast"):

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def edited(edit_settings, tiny_semantic_model, tiny_checkpoint, tiny_before, pai
     scene_folders.save_scene(
         folder / "start",
         tiny_semantic_model,
-        scenes.synthesize(tiny_semantic_model, z).ws,
+        jax.jit(scenes.to_ws)(tiny_semantic_model.generator, z),
         scenes.default_camera(tiny_semantic_model),
         checkpoint=tiny_checkpoint,
         z=z,
