@@ -3,7 +3,11 @@
 python tests/test_notebooks.py        # runs them all, and stores what they show
 """
 
+import importlib.util
+import shutil
+import subprocess
 import zipfile
+from importlib.metadata import metadata
 from pathlib import Path
 
 import nbformat
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 import small_bodies
 from nbclient import NotebookClient
+from packaging.requirements import Requirement
 from PIL import Image
 
 from dnerf_jax.io import checkpoints, packs
@@ -111,6 +116,21 @@ def test_a_notebook_is_stored_as_it_ran(path):
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run it from top to bottom"
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs(notebook))
     assert pictures(notebook) >= 5 and path.stat().st_size < LARGEST
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_alone_installs_what_it_needs(path, monkeypatch):
+    """Where nothing is there but itself, as on Colab, from the repository's address; with a GPU what that needs."""
+    first = next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for gpu in (None, "/usr/bin/nvidia-smi"):
+        monkeypatch.setattr(shutil, "which", lambda name, found=gpu: found)
+        exec(first.replace('REPOSITORY = ""', 'REPOSITORY = "https://example.org/d.git"'), {})
+    without, with_gpu = (Requirement(command[5]) for command in commands)
+    assert without.name == "dnerf_jax" and without.url == "git+https://example.org/d.git"
+    assert with_gpu.extras == without.extras | {"gpu"} <= set(metadata("dnerf_jax").get_all("Provides-Extra"))
 
 
 # What needs the libraries that datasets are read by.
