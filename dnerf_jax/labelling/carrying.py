@@ -23,7 +23,8 @@ def carry(
     """The labels, uint8 (H, W), that a new view of the scene has from others; 255 where they do not tell.
 
     Where several see a point, the one nearest to the new camera tells. What is empty, and away from the outline, takes
-    the label that most of the empty pixels of old views have, usually the background.
+    the label of more than half of the empty pixels of an old view, of the nearest that has such a label: usually the
+    background. A stroke that leaves the outline labels too few of them.
 
     Args:
       labels: (S, H, W) uint8 ids. depth_z: (S, H, W). camera: of S views, as from `warping.matrices`.
@@ -34,18 +35,25 @@ def carry(
     points = warping.lift(new_depth_z, new_camera)[solid]
     found = np.full(len(points), LabelMap.IGNORE, np.uint8)
     far = np.linalg.norm(camera[0][:, :3, 3] - new_camera[0][:3, 3], axis=-1)
-    for view in np.argsort(far, kind="stable"):
+    nearest = np.argsort(far, kind="stable")
+    for view in nearest:
         own = inner(labels[view]).ravel()
         index, pixel, z = warping.find(points, (camera[0][view], camera[1][view]), size)
         seen = warping.same_depth(depth_z[view].ravel()[pixel], z) & (found[index] == LabelMap.IGNORE)
         found[index[seen]] = own[pixel[seen]]
     made = np.full(size, LabelMap.IGNORE, np.uint8)
     made[solid] = found
-    empty = ~np.isfinite(depth_z) | (depth_z <= 0)
-    counts = np.bincount(labels[empty & (labels != LabelMap.IGNORE)], minlength=1)
-    if counts.any():
-        made[~warping.around(solid, np.maximum)] = np.argmax(counts)
+    told = [_of_empty(labels[view], depth_z[view]) for view in nearest]
+    outside = next((label for label in told if label != LabelMap.IGNORE), LabelMap.IGNORE)
+    made[~warping.around(solid, np.maximum)] = outside
     return made
+
+
+def _of_empty(labels: np.ndarray, depth_z: np.ndarray) -> int:
+    """The label of more than half of a view's empty pixels, 255 where none is."""
+    empty = labels[~np.isfinite(depth_z) | (depth_z <= 0)]
+    counts = np.bincount(empty, minlength=1)
+    return int(counts.argmax()) if 2 * counts.max() > len(empty) else LabelMap.IGNORE
 
 
 def inner(labels: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dnerf_jax.factory.writers import cvat
 from dnerf_jax.io import encoding, label_maps, png
+from dnerf_jax.labelling import naming
 from dnerf_jax.labelling.drawn import Picture, Shape
 from dnerf_jax.labelling.giving_out import Task
 from dnerf_jax.ops.labels import IGNORE_COLOR, LabelMap
@@ -91,20 +92,21 @@ def _shapes(
     told: Mapping[str, tuple[int, int, int]] | None,
 ) -> list[Shape]:
     """A shape for every class in a PNG. Raises ValueError: a colour or an index is of none."""
+    nothing = naming.ignore_name(label_map)
     if pixels.ndim == 2 and told is None:
         ids = pixels if palette is None else label_map.read_palette(pixels, palette, "it")
-        names = dict(enumerate(label_map.names)) | {LabelMap.IGNORE: "ignore"}
+        names = dict(enumerate(label_map.names)) | {LabelMap.IGNORE: nothing}
         return _by_number(label_map.check(ids, "it"), names)
     if pixels.ndim == 2 and palette is None:
-        return _by_number(pixels, dict(enumerate(told or {})) | {LabelMap.IGNORE: "ignore"})
+        return _by_number(pixels, dict(enumerate(told or {})) | {LabelMap.IGNORE: nothing})
     if palette is not None:
         palette = np.concatenate([palette, np.zeros((256 - len(palette), 3), np.uint8)])
     colors = pixels if palette is None else palette[pixels]
     values = colors.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     known = dict(zip(label_map.names, label_map.colors, strict=True)) if told is None else told
-    names: dict[int, str] = {_value(IGNORE_COLOR): "ignore"}
+    names: dict[int, str] = {_value(IGNORE_COLOR): nothing}
     for name, color in known.items():
-        if names.get(_value(color), "ignore") != "ignore":
+        if names.get(_value(color), nothing) != nothing:
             raise ValueError(f"the colour {color} is of {names[_value(color)]!r:.100} and of {name!r:.100}")
         names[_value(color)] = name
     return _by_number(values, names)

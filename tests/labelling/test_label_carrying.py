@@ -47,6 +47,12 @@ def test_what_is_empty_takes_the_label_of_the_empty():
     expected[3:5, 3:5] = 1
     np.testing.assert_array_equal(made, expected)
     assert (carrying.carry(np.full((1, 8, 8), 255, np.uint8), depth[None], camera, depth, look()) == 255).all()
+    dab = np.full((8, 8), 255, np.uint8)
+    dab[:2, :4] = 2  # a stroke that left the outline
+    assert (carrying.carry(dab[None], depth[None], camera, depth, look()) == 255).all()
+    both = tuple(np.concatenate([x, x]) for x in camera)
+    made = carrying.carry(np.stack([dab, labels]), np.stack([depth, depth]), both, depth, look())
+    np.testing.assert_array_equal(made, expected)  # the other view says what is empty
 
 
 def test_depth_breaks_off_between_pixels():

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dnerf_jax.io import label_folders, packs, png
-from dnerf_jax.labelling import commands, naming, tools
+from dnerf_jax.labelling import commands, label_pngs, naming, tools
 from dnerf_jax.ops.labels import LabelMap
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "io"))
@@ -149,6 +149,9 @@ def test_names_are_found_and_told(pack):
         naming.Names(classes, {"Haar": "fur"})
     taken = LabelMap(("sky", "ignore", "Void"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
     assert naming.Names(taken)("ignore") == 1 and naming.Names(taken)(naming.ignore_name(taken)) == 255
+    mask = np.array([[0, 1], [2, 255]], np.uint8)
+    for shape in label_pngs._shapes(mask, None, taken, None):  # what is not labelled is not the class of that name
+        assert set(mask[shape.region((2, 2))]) == {naming.Names(taken)(shape.label)}
     twins = LabelMap(("a", "B b", "b_b"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
     assert naming.Names(twins)("b_b") == 2
     with pytest.raises(ValueError, match="no such class"):
