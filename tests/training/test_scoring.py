@@ -22,17 +22,9 @@ score_pack = functools.partial(scoring.score_pack, rows_at_once=8)  # as the doo
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tiny_semantic_model, tmp_path_factory):
-    """The folder of the tiny model with a branch."""
-    folder = tmp_path_factory.mktemp("scoring") / "model"
-    checkpoints.save(folder, tiny_semantic_model)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    """That model as it is loaded."""
-    return checkpoints.load(checkpoint)
+def model(tiny_checkpoint):
+    """The tiny model with a branch as it is loaded."""
+    return checkpoints.load(tiny_checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +99,12 @@ def test_consistency_is_that_of_the_models_own_scenes(model, tiny_model):
         scoring.measure_consistency(tiny_model)
 
 
-def test_the_door_writes_scores_and_a_picture(checkpoint, tiny_pack, own_pack, tmp_path, capsys):
+def test_the_door_writes_scores_and_a_picture(tiny_checkpoint, tiny_pack, own_pack, tmp_path, capsys):
     # The random branch labels emptiness too, which a pack may not.
     empty = tiny_pack.masks[[0, 4, 8]] == 0
     own_pack = dataclasses.replace(own_pack, masks=np.where(empty, LabelMap.IGNORE, own_pack.masks))
     packs.save(tmp_path / "own", own_pack)
-    evaluate.main(str(checkpoint), str(tmp_path / "out"), str(tmp_path / "own"), scenes=2, views=3)
+    evaluate.main(str(tiny_checkpoint), str(tmp_path / "out"), str(tmp_path / "own"), scenes=2, views=3)
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert list(scores) == ["own", "consistency in 3D"]
     assert scores["own"]["miou"] == 1.0
