@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from dnerf_jax.io import checkpoints, configurations, files, folders, label_folders, label_maps
-from dnerf_jax.labelling import drafts, proposing, server, tools
+from dnerf_jax.labelling import drafts, label_pngs, proposing, server, tools
 from dnerf_jax.labelling.repainting import Editor
 from dnerf_jax.labelling.scene_session import SceneSession
 from dnerf_jax.labelling.seeing import Eye
 from dnerf_jax.labelling.session import Session
 from dnerf_jax.labelling.teaching import Teacher
 from dnerf_jax.labelling.workspace import Workspace
+from dnerf_jax.ops.messages import count
 from dnerf_jax.ops.ranges import Angle, Count, Port, Seed, Truncation
 from dnerf_jax.training import branch, process
 from dnerf_jax.training.editing import plan
@@ -32,7 +33,8 @@ def propose(
     checkpoint: the generator, a folder or an embedded name; with a semantic branch its doubts can choose
     out: folder of the pack; one that is there gets more views, and its labels stay as they are
     labelmap: names of the classes: labelmap.json of a pack, labelmap.txt of CVAT, or a .txt of a name a line, the
-      background first; those of the folder or of the checkpoint, if it has any, without it
+      background first, without lines that begin with #; those of the folder or of the checkpoint, if it has any,
+      without it
     num: latents
     views: of each; one view each of 30 latents teaches about as much as three of each (docs/experiments.md)
     by: latents, far from one another and from those that are there, or uncertainty: those of whose views the
@@ -50,7 +52,12 @@ def propose(
         request = proposing.Request(num, views, how, seed, yaw, truncation, candidates)
         pack = proposing.propose(model, label_map, request, folder)
         done = int(label_folders.has_labels(pack).sum())
-        print(f"{folder}: {num * views} views by {how}, {len(pack)} in all, of which {done} are labelled")
+        print("classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(pack.label_map.names)))
+        try:
+            label_pngs.require_cvat(pack.label_map)
+        except ValueError as error:
+            print(f"good to know before you paint: {error}")
+        print(f"{folder}: {count(num * views, 'view')} by {how}, {len(pack)} in all, of which {done} are labelled")
 
 
 def serve(
@@ -126,7 +133,7 @@ def export(labels: str, to: str, out: str) -> None:
     """
     pack = tools.export(Path(labels), to, Path(out))
     done = int(label_folders.has_labels(pack).sum())
-    print(f"{out}: {len(pack)} pictures, of which {done} are labelled. {tools.FORMS[to].text}")
+    print(f"{out}: {count(len(pack), 'picture')}, of which {done} are labelled. {tools.FORMS[to].text}")
 
 
 def bring_in(

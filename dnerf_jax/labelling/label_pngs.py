@@ -35,12 +35,20 @@ def write(task: Task) -> None:
     png.save_label_map(task.out / "labelmap.json", task.label_map)
 
 
+def require_cvat(label_map: LabelMap) -> LabelMap:
+    """The label map as CVAT's masks have it. Raises ValueError, naming another form: they cannot have it."""
+    try:
+        return label_maps.as_cvat_has_it(label_map)
+    except ValueError as error:
+        raise ValueError(f"{error}; the form cvat-xml has any names and colours") from error
+
+
 def write_cvat(task: Task) -> None:
     """Writes CVAT's "segmentation mask 1.1"; the content of the folder is to be zipped.
 
     Raises ValueError: the colours or names of the classes are not what CVAT can read.
     """
-    label_map, extra = label_maps.as_cvat_has_it(task.label_map), task.labels()[task.label_map.num_classes :]
+    label_map, extra = require_cvat(task.label_map), task.labels()[task.label_map.num_classes :]
     names = (*label_map.names, *(name for _, name, _ in extra))
     colors = (*label_map.colors, *(color for _, _, color in extra))
     (task.out / _TXT).write_text(label_maps.to_txt(names, colors), encoding="utf-8")

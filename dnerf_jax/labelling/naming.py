@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.ops.labels import LabelMap
-from dnerf_jax.ops.messages import did_you_mean
+from dnerf_jax.ops.messages import did_you_mean, some
 
 _KEY = re.compile(r"(?:[0-9a-f]{8}-)?(\d{4,9})(?:_([0-9a-f]{8}))?")
 _IGNORE = ("ignore", "__ignore__", "void")
@@ -41,6 +41,22 @@ def ignore_name(label_map: LabelMap) -> str:
     """What pixels without a label are called where a tool needs a name for them."""
     taken = {_plain(name) for name in label_map.names}
     return next((name for name in _IGNORE if _plain(name) not in taken), "no label given")
+
+
+def require_told_apart(label_map: LabelMap) -> None:
+    """Raises ValueError: there is one class alone, or names that label tools' exports could not be told apart by."""
+    if label_map.num_classes < 2:
+        raise ValueError(
+            f"the label map has the class {label_map.names[0]!r} alone, and labels tell classes apart: name two or"
+            " more, the background first"
+        )
+    plain = [_plain(name) for name in label_map.names]
+    alike = [name for name, each in zip(label_map.names, plain, strict=True) if plain.count(each) > 1]
+    if alike:
+        raise ValueError(
+            f"the names {some(map(repr, alike))} differ in case, spaces, - and _ alone, which label tools do not keep:"
+            " name the classes otherwise"
+        )
 
 
 class Names:

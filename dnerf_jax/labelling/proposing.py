@@ -13,7 +13,7 @@ import numpy as np
 
 from dnerf_jax.io import label_folders, pack_checks, packs
 from dnerf_jax.io.packs import Annotations
-from dnerf_jax.labelling import choosing
+from dnerf_jax.labelling import choosing, naming
 from dnerf_jax.models import articulated, scenes
 from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.model import Model
@@ -56,8 +56,9 @@ def propose(model: Model, label_map: LabelMap | None, request: Request, path: Pa
 
     label_map: None is that of the pack that is there, or else the checkpoint's.
 
-    Raises ValueError: the pack there is of another checkpoint, label map or truncation; there is no label map; there
-    are fewer candidates than latents; choosing by uncertainty, the checkpoint has no branch.
+    Raises ValueError: the pack there is of another checkpoint, label map or truncation; there is no label map, or
+    one that labels cannot be told apart by; there are fewer candidates than latents; choosing by uncertainty, the
+    checkpoint has no branch.
     """
     if request.by not in get_args(By):
         raise ValueError(f"by is {request.by!r:.50}, expected one of {some(get_args(By))}")
@@ -69,6 +70,7 @@ def propose(model: Model, label_map: LabelMap | None, request: Request, path: Pa
     label_map = label_map or model.label_map
     if label_map is None:
         raise ValueError("this checkpoint has no classes of its own: name those to be labelled, --labelmap FILE")
+    naming.require_told_apart(label_map)
     psi = request.truncation_psi
     if psi is None:
         psi = 1.0 if there is None else there.truncation_psi

@@ -20,6 +20,8 @@ from dnerf_jax.labelling.workspace import ConflictError, version
 
 HOST = "127.0.0.1"
 BODY = 4 << 20  # bytes of a request at most; a mask of 512 x 512 without any order takes 0.8 MB
+_TOO_LARGE = f"it is of more than {BODY >> 20} MiB"
+_LONGEST = 200  # characters of a path
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _HEADERS = (
     (
@@ -56,11 +58,14 @@ def refusal(headers: dict[str, str], path: str, port: int, token: str) -> str:
         return "it comes from another page"
     given = headers.get("x-token", "").encode()
     if path.startswith("/api/") and not hmac.compare_digest(given, token.encode()):
-        return "its token is not this server's: open the address that the server printed"
+        return (
+            "its token is not this server's: open the address that the server printed. What this browser has painted"
+            " and could not save is saved from there"
+        )
+    if len(path) > _LONGEST:
+        return f"its path is longer than {_LONGEST} characters"
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or len(length) > 12 or int(length) > BODY:
-        return f"it is of more than {BODY >> 20} MiB"
-    return ""
+    return "" if length.isdecimal() and len(length) < 12 and int(length) <= BODY else _TOO_LARGE
 
 
 class Guard:
@@ -78,7 +83,7 @@ class Guard:
         pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         reason = refusal(dict(pairs), scope["path"], self.port, self.token)
         if reason:
-            status = 413 if "MiB" in reason else 403
+            status = 413 if reason == _TOO_LARGE else 403
             head = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), *_HEADERS]
             await send({"type": "http.response.start", "status": status, "headers": head})
             await send({"type": "http.response.body", "body": f"refused: {reason}\n".encode()})
@@ -90,7 +95,7 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > BODY:
-                raise _TooLargeError
+                raise _TooLargeError(f"refused: {_TOO_LARGE}")
             return message
 
         async def with_headers(message: Any) -> None:

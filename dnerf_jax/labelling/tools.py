@@ -17,7 +17,7 @@ from dnerf_jax.labelling import coco, cvat_xml, drawn, label_pngs, label_studio,
 from dnerf_jax.labelling.drawn import Picture
 from dnerf_jax.labelling.giving_out import Task
 from dnerf_jax.ops.labels import LabelMap
-from dnerf_jax.ops.messages import some
+from dnerf_jax.ops.messages import count, some
 
 GROUNDS = {"background": 0, "ignore": LabelMap.IGNORE}
 
@@ -75,12 +75,13 @@ class Report:
         for name, what in self.left_out.items():
             print(f"left out of {name}: {what}")
         if self.empty:
-            print(f"nothing is drawn on {len(self.empty)} pictures, which stay as they were: {some(self.empty)}")
+            print(f"left as it was, since nothing is drawn on it: {some(self.empty)}")
         if self.same:
-            print(f"{len(self.same)} views are labelled so already")
+            print(f"labelled so already: {count(len(self.same), 'view')}")
         for name, reason in self.refused.items():
             print(f"not imported: {name}: {reason}")
-        print(f"{len(self.imported)} views are labelled anew, {len(self.refused)} pictures were not imported")
+        left = f", not imported: {count(len(self.refused), 'picture')}" if self.refused else ""
+        print(f"labelled anew: {count(len(self.imported), 'view')}{left}")
         return int(bool(self.refused))
 
 
@@ -171,11 +172,15 @@ def pictures(folder: Path, found: list[Path], label_map: LabelMap) -> Iterator[P
     for path, content in parsed.items():
         files_of_kind.setdefault(_kind(content), []).append(path)
     nothing = files_of_kind.pop("", [])
-    several = len(files_of_kind) > 1
-    if several or (nothing and not files_of_kind):
-        names = some(path.name for each in (*files_of_kind.values(), nothing) for path in each)
-        what = "labels in several forms" if several else "no labels of a form that is known"
-        raise ValueError(f"{folder} has {what}, in {names}: name the one file that the label tool exported")
+    if len(files_of_kind) > 1:
+        each = (f"{kind} in {some(path.name for path in paths)}" for kind, paths in files_of_kind.items())
+        raise ValueError(f"{folder} has labels in several forms, {some(each)}: name the one file to import")
+    if nothing and not files_of_kind:
+        names = some(path.name for path in nothing)
+        raise ValueError(
+            f"{names} has labels in no form that is known, in {folder}: expected what LabelMe, Label Studio (JSON, not"
+            " JSON-MIN) or COCO write, CVAT's XML, or PNGs"
+        )
     if not files_of_kind:
         yield from label_pngs.read(folder, found, label_map)
     for path in files_of_kind.get("xml", []):

@@ -1,4 +1,4 @@
-"""What error messages need: a few of many things, and names that are near to the one that was meant."""
+"""What messages need: a few of many things, how many there are, and names near to the one that was meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,6 +12,11 @@ def some(items: Iterable[Any], limit: int = 8, *, separator: str = ", ") -> str:
     """
     names = [f"{item!s:.240}" for item in items]
     return separator.join(names[:limit] + [f"... ({len(names)} in all)"] * (len(names) > limit))
+
+
+def count(number: int, thing: str) -> str:
+    """A number of things: "no view", "1 view", "1,200 views"."""
+    return f"{number or 'no':{',' if number else ''}} {thing}{'s' * (number > 1)}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -193,6 +193,8 @@ def test_what_is_drawn_is_saved_pixel_for_pixel(browser, server, labels):
     tab.told("Seen from 5 degrees")
     tab.drag((2, 2), (9, 9))  # a look is not painted on
     same()
+    tab.keys("9")
+    tab.told("There is no class 9")
     tab.keys("Escape", ".")
     tab.told("View 1")
     tab.keys("c")
@@ -227,18 +229,37 @@ def test_what_is_drawn_is_saved_pixel_for_pixel(browser, server, labels):
     other.saved()
     np.testing.assert_array_equal(mask_of(labels), expected)
 
-    # The server is not reached, and the tab is closed: what it drew lies in the browser, and is saved by the next.
-    other.page.route("**/mask", lambda route: route.abort())
-    other.drag((13, 1))
-    other.saved("not saved: the server does not answer")
-    np.testing.assert_array_equal(mask_of(labels), expected)
-    other.page.close()
-    expected[1, 13] = 2
-    other = Tab(browser, address)
-    other.saved()
-    np.testing.assert_array_equal(mask_of(labels), expected)
-    other.size(1)
-    other.keys("2")
+    # The server is not reached, and the tab is closed: what it drew lies in the browser, and is saved by the next,
+    # whichever view that opens; where the mask is another by then, Undo brings it back.
+    for changed in (False, True):
+        for each in (other, tab) if changed else (other,):
+            each.keys(".")
+            each.told("View 1")
+        other.page.route("**/mask", lambda route: route.abort())
+        other.drag((13 - changed, 1))
+        other.saved("not saved: the server does not answer")
+        np.testing.assert_array_equal(mask_of(labels, 1), carried)
+        other.page.close()
+        mine = carried.copy()
+        mine[1, 13 - changed] = 2
+        if changed:
+            tab.drag((13, 9))
+            tab.saved()
+            carried[9, 13] = 1
+            np.testing.assert_array_equal(mask_of(labels, 1), carried)
+        other = Tab(browser, address)
+        other.size(1)
+        other.keys("2")
+        if changed:
+            other.keys(".")
+            other.told("This view was changed", "banner")
+            np.testing.assert_array_equal(mask_of(labels, 1), carried)
+            other.keys("Control+z")
+            other.saved("saved")
+            other.keys(",")
+            other.told("View 0")
+        np.testing.assert_array_equal(mask_of(labels, 1), mine)
+        carried = mine
 
     # The server dies in the middle of a stroke: what was drawn before is there.
     other.drag((0, 0), (4, 0))

@@ -107,7 +107,8 @@ def test_what_is_not_the_page_is_refused(client, save, labels):
         answer = save(1, body, version)
         assert answer.status_code in (400, 413) and message in answer.text, message
     chunks = client.put("/api/views/1/mask", content=(bytes(1 << 20) for _ in range(100)))
-    assert chunks.status_code == 413, "a body without a length too"
+    assert chunks.status_code == 413 and "4 MiB" in chunks.text, "a body without a length too"
+    assert "longer than" in client.get(f"/api/views/{'9' * 5000}/image").text
     assert save(4, mask, version).status_code == 404 and save(-1, mask, version).status_code == 404
     assert {path: path.read_bytes() for path in labels.rglob("*.png")} == before
 

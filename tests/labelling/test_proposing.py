@@ -82,6 +82,13 @@ def test_what_cannot_be_proposed_is_refused(tiny_model, tiny_pack, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             proposing.propose(tiny_model, tiny_pack.label_map, request, tmp_path / "labels")
+    for names, message in (
+        (("background",), "'background' alone"),
+        (("background", "A b", "hair", "a_B"), "the names 'A b', 'a_B' differ in case"),
+    ):
+        label_map = LabelMap(names, tuple((index, 0, 0) for index in range(len(names))))
+        with pytest.raises(ValueError, match=message):
+            proposing.propose(tiny_model, label_map, Request(), tmp_path / "labels")
     assert not (tmp_path / "labels").exists()
 
 
@@ -90,9 +97,11 @@ def test_the_door_writes_what_a_training_refuses_until_something_is_labelled(
     tiny_assets, tiny_pack, shrunk, tmp_path, capsys, monkeypatch
 ):
     labels = tmp_path / "labels"
-    (tmp_path / "classes.txt").write_text("\n".join(tiny_pack.label_map.names))
+    (tmp_path / "classes.txt").write_text("\n".join(["# mine", *tiny_pack.label_map.names, "a,b"]))
     commands.propose(str(tiny_assets / "heads"), str(labels), labelmap=str(tmp_path / "classes.txt"), num=3)
-    assert "3 views by latents, 3 in all, of which 0 are labelled" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "classes: 0 background, 1 " in told and "cannot have the names [a,b]" in told and "cvat-xml" in told
+    assert "3 views by latents, 3 in all, of which 0 are labelled" in told
     assert sorted(path.name for path in labels.iterdir() if path.is_file()) == [
         "labelmap.json",
         "pack.json",

@@ -259,7 +259,7 @@ def test_other_zips_that_nobody_should_read(blank, tmp_path):
         ("<kml/>", "the root 'kml', expected CVAT's"),
         ("<annotations><track id='0'/></annotations>", "CVAT for video"),
         ('{"a": NaN}', "cannot be read as JSON of a label tool"),
-        ('{"a": 1}', "no labels of a form that is known"),
+        ('{"a": 1}', r"x\.json has labels in no form that is known"),
         ("", "it is empty"),
     ],
 )

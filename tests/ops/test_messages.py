@@ -10,6 +10,7 @@ def test_many_items_are_cut_short_and_counted():
     assert messages.some(range(3), 3) == "0, 1, 2"
     assert messages.some(range(4), 3) == "0, 1, 2, ... (4 in all)"
     assert messages.some(iter("ab"), separator="; ") == "a; b"
+    assert [messages.count(n, "view") for n in (0, 1, 2, 1200)] == ["no view", "1 view", "2 views", "1,200 views"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import { Picture } from "/page/picture.js";
 import { $, hint, now, ofScene, tell, trying } from "/page/shared.js";
 import { Saver, json } from "/page/store.js";
 import { addView, buttons, conflict, listClasses, loadPrediction, loadWalls } from "/page/views.js";
-import { marks, openView, other, turn, undoEdit } from "/page/views.js";
+import { marks, openView, other, takeUpUnsaved, turn, undoEdit } from "/page/views.js";
 
 async function start() {
   const pack = await json("/api/pack");
@@ -60,7 +60,8 @@ async function start() {
   listen();
   buttons();
   await openView(pack.open);
-  tell("saved", false);
+  if (!now.saver.busy) tell("saved", false);
+  await takeUpUnsaved();
   if (now.job.state === "running") await watch();
 }
 

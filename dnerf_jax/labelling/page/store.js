@@ -30,11 +30,21 @@ export class Saver {
     Object.assign(this, { pack, tell, conflict, size: pack.resolution });
     this.versions = pack.views.map((view) => view.version);
     this.waiting = new Map(); // view -> mask, the newest that is not confirmed
+    this.older = new Map(); // view -> copies that were never confirmed, of masks that are not the server's any more
+    this.tab = crypto.getRandomValues(new Uint32Array(1))[0];
     this.busy = false;
   }
 
+  // The browser's copy of a view has the view's key, of its latent and camera, which other packs do not have, and this
+  // tab's number.
   name(index) {
-    return `labelling:${this.pack.views[index].key}`; // of its latent and camera: other packs have others
+    return `labelling:${this.pack.views[index].key}:${this.tab}`;
+  }
+
+  // Copies of a view that this browser's tabs left: { name, version, sent, runs }.
+  copies(index) {
+    const names = Object.keys(localStorage).filter((name) => name.startsWith(`labelling:${this.pack.views[index].key}`));
+    return names.map((name) => ({ name, ...JSON.parse(localStorage.getItem(name)) }));
   }
 
   // The mask and version of a view: from the server, or what it has not got yet of what was painted on that.
@@ -43,17 +53,29 @@ export class Saver {
     const answer = await ask(`/api/views/${index}/mask`);
     const mask = new Uint8Array(await answer.arrayBuffer());
     this.versions[index] = answer.headers.get("X-Version");
-    const kept = JSON.parse(localStorage.getItem(this.name(index)) || "null");
-    if (kept) {
-      const same = kept.sent && unpacked(kept.sent, this.size).every((id, p) => id === mask[p]);
-      if (kept.version === this.versions[index] || same) {
-        const own = unpacked(kept.runs, this.size);
-        this.save(index, own);
-        return own;
-      }
-      localStorage.removeItem(this.name(index));
-    }
-    return mask;
+    const copies = this.copies(index);
+    const same = (runs) => unpacked(runs, this.size).every((id, p) => id === mask[p]);
+    const fits = ({ version, sent }) => version === this.versions[index] || (sent && same(sent));
+    const mine = copies.find(fits);
+    this.older.set(index, copies.filter((copy) => copy !== mine));
+    if (!mine) return mask;
+    const own = unpacked(mine.runs, this.size);
+    this.save(index, own);
+    localStorage.removeItem(mine.name);
+    return own;
+  }
+
+  // The views of which this browser has what the server did not confirm, to an earlier page or to another tab.
+  unsaved() {
+    return [...this.pack.views.keys()].filter((index) => !this.waiting.has(index) && this.copies(index).length);
+  }
+
+  // What was painted on older masks of a view and not saved, once.
+  takeOlder(index) {
+    const copies = this.older.get(index) || [];
+    for (const { name } of copies) localStorage.removeItem(name);
+    this.older.delete(index);
+    return copies.map(({ runs }) => unpacked(runs, this.size));
   }
 
   save(index, mask) {

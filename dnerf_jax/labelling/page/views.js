@@ -23,7 +23,9 @@ export async function openView(view) {
   now.picture.image = image;
   now.picture.show(mask);
   now.picture.mark(null, null);
-  announce("");
+  const unsaved = now.saver.takeOlder(view);
+  historyOf(view).undo.push(...unsaved);
+  announce(unsaved.length ? "This view was changed since this browser painted on it: Undo brings back what was not saved." : "");
   hint(ofScene() ? titleOf(now.pack.views[view]) : `View ${view}, latent ${now.pack.views[view].latent}`);
   buttons();
   listViews();
@@ -78,10 +80,18 @@ export async function turn(yaw, pitch) {
 }
 
 export async function addView() {
-  if (!now.turned) return;
-  const { index } = await json(at(now.turned), { method: "POST" });
-  await takeUp();
-  await openView(index);
+  if (!now.turned || now.adding) return;
+  now.adding = true;
+  buttons();
+  announce("What is shown becomes a view: the first takes a while");
+  try {
+    const { index } = await json(at(now.turned), { method: "POST" });
+    await takeUp();
+    await openView(index);
+  } finally {
+    now.adding = false;
+    buttons();
+  }
 }
 
 // What the server has by now: views that came since are in the list.
@@ -97,12 +107,23 @@ function titleOf({ scene, own, yaw, pitch }) {
   return `${scene === null ? "Start" : `Edit ${scene}`}${own ? "" : `, from ${yaw}, ${pitch}`}`;
 }
 
+function shareOf(mask, base) {
+  const differs = base ? (id, p) => id !== base[p] : (id) => id !== IGNORE;
+  return mask.reduce((sum, id, p) => sum + differs(id, p), 0) / mask.length;
+}
+
+// Saves what an earlier page in this browser painted, and could not.
+export async function takeUpUnsaved() {
+  for (const index of now.saver.unsaved()) {
+    const mask = await now.saver.load(index);
+    if (!ofScene()) now.pack.views[index].share = shareOf(mask);
+  }
+  listViews();
+}
+
 export function listViews() {
   const { pack, mask, base } = now;
-  if (mask) {
-    const differs = base ? (id, p) => id !== base[p] : (id) => id !== IGNORE;
-    pack.views[now.view].share = mask.reduce((sum, id, p) => sum + differs(id, p), 0) / mask.length;
-  }
+  if (mask) pack.views[now.view].share = shareOf(mask, base);
   const list = $("views");
   while (list.children.length > pack.views.length) list.lastChild.remove();
   pack.views.forEach((view, index) => {
@@ -143,7 +164,8 @@ export function conflict(index, mine) {
 }
 
 export function chooseClass(id) {
-  if (id >= now.pack.classes.length) return;
+  if (id >= now.pack.classes.length)
+    return hint(`There is no class ${id}: the last is ${now.pack.classes.length - 1}, ${now.pack.classes.at(-1).name}`);
   now.id = id;
   if (now.tool === "eraser" || now.tool === "pick") now.tool = "brush";
   buttons();
@@ -157,7 +179,8 @@ export function buttons() {
     button.tabIndex = id === now.id ? 0 : -1;
   });
   const turned = Boolean(now.turned), running = now.job.state === "running", view = now.pack.views[now.view];
-  for (const id of ["add", "back"]) $(id).disabled = !turned;
+  $("back").disabled = !turned;
+  $("add").disabled = !turned || now.adding;
   for (const id of ["undo", "redo", "carry"]) $(id).disabled = turned;
   for (const id of ["predict", "doubt"]) $(id).disabled = turned || !(ofScene() || now.job.branch);
   for (const id of ["train", "apply"]) $(id).disabled = running || (id === "apply" && turned);
