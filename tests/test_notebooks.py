@@ -78,7 +78,7 @@ SHORTER = {
     },
     "own_generator": {  # from a pickle
         'PICKLE = ""': 'PICKLE = "SMALL/network.pkl"',
-        'LABELS = "own_generator_labels.zip"': 'LABELS = "SMALL/labels.zip"',
+        'LABELS = "" if PICKLE else "own_generator_labels.zip"': 'LABELS = "SMALL/labels.zip"',
         "VIEWS, STEPS, IDENTITIES = 6, 60, 10": "VIEWS, STEPS, IDENTITIES = 6, 2, 10",
         "--config.steps={STEPS}": "--config.steps={STEPS} --config.patch=4 --config.semantic.features=last",
         "--config.shard_size=4": "--config.shard_size=4 --workers 1",
