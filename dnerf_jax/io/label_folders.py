@@ -11,12 +11,20 @@ import shutil
 import jax
 import numpy as np
 
-from dnerf_jax.io import files, folders, packs, png
+from dnerf_jax.io import files, folders, packs, png, scene_folders
 from dnerf_jax.io import pack_checks as checks
 from dnerf_jax.io.packs import Annotations
 from dnerf_jax.ops.labels import LabelMap
 
 NAME = "pack.json"  # by which a folder is known to be a pack
+
+
+def require(path: pathlib.Path) -> None:
+    """Raises ValueError, saying what to do: the folder is not one of labels."""
+    if not (path / NAME).is_file():
+        scene = (path / scene_folders.NAME).exists()
+        what = "it has a scene, which `label serve --scene DIR` edits" if scene else "`label propose` makes one"
+        raise ValueError(f"{path} is no folder of labels, which has a {NAME}: {what}")
 
 
 def has_labels(annotations: Annotations) -> np.ndarray:

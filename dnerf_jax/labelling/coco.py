@@ -86,13 +86,18 @@ def read(path: Path, content: dict[str, Any]) -> Iterator[Picture]:
         by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in images}
         if len(by_image) < len(images) or len(names) < len(categories):
             raise ValueError("ids of images or categories are there twice")
+        without = [note.get("id") for note in notes if "image_id" not in note]
+        if without:
+            raise ValueError(f"annotations have no image_id, those of the ids {without!r:.100}")
         stray = [note["image_id"] for note in notes if note["image_id"] not in by_image]
         if stray:
             raise ValueError(f"annotations are of images that are not there, {stray!r:.100}")
         for note in notes:
             by_image[note["image_id"]].append(note)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as COCO: {type(error).__name__} {error}; export it again") from error
+        what = {KeyError: f"an image or a category has no {error}", TypeError: "its lists are not of objects"}
+        told = what.get(type(error), str(error))
+        raise ValueError(f"{path} cannot be read as COCO: {told}; export it again") from error
     for image in images:
         name, size = str(image.get("file_name", "")), (image.get("height"), image.get("width"))
         if not all(type(number) is int for number in size):
@@ -125,8 +130,10 @@ def _instance(note: dict[str, Any], names: dict[Any, str]) -> Shape:
 def _segmentation(value: Any) -> Region:
     """The region of polygons, or of run lengths column by column."""
     if isinstance(value, list):
-        if not value or not all(isinstance(ring, list) and len(ring) % 2 == 0 for ring in value):
+        if not value or not all(isinstance(ring, list) for ring in value):
             raise ValueError("a segmentation is no list of polygons: of boxes alone there is no mask")
+        if any(len(ring) % 2 for ring in value):
+            raise ValueError("a polygon has an odd number of coordinates, expected x and y of each corner")
         return drawn.polygon(*([ring[i : i + 2] for i in range(0, len(ring), 2)] for ring in value))
     claimed, counts = value["size"], value["counts"]
 
@@ -134,7 +141,10 @@ def _segmentation(value: Any) -> Region:
         if claimed != list(size):
             raise ValueError(f"its run lengths are of the size {claimed!r:.50}, expected {list(size)}")
         numbers = run_lengths.from_text(counts) if isinstance(counts, str) else counts
-        return run_lengths.region(numbers, size[0] * size[1]).reshape(size, order="F")
+        flat = run_lengths.region(numbers, size[0] * size[1])
+        if sum(numbers) < len(flat):
+            raise ValueError(f"its run lengths sum to {sum(numbers)}, expected {len(flat)}: they are cut off")
+        return flat.reshape(size, order="F")
 
     return region
 

@@ -97,6 +97,7 @@ def serve(
 
 
 def _serve_labels(labels: str, checkpoint: str, training: str, workdir: str, port: int) -> None:
+    label_folders.require(Path(labels))
     with folders.claimed(labels, known_by=[label_folders.NAME]) as folder:
         process.prepare()
         settings = configurations.load_settings(training, branch.Settings)
@@ -154,6 +155,7 @@ def bring_in(
     replace: views that are labelled already may get other labels
     skip_lines: leaves out points, lines and tags, which have no area; a picture that has any is not taken otherwise
     """
+    label_folders.require(Path(labels))
     with folders.claimed(labels, known_by=[label_folders.NAME]) as folder:
         told = files.read_json(names, "class names by a label tool's names") if names else {}
         report = tools.bring_in(Path(file), folder, told=told, ground=rest, replace=replace, skip_lines=skip_lines)

@@ -19,6 +19,7 @@ from dnerf_jax.io.packs import Annotations
 from dnerf_jax.models import scenes
 from dnerf_jax.models.articulated import Pose
 from dnerf_jax.models.model import Model
+from dnerf_jax.ops import orbiting
 from dnerf_jax.ops.cameras import Camera
 from dnerf_jax.ops.images import to_uint8
 
@@ -97,6 +98,13 @@ class Eye:
         camera = scenes.default_camera(self._model, np.float32(yaw), np.float32(pitch))
         return self._look(pack, index, np.asarray(camera.cam2world), np.asarray(camera.intrinsics))
 
+    def angles(self, pack: Annotations, index: int) -> tuple[float, float]:
+        """Yaw and pitch in degrees, to a tenth, from which a view is seen, 0 where none can be told; see
+        `orbiting.of_camera`."""
+        found = _angles(pack.camera[index], np.float32(self._model.generator.config.rendering.avg_camera_pivot))
+        yaw, pitch = (round(float(np.degrees(np.nan_to_num(x))), 1) + 0.0 for x in found)  # and no -0
+        return yaw, pitch
+
     def _look(self, pack: Annotations, index: int, cam2world: np.ndarray, intrinsics: np.ndarray) -> Seen:
         pose = None if pack.pose is None else pack.pose[index]
         parts = [np.asarray(x).tobytes() for x in (pack.z[index], cam2world, intrinsics, *jax.tree.leaves(pose))]
@@ -114,6 +122,12 @@ def seen(image: jax.Array, depth_z: jax.Array, mask: jax.Array | None, doubt: ja
     mask, doubt = jax.tree.map(np.asarray, (mask, doubt))
     doubt = None if doubt is None else np.round(255 * doubt).astype(np.uint8)
     return Seen(to_uint8(np.asarray(image), span=(-1, 1)), np.asarray(depth_z), camera, mask, doubt)
+
+
+@jax.jit
+def _angles(camera: Camera, pivot: jax.Array) -> tuple[jax.Array, jax.Array]:
+    orbit = orbiting.of_camera(camera, pivot=pivot)
+    return orbit.yaw, orbit.pitch
 
 
 @jax.jit

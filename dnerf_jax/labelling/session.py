@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -12,6 +13,8 @@ from dnerf_jax.labelling.teaching import Teacher
 from dnerf_jax.labelling.workspace import Workspace
 from dnerf_jax.ops import warping
 from dnerf_jax.ops.labels import IGNORE_COLOR, LabelMap
+
+SAME = 1e-3  # of two cameras' numbers, world units, radians, image sizes: they see the same
 
 
 class Session:
@@ -34,6 +37,7 @@ class Session:
                 {
                     "key": naming.key(pack, index),
                     "latent": int(pack.latent_id[index]),
+                    **dict(zip(("yaw", "pitch"), self.eye.angles(pack, index), strict=True)),
                     "labelled": share,
                     "version": workspace.version(pack.masks[index]),
                 }
@@ -78,9 +82,17 @@ class Session:
         return seen.image, self._carried(sources, seen)
 
     def add(self, index: int, yaw: float, pitch: float) -> int:
-        """Makes what `turned` shows a view of the pack, with the labels carried there; returns its number."""
+        """Makes what `turned` shows a view of the pack, with the labels carried there; returns its number.
+
+        If there is a view from there already, it is that one's number.
+        """
         image, mask = self.turned(index, yaw, pitch)
-        return self.space.add(index, image, mask, self.eye.turned(self.space.pack, index, yaw, pitch).camera)
+        pack, camera = self.space.pack, self.eye.turned(self.space.pack, index, yaw, pitch).camera
+        for there in (index, *self.space.others(index)):
+            same = jax.tree.map(lambda a, b: np.allclose(a, b, atol=SAME), pack.camera[there], camera)
+            if all(jax.tree.leaves(same)):
+                return there
+        return self.space.add(index, image, mask, camera)
 
     def train(self) -> None:
         """Begins to train on what is labelled so far. Raises ValueError as `Teacher.start`."""

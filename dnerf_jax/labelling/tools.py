@@ -178,8 +178,8 @@ def pictures(folder: Path, found: list[Path], label_map: LabelMap) -> Iterator[P
     if nothing and not files_of_kind:
         names = some(path.name for path in nothing)
         raise ValueError(
-            f"{names} has labels in no form that is known, in {folder}: expected what LabelMe, Label Studio (JSON, not"
-            " JSON-MIN) or COCO write, CVAT's XML, or PNGs"
+            f"{names} has labels in no form that is known: expected what LabelMe, Label Studio (JSON, not JSON-MIN) or"
+            " COCO write, CVAT's XML, or PNGs"
         )
     if not files_of_kind:
         yield from label_pngs.read(folder, found, label_map)

@@ -190,7 +190,8 @@ def test_what_is_drawn_is_saved_pixel_for_pixel(browser, server, labels):
 
     # The scene is turned, and the labels follow into its other view and into a new one.
     tab.keys("d")
-    tab.told("Seen from 5 degrees")
+    x, _, z = packs.load(labels, unlabelled=True).cam2world[0, :3, 3]
+    tab.told(f"Seen from {np.round(np.degrees(np.arctan2(x, z)), 1) + 5:g} degrees to the side,")
     tab.drag((2, 2), (9, 9))  # a look is not painted on
     same()
     tab.keys("9")
@@ -208,11 +209,23 @@ def test_what_is_drawn_is_saved_pixel_for_pixel(browser, server, labels):
     tab.told("View 2")
     pack = packs.load(labels, unlabelled=True)
     assert len(pack) == 3 and (pack.masks[2] != 255).any() and not np.allclose(pack.cam2world[2], pack.cam2world[1])
+    tab.keys(",")
+    tab.told("View 1,")
+    tab.keys("d")
+    tab.told("Seen")
+    tab.keys("g")
+    tab.told("That is view 2", "banner")
+    tab.keys(",")
+    tab.told("View 1,")
+    tab.keys("a")
+    tab.told("Seen")
+    page.evaluate("for (const id of ['add', 'previous']) document.getElementById(id).click()")
+    tab.told("View 3 is made", "banner")  # and who went on meanwhile is where they went
+    tab.told("View 0,")
+    assert len(packs.load(labels, unlabelled=True)) == 4
 
     # Two tabs on one view: the second to save is told, and what it drew comes back with undo.
     other = Tab(browser, address)
-    tab.keys(",", ",")
-    tab.told("View 0")
     tab.keys("1")
     tab.drag((9, 14))
     expected[14, 9] = 1
@@ -371,6 +384,7 @@ def test_a_scene_is_painted_edited_and_left_again(browser, hosted, scene, edit_s
         tab.told("Seen from 15 degrees")
         tab.keys("g")
         tab.told("Edit 1, from 15, 0")
+        assert session.add(2, np.radians(15), 0.0) == 2, "it is there already"
         tab.keys(",", "r")
         tab.told("Start")
         tab.drag((3, 12))

@@ -162,4 +162,12 @@ def test_what_cannot_be_edited_is_refused(scene, tiny_model, tiny_checkpoint, tm
         commands.serve("labels", scene=str(scene))
     with pytest.raises(ValueError, match="--out is of edits"):
         commands.serve("labels", out="edits")
+    for labels, message in (
+        (scene, "it has a scene, which `label serve --scene"),
+        ("nowhere", "`label propose` makes"),
+    ):
+        with pytest.raises(ValueError, match=f"is no folder of labels.*{message}"):
+            commands.serve(str(labels))
+        with pytest.raises(ValueError, match="is no folder of labels"):
+            commands.bring_in("masks.zip", str(labels))
     assert not (tmp_path / "scene_edits").exists(), "nothing is left behind"

@@ -163,6 +163,9 @@ def test_a_scene_is_turned_labels_follow_and_a_branch_is_trained(client, session
     assert client.post("/api/views/0/turned?yaw=10&pitch=5").json() == {"index": 4}
     pack = packs.load(labels, session.eye.model, unlabelled=True)
     assert len(pack) == 5 and pack.latent_id.tolist() == [0, 0, 0, 1, 0]
+    assert client.post("/api/views/2/turned?yaw=10&pitch=5").json() == {"index": 4}, "it is there already"
+    told = client.get("/api/pack").json()["views"]
+    assert (told[4]["yaw"], told[4]["pitch"]) == (10, 5)
     with pytest.raises(ValueError, match="in use by another command"), folders.claimed(labels):
         pass
     assert client.get("/api/job").json()["state"] == "none"

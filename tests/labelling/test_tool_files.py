@@ -170,7 +170,13 @@ def test_coco_instances(blank, tmp_path):
     square, other = [0, 0, 4, 0, 4, 3, 0, 3], [6.0, 6.0, 8.0, 6.0, 8.0, 8.0, 6.0, 8.0]
     notes = [
         {"id": 1, "image_id": 5, "category_id": 1, "segmentation": [square, other], "iscrowd": 0},
-        {"id": 2, "image_id": 5, "category_id": 9, "iscrowd": 1, "segmentation": {"size": [10, 10], "counts": [0, 30]}},
+        {
+            "id": 2,
+            "image_id": 5,
+            "category_id": 9,
+            "iscrowd": 1,
+            "segmentation": {"size": [10, 10], "counts": [0, 30, 70]},
+        },
     ]
     expected = np.zeros(SIZE, np.uint8)
     box(expected, 2, 0, 0, 3, 10)
@@ -183,11 +189,18 @@ def test_coco_instances(blank, tmp_path):
         ({"segmentation": {"size": [10**9, 10**9], "counts": [10**18]}}, "of the size"),
         ({"segmentation": {"size": [10, 10], "counts": [0, 10**12]}}, "run lengths are not whole"),
         ({"segmentation": {"size": [10, 10], "counts": "~~~"}}, "no compressed text"),
+        ({"segmentation": {"size": [10, 10], "counts": [0, 30]}}, "sum to 30, expected 100"),
+        ({"segmentation": [[1, 2, 3]]}, "odd number of coordinates"),
     ):
         assert message in imported(tmp_path / "x.json", blank, coco([notes[0] | note])), message
     assert "of 10 x 999999999 pixels" in imported(tmp_path / "x.json", blank, coco(notes, height=999999999))
-    for broken in (coco(notes) | {"images": [3]}, coco([notes[0] | {"image_id": 4}]), coco([{}])):
-        with pytest.raises(ValueError, match=r"x\.json cannot be read as COCO"):
+    for broken, message in (
+        (coco(notes) | {"images": [3]}, "not of objects"),
+        (coco(notes) | {"images": [{}]}, "an image or a category has no 'id'"),
+        (coco([notes[0] | {"image_id": 4}]), r"images that are not there, \[4\]"),
+        (coco([{"id": 7}]), r"no image_id, those of the ids \[7\]"),
+    ):
+        with pytest.raises(ValueError, match=rf"x\.json cannot be read as COCO: .*{message}"):
             imported(tmp_path / "x.json", blank, broken)
 
 

@@ -1,14 +1,20 @@
 // What runs beside the painting: the training of a branch, or the edit of a scene; and what an edit came to.
 import { end } from "/page/painting.js";
-import { $, announce, now, ofScene, trying } from "/page/shared.js";
-import { json, picture } from "/page/store.js";
-import { buttons, loadPrediction, openView, takeUp } from "/page/views.js";
+import { $, announce, now, ofScene, settle, trying } from "/page/shared.js";
+import { Refused, json, picture } from "/page/store.js";
+import { buttons, listViews, loadPrediction, openView, takeUp } from "/page/views.js";
 
 const DONE = { none: "", done: "", stopped: "stopped" };
 
 export async function watch() {
   const before = now.job.state;
-  now.job = await json("/api/job");
+  try {
+    now.job = await json("/api/job");
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+    $("job").textContent = "the server does not answer";
+    return setTimeout(() => trying(watch), 2000);
+  }
   const { state, step, steps, stage, reason } = now.job;
   const running = state === "running";
   $("progress").hidden = !running;
@@ -16,6 +22,7 @@ export async function watch() {
   if (running) $("job").textContent = step ? `${stage ? `${stage}: ` : ""}step ${step} of ${steps}` : "preparing";
   else $("job").textContent = state === "failed" ? `it failed: ${reason}` : state === "done" ? doneText() : DONE[state];
   buttons();
+  if (running !== (before === "running")) settle();
   if (running) setTimeout(() => trying(watch), 1000);
   else if (before === "running" && state === "done") await taken();
 }
@@ -29,6 +36,7 @@ async function taken() {
     return;
   }
   await takeUp();
+  listViews();
   const { views } = now.pack;
   const made = views.findIndex(({ scene }) => scene === Math.max(...views.map((view) => view.scene)));
   const show = () => trying(async () => {
@@ -40,20 +48,32 @@ async function taken() {
   else announce(`Edit ${views[made].scene} is done.`, "Show it", show);
 }
 
-export async function train() {
-  now.job = await json("/api/job", { method: "POST" });
+// Asks the server to begin; until it has, the page shows that it was asked.
+async function begin(path, options) {
+  const before = now.job;
+  now.job = { ...before, state: "running", step: 0 };
+  $("job").textContent = "preparing";
+  buttons();
+  try {
+    now.job = await json(path, { method: "POST", ...options });
+  } catch (error) {
+    now.job = before;
+    $("job").textContent = "";
+    buttons();
+    throw error;
+  }
   await watch();
 }
+
+export const train = () => begin("/api/job");
 
 export async function apply() {
   end();
   const { view, mask } = now;
   await now.saver.settled(view);
   const headers = { "X-Version": now.saver.versions[view] };
-  now.job = await json(`/api/views/${view}/job`, { method: "POST", headers });
   now.edited = { view, mask };
-  announce("");
-  await watch();
+  await begin(`/api/views/${view}/job`, { headers });
 }
 
 export async function cancel() {

@@ -1,6 +1,6 @@
 // Every change of a mask: tools, history, and what is filled in from elsewhere.
 import { IGNORE, completed, fill, line, polygon, stamp } from "/page/ids.js";
-import { $, hint, now } from "/page/shared.js";
+import { $, hint, now, settle } from "/page/shared.js";
 import { bytes } from "/page/store.js";
 import { buttons, chooseClass, listViews } from "/page/views.js";
 
@@ -26,6 +26,7 @@ function changed(before) {
 }
 
 function store() {
+  settle();
   now.saver.save(now.view, now.mask);
   now.picture.show(now.mask);
   listViews();
@@ -109,6 +110,7 @@ export function leavePolygon() {
 // Fills what is not labelled with what the server has at a path of the view.
 export async function complete(path, what) {
   const { view } = now;
+  hint("One moment");
   const found = await bytes(`/api/views/${view}/${path}`);
   if (view !== now.view || !editable() || now.stroke) return;
   const others = found.subarray(0, now.size * now.size);

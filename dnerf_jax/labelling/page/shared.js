@@ -26,6 +26,9 @@ export function announce(text, action, act) {
   button.onclick = act;
 }
 
+// What was told is over; what asks for something to be done stays.
+export const settle = () => $("banner").querySelector("button").hidden && announce("");
+
 export const hint = (text) => ($("where").textContent = text);
 
 export const className = (id) => {

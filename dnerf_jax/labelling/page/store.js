@@ -15,7 +15,9 @@ export class Refused extends Error {
 
 export async function ask(path, options = {}) {
   const headers = { "X-Token": token, ...(options.headers || {}) };
-  const answer = await fetch(path, { ...options, headers });
+  const answer = await fetch(path, { ...options, headers }).catch(() => {
+    throw new Error("The server does not answer: has it ended? What is painted stays in this browser until it is saved.");
+  });
   if (!answer.ok) throw new Refused(answer.status, (await answer.text()).trim());
   return answer;
 }

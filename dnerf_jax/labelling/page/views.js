@@ -4,6 +4,9 @@ import { end, historyOf, leavePolygon, walls } from "/page/painting.js";
 import { $, announce, className, hint, now, ofScene, trying } from "/page/shared.js";
 import { ask, bytes, json, picture as fetched } from "/page/store.js";
 
+const ADDING = "What was shown is being made a view: the first takes a while.";
+const UNSAVED = "This view was changed since this browser painted on it: Undo brings back what was not saved.";
+
 export async function openView(view) {
   end();
   leavePolygon();
@@ -25,7 +28,7 @@ export async function openView(view) {
   now.picture.mark(null, null);
   const unsaved = now.saver.takeOlder(view);
   historyOf(view).undo.push(...unsaved);
-  announce(unsaved.length ? "This view was changed since this browser painted on it: Undo brings back what was not saved." : "");
+  announce(unsaved.length ? UNSAVED : now.adding ? ADDING : "");
   hint(ofScene() ? titleOf(now.pack.views[view]) : `View ${view}, latent ${now.pack.views[view].latent}`);
   buttons();
   listViews();
@@ -52,6 +55,7 @@ export function marks() {
   now.picture.mark($("doubt").checked && !now.turned ? now.doubt : null, now.turned ? null : walls());
 }
 
+const tenth = (degrees) => Math.round(10 * degrees) / 10;
 const at = ({ yaw, pitch }) => `/api/views/${now.view}/turned?yaw=${yaw}&pitch=${pitch}`;
 
 export async function turn(yaw, pitch) {
@@ -59,14 +63,14 @@ export async function turn(yaw, pitch) {
   end();
   const { view, size } = now;
   const own = now.pack.views[view];
-  const place = now.turned || { yaw: own.yaw || 0, pitch: own.pitch || 0 };
+  const place = now.turned || own;
   const next = {
-    yaw: Math.max(-180, Math.min(180, place.yaw + yaw)),
-    pitch: Math.max(-85, Math.min(85, place.pitch + pitch)),
+    yaw: tenth(Math.max(-180, Math.min(180, place.yaw + yaw))),
+    pitch: tenth(Math.max(-85, Math.min(85, place.pitch + pitch))),
   };
   now.turned = next;
   buttons();
-  hint("turning");
+  hint("Turning");
   const found = await bytes(at(next));
   if (view !== now.view || now.turned !== next) return;
   const pixels = new ImageData(size, size);
@@ -80,16 +84,25 @@ export async function turn(yaw, pitch) {
 }
 
 export async function addView() {
-  if (!now.turned || now.adding) return;
+  const { turned, turns } = now;
+  if (!turned || now.adding) return;
+  const known = now.pack.views.length;
   now.adding = true;
   buttons();
-  announce("What is shown becomes a view: the first takes a while");
+  announce(ADDING);
   try {
-    const { index } = await json(at(now.turned), { method: "POST" });
+    const { index } = await json(at(turned), { method: "POST" });
+    now.adding = false;
     await takeUp();
-    await openView(index);
+    const told = index < known ? `That is view ${index}, which is there already.` : "";
+    // Who went on meanwhile, or paints, is not taken away from there.
+    if (turned === now.turned && turns === now.turns && !now.stroke) {
+      await openView(index);
+      announce(told);
+    } else announce(told || `View ${index} is made of what was shown.`, "Show it", () => trying(() => openView(index)));
   } finally {
     now.adding = false;
+    listViews();
     buttons();
   }
 }

@@ -46,8 +46,11 @@ def opened(title: str, port: int) -> Iterator[Any]:
         server.gui.main_panel.dock_right()
         server.scene.set_up_direction("+y")
         yield server
+    except KeyboardInterrupt:
+        print("\nended")
     finally:
-        server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            server.stop()
 
 
 def tell(server: Any) -> None:

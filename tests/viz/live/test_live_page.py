@@ -89,6 +89,12 @@ def test_a_port_that_is_taken_is_refused():
             pass
 
 
+def test_it_is_ended_with_ctrl_c(capsys):
+    with page.opened("it", 0):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().out == "\nended\n"
+
+
 def test_without_viser_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(ImportError, match=r"pip install dnerf_jax\[view\]"), page.opened("it", 0):
