@@ -4,8 +4,8 @@ A pixel has 728 features, as many as our branch's default has on the embedded he
 last planes, `hidden+last`): 3 x 168 + 128 + 64 + 32.
 
 Command: python -m dnerf_jax.datasetgan --config datasetgan_cpu --workdir out/datasetgan
-Hardware: one CPU core, which others used too: 12 minutes to render the views, 29 CPU minutes for the first 1,500 steps
-of the distillation; resumable. What came of it: docs/downstream.md.
+Hardware: one CPU core: 16 minutes to render the views, 58 CPU minutes for the distillation; resumable. What came of it:
+docs/downstream.md.
 """
 
 from ml_collections import ConfigDict
@@ -26,10 +26,10 @@ def get_config() -> ConfigDict:
                 channel_max=168,
                 conv_clamp=256.0,
             ),
-            data=dict(identities=3250, held_out=64, processes=1),
-            steps=2100,
+            data=dict(identities=12000, held_out=64, processes=1),
+            steps=3000,
             batch=12,
-            refine_at=(900, 1500),
+            refine_at=(1200, 2000),
             learning_rate=1e-2,
             final_learning_rate=3e-4,
             warmup_steps=50,
