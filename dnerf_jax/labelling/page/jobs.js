@@ -53,6 +53,7 @@ async function begin(path, options) {
   const before = now.job;
   now.job = { ...before, state: "running", step: 0 };
   $("job").textContent = "preparing";
+  settle();
   buttons();
   try {
     now.job = await json(path, { method: "POST", ...options });

@@ -98,7 +98,7 @@ export async function addView() {
     // Who went on meanwhile, or paints, is not taken away from there.
     if (turned === now.turned && turns === now.turns && !now.stroke) {
       await openView(index);
-      announce(told);
+      if (told) announce(told);
     } else announce(told || `View ${index} is made of what was shown.`, "Show it", () => trying(() => openView(index)));
   } finally {
     now.adding = false;
