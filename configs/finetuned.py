@@ -3,7 +3,7 @@
 Command, after that of configs/transfer.py which converts the weights:
     python -m dnerf_jax.downstream --config finetuned --data out/dataset --workdir out/finetuned \\
         --config.initial=out/efficientnet
-Hardware: two CPU cores; 17 to 20 CPU minutes, 2 GiB. What came of it is in docs/downstream.md.
+Hardware: two CPU cores; 12 to 20 CPU minutes, 2 to 3 GiB. What came of it is in docs/downstream.md.
 """
 
 from ml_collections import ConfigDict
