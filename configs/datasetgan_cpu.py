@@ -4,7 +4,7 @@ A pixel has 728 features, as many as our branch's default has on the embedded he
 last planes, `hidden+last`): 3 x 168 + 128 + 64 + 32.
 
 Command: python -m dnerf_jax.datasetgan --config datasetgan_cpu --workdir out/datasetgan
-Hardware: one CPU core: 16 minutes to render the views, 58 CPU minutes for the distillation; resumable. What came of it:
+Hardware: one CPU core: 16 minutes to render the views, an hour for the distillation; resumable. What came of it:
 docs/downstream.md.
 """
 

@@ -81,7 +81,9 @@ def _runs(mask: np.ndarray, index: int) -> dict[str, Any]:
 def read(path: Path, content: dict[str, Any]) -> Iterator[Picture]:
     """The pictures of a JSON file's content. Raises ValueError, naming the file: its lists or ids are broken."""
     try:
-        images, notes, categories = ([dict(entry) for entry in content[name]] for name in _LISTS)
+        images, notes, categories = (content[name] for name in _LISTS)
+        if not all(isinstance(entry, dict) for entry in (*images, *notes, *categories)):
+            raise ValueError("its lists are not of objects")
         names = {entry["id"]: str(entry["name"]) for entry in categories}
         by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in images}
         if len(by_image) < len(images) or len(names) < len(categories):
@@ -95,7 +97,7 @@ def read(path: Path, content: dict[str, Any]) -> Iterator[Picture]:
         for note in notes:
             by_image[note["image_id"]].append(note)
     except (KeyError, TypeError, ValueError) as error:
-        what = {KeyError: f"an image or a category has no {error}", TypeError: "its lists are not of objects"}
+        what = {KeyError: f"an image or a category has no {error}", TypeError: "it has other lists or ids than COCO's"}
         told = what.get(type(error), str(error))
         raise ValueError(f"{path} cannot be read as COCO: {told}; export it again") from error
     for image in images:

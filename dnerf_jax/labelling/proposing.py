@@ -70,7 +70,8 @@ def propose(model: Model, label_map: LabelMap | None, request: Request, path: Pa
     label_map = label_map or model.label_map
     if label_map is None:
         raise ValueError("this checkpoint has no classes of its own: name those to be labelled, --labelmap FILE")
-    naming.require_told_apart(label_map)
+    if there is None:
+        naming.require_told_apart(label_map)
     psi = request.truncation_psi
     if psi is None:
         psi = 1.0 if there is None else there.truncation_psi

@@ -98,12 +98,11 @@ class Eye:
         camera = scenes.default_camera(self._model, np.float32(yaw), np.float32(pitch))
         return self._look(pack, index, np.asarray(camera.cam2world), np.asarray(camera.intrinsics))
 
-    def angles(self, pack: Annotations, index: int) -> tuple[float, float]:
-        """Yaw and pitch in degrees, to a tenth, from which a view is seen, 0 where none can be told; see
+    def angles(self, pack: Annotations, index: int) -> dict[str, float]:
+        """The yaw and pitch of a view, by these names, in degrees to a tenth, 0 where none can be told; see
         `orbiting.of_camera`."""
         found = _angles(pack.camera[index], np.float32(self._model.generator.config.rendering.avg_camera_pivot))
-        yaw, pitch = (round(float(np.degrees(np.nan_to_num(x))), 1) + 0.0 for x in found)  # and no -0
-        return yaw, pitch
+        return {name: round(float(np.degrees(np.nan_to_num(x))), 1) + 0.0 for name, x in found.items()}  # and no -0
 
     def _look(self, pack: Annotations, index: int, cam2world: np.ndarray, intrinsics: np.ndarray) -> Seen:
         pose = None if pack.pose is None else pack.pose[index]
@@ -125,9 +124,9 @@ def seen(image: jax.Array, depth_z: jax.Array, mask: jax.Array | None, doubt: ja
 
 
 @jax.jit
-def _angles(camera: Camera, pivot: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _angles(camera: Camera, pivot: jax.Array) -> dict[str, jax.Array]:
     orbit = orbiting.of_camera(camera, pivot=pivot)
-    return orbit.yaw, orbit.pitch
+    return {"yaw": orbit.yaw, "pitch": orbit.pitch}
 
 
 @jax.jit

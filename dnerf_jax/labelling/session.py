@@ -37,7 +37,7 @@ class Session:
                 {
                     "key": naming.key(pack, index),
                     "latent": int(pack.latent_id[index]),
-                    **dict(zip(("yaw", "pitch"), self.eye.angles(pack, index), strict=True)),
+                    **self.eye.angles(pack, index),
                     "labelled": share,
                     "version": workspace.version(pack.masks[index]),
                 }
@@ -86,13 +86,13 @@ class Session:
 
         If there is a view from there already, it is that one's number.
         """
-        image, mask = self.turned(index, yaw, pitch)
-        pack, camera = self.space.pack, self.eye.turned(self.space.pack, index, yaw, pitch).camera
-        for there in (index, *self.space.others(index)):
-            same = jax.tree.map(lambda a, b: np.allclose(a, b, atol=SAME), pack.camera[there], camera)
+        pack, views = self.space.pack, [*self.space.others(index), index]
+        seen = self.eye.turned(pack, index, yaw, pitch)
+        for there in views:
+            same = jax.tree.map(lambda a, b: np.allclose(a, b, atol=SAME), pack.camera[there], seen.camera)
             if all(jax.tree.leaves(same)):
                 return there
-        return self.space.add(index, image, mask, camera)
+        return self.space.add(index, seen.image, self._carried(views, seen), seen.camera)
 
     def train(self) -> None:
         """Begins to train on what is labelled so far. Raises ValueError as `Teacher.start`."""

@@ -16,7 +16,7 @@ def some(items: Iterable[Any], limit: int = 8, *, separator: str = ", ") -> str:
 
 def count(number: int, thing: str) -> str:
     """A number of things: "no view", "1 view", "1,200 views"."""
-    return f"{number or 'no':{',' if number else ''}} {thing}{'s' * (number > 1)}"
+    return f"{f'{number:,}' if number else 'no'} {thing}{'s' * (number > 1)}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

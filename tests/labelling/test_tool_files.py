@@ -195,7 +195,8 @@ def test_coco_instances(blank, tmp_path):
         assert message in imported(tmp_path / "x.json", blank, coco([notes[0] | note])), message
     assert "of 10 x 999999999 pixels" in imported(tmp_path / "x.json", blank, coco(notes, height=999999999))
     for broken, message in (
-        (coco(notes) | {"images": [3]}, "not of objects"),
+        (coco(notes) | {"images": ["ab"]}, "not of objects"),
+        (coco(notes) | {"images": 3}, "other lists"),
         (coco(notes) | {"images": [{}]}, "an image or a category has no 'id'"),
         (coco([notes[0] | {"image_id": 4}]), r"images that are not there, \[4\]"),
         (coco([{"id": 7}]), r"no image_id, those of the ids \[7\]"),

@@ -7,7 +7,7 @@ export const $ = (id) => document.getElementById(id);
 export const now = {
   pack: null, saver: null, picture: null, size: 0, job: null,
   view: 0, tool: "brush", id: 1, mask: null, base: null, walls: null, doubt: null, turned: null, stroke: null,
-  wanted: 0, turns: 0, loading: true,
+  wanted: 0, turns: 0, loading: true, adding: false,
 };
 
 export const ofScene = () => now.pack.kind === "scene";
